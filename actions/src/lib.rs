@@ -1,1 +1,4 @@
 //! Stub.
+
+pub mod git;
+pub mod shadow;

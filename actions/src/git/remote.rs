@@ -1,0 +1,362 @@
+//! Fetch and push: the one place that runs the `git` program.
+//!
+//! libgit2 would need its own ssh, TLS and credential code; the program has the user's settings, agents and proxies.
+//! Oddities are explained where they are handled. Nothing is ever asked of a person, and no secret is ever an argument.
+
+use std::process::{Command, Output, Stdio};
+
+use super::address::Address;
+use super::{CommitId, Repository};
+
+/// Variables that git sets for its hooks: levain may run in one, and must not take their repository for its own.
+const FOREIGN: [&str; 11] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_COMMON_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_QUARANTINE_PATH",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "LANGUAGE",
+];
+
+/// What git says when it never got as far as the other side's repository.
+const NO_CONTACT: [&str; 11] = [
+    "Could not resolve host",
+    "Could not read from remote repository",
+    "does not appear to be a git repository",
+    "Couldn't connect to server",
+    "Failed to connect",
+    "Connection refused",
+    "Connection timed out",
+    "Connection reset",
+    "Operation timed out",
+    "Operation too slow",
+    "SSL",
+];
+
+/// Whether refs that are gone at the remote are removed here too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prune {
+    /// Remove the refs on the right of the refspecs that the remote no longer has.
+    Yes,
+    /// Leave them.
+    No,
+}
+
+/// A wish to move one ref of a remote from one value to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushUpdate {
+    /// The ref's full name at the remote.
+    pub name: String,
+    /// What it shall point at; nothing deletes it.
+    pub new: Option<CommitId>,
+    /// What it must point at for that; nothing means that it must not exist.
+    pub expected: Option<CommitId>,
+}
+
+/// What became of a [`PushUpdate`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum PushOutcome {
+    /// The ref has its new value.
+    Moved,
+    /// It had that value already.
+    UpToDate,
+    /// It did not have the expected value: somebody else was faster.
+    Stale,
+    /// The remote does not want it.
+    Refused {
+        /// What the remote said.
+        message: String,
+    },
+}
+
+/// An error of a fetch or a push as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RemoteError {
+    /// No contact with the remote.
+    #[error("cannot reach `{url}`: {message}\nhint: `git ls-remote {url}`")]
+    Unreachable {
+        /// The remote, without secrets.
+        url: String,
+        /// What git said, without secrets.
+        message: String,
+    },
+
+    /// Contact, but no success.
+    #[error("git failed with `{url}`: {message}")]
+    Failed {
+        /// The remote, without secrets.
+        url: String,
+        /// What git said, without secrets.
+        message: String,
+    },
+
+    /// There is no git program.
+    #[error("there is no `git` program in PATH\nhint: install git")]
+    GitMissing,
+}
+
+impl Repository {
+    /// Fetches refs from a remote, given by name or URL, without touching any ref that no refspec names.
+    ///
+    /// Without refspecs those of the remote's settings count. In a mirror, HEAD follows the remote's default branch.
+    pub fn fetch(
+        &self,
+        remote: &str,
+        refspecs: &[String],
+        prune: Prune,
+    ) -> Result<(), RemoteError> {
+        let session = Session::fetching(self, remote);
+        let mut command = session.command("fetch");
+        command.args(["--quiet", "--no-tags", "--no-write-fetch-head"]);
+        command.args(["--no-recurse-submodules", "--no-show-forced-updates"]);
+        command.arg(match prune {
+            Prune::Yes => "--prune",
+            Prune::No => "--no-prune",
+        });
+        if !refspecs.is_empty() {
+            // Git would also update the remote's tracking branches.
+            command.arg("--refmap=");
+        }
+        command.arg("--").arg(session.remote()).args(refspecs);
+        let output = session.run(command)?;
+        if !output.status.success() {
+            return Err(session.failure(&output));
+        }
+        if self.is_mirror() {
+            self.follow_head(&session)?;
+        }
+        Ok(())
+    }
+
+    fn follow_head(&self, session: &Session<'_>) -> Result<(), RemoteError> {
+        let mut command = session.command("ls-remote");
+        command.args(["--symref", "--", session.remote(), "HEAD"]);
+        let output = session.run(command)?;
+        if !output.status.success() {
+            return Err(session.failure(&output));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let head = text.lines().find_map(|line| line.strip_prefix("ref: ")?.strip_suffix("\tHEAD"));
+        // A remote with a detached HEAD names no default branch.
+        if let Some(name) = head
+            && name.starts_with("refs/heads/")
+        {
+            self.inner.set_head(name).map_err(|error| RemoteError::Failed {
+                url: session.url(),
+                message: format!("cannot set HEAD to `{name}`: {}", error.message()),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Moves refs of a remote, each only if it has its expected value, and tells what became of each.
+    ///
+    /// Updates do not depend on each other: some may succeed where others do not.
+    pub fn push(
+        &self,
+        remote: &str,
+        updates: &[PushUpdate],
+    ) -> Result<Vec<(String, PushOutcome)>, RemoteError> {
+        if updates.is_empty() {
+            return Ok(Vec::new());
+        }
+        let session = Session::pushing(self, remote);
+        let mut command = session.command("push");
+        command.args(["--porcelain", "--no-verify", "--no-follow-tags"]);
+        command.args(["--recurse-submodules=no", "--no-signed"]);
+        for update in updates {
+            let expected = update.expected.map(String::from).unwrap_or_default();
+            command.arg(format!("--force-with-lease={}:{expected}", update.name));
+        }
+        command.arg("--").arg(session.remote());
+        for update in updates {
+            let new = update.new.map(String::from).unwrap_or_default();
+            command.arg(format!("{new}:{}", update.name));
+        }
+        let output = session.run(command)?;
+        let report = String::from_utf8_lossy(&output.stdout);
+        let remarks = String::from_utf8_lossy(&output.stderr);
+        let mut outcomes = Vec::with_capacity(updates.len());
+        for update in updates {
+            let Some(line) = report.lines().find_map(|line| Line::of(line, &update.name)) else {
+                return Err(session.failure(&output));
+            };
+            outcomes.push((update.name.clone(), line.outcome(&remarks, &session.address)));
+        }
+        Ok(outcomes)
+    }
+}
+
+/// One line of git's `--porcelain` report: flag, `from:to`, summary, separated by tabs.
+struct Line<'a> {
+    flag: &'a str,
+    summary: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn of(line: &'a str, name: &str) -> Option<Self> {
+        let mut fields = line.splitn(3, '\t');
+        let flag = fields.next()?;
+        let (_, to) = fields.next()?.split_once(':')?;
+        let summary = fields.next()?;
+        (to == name).then_some(Self { flag, summary })
+    }
+
+    fn outcome(&self, remarks: &str, address: &Address) -> PushOutcome {
+        match self.flag {
+            "=" => PushOutcome::UpToDate,
+            "!" => self.rejection(remarks, address),
+            // Forward, forced, deleted, new.
+            " " | "+" | "-" | "*" => PushOutcome::Moved,
+            _ => self.refused(remarks, address),
+        }
+    }
+
+    fn rejection(&self, remarks: &str, address: &Address) -> PushOutcome {
+        // Our own git compares with what the remote announced; the remote compares again when it moves the ref.
+        // It then says why only in a remark: another value, or a lock. A ref in the way stays in the way, so that
+        // trying again would be of no use.
+        let lost = self.summary.contains("(stale info)")
+            || self.summary.contains("remote ref updated since")
+            || (self.summary.contains("[remote rejected]")
+                && (remarks.contains("cannot lock ref")
+                    || self.summary.contains("cannot lock ref"))
+                && !remarks.contains("cannot create '")
+                && !remarks.contains("; cannot create"));
+        if lost { PushOutcome::Stale } else { self.refused(remarks, address) }
+    }
+
+    fn refused(&self, remarks: &str, address: &Address) -> PushOutcome {
+        let mut message = vec![self.summary.trim().to_owned()];
+        message.extend(remarks.lines().filter_map(|line| {
+            let said = line.strip_prefix("remote: ")?.trim_end();
+            (!said.is_empty()).then(|| said.to_owned())
+        }));
+        PushOutcome::Refused { message: address.mask(&message.join("\n")) }
+    }
+}
+
+/// One conversation with a remote.
+struct Session<'a> {
+    repository: &'a Repository,
+    named: &'a str,
+    address: Address,
+}
+
+impl<'a> Session<'a> {
+    fn fetching(repository: &'a Repository, named: &'a str) -> Self {
+        let url = repository.remote_url(named);
+        Self { repository, named, address: Address::parse(url.as_deref().unwrap_or(named)) }
+    }
+
+    fn pushing(repository: &'a Repository, named: &'a str) -> Self {
+        let push_url = repository.inner.find_remote(named).ok().and_then(|remote| {
+            remote.pushurl_bytes().map(|url| String::from_utf8_lossy(url).into_owned())
+        });
+        match push_url {
+            Some(url) => Self { repository, named, address: Address::parse(&url) },
+            None => Self::fetching(repository, named),
+        }
+    }
+
+    fn remote(&self) -> &str {
+        self.address.argument(self.named)
+    }
+
+    fn url(&self) -> String {
+        self.address.mask(self.address.plain())
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is the one that runs git; see the head of the file"
+    )]
+    fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new("git");
+        command.arg("--git-dir").arg(self.repository.inner.path());
+        command.arg(verb);
+        command.stdin(Stdio::null());
+        for name in FOREIGN {
+            command.env_remove(name);
+        }
+        // Messages are parsed, so they must not be translated.
+        command.env("LC_ALL", "C");
+        // Nobody is there to answer: not on the terminal, not in a window (an empty program counts as none).
+        command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "");
+        if !self.has_ssh_command() {
+            command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=30");
+        }
+        command.envs(self.address.environment());
+        self.settings(&mut command);
+        command
+    }
+
+    /// Adds settings through the environment, after those that are there already.
+    fn settings(&self, command: &mut Command) {
+        let mut settings: Vec<(String, String)> = [
+            // No hook of the user's runs on levain's own ref updates. The other side's hooks do: git clears this for it.
+            ("core.hooksPath", "/dev/null"),
+            // Git would start a collection in the background and outlive us.
+            ("gc.auto", "0"),
+            ("maintenance.auto", "false"),
+            // A remote that stops talking is an error after a minute.
+            ("http.lowSpeedLimit", "1"),
+            ("http.lowSpeedTime", "60"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+        settings.extend(self.address.settings());
+        let there: usize = std::env::var("GIT_CONFIG_COUNT")
+            .ok()
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0);
+        command.env("GIT_CONFIG_COUNT", (there + settings.len()).to_string());
+        for (number, (key, value)) in (there..).zip(settings) {
+            command.env(format!("GIT_CONFIG_KEY_{number}"), key);
+            command.env(format!("GIT_CONFIG_VALUE_{number}"), value);
+        }
+    }
+
+    fn has_ssh_command(&self) -> bool {
+        std::env::var_os("GIT_SSH_COMMAND").is_some()
+            || std::env::var_os("GIT_SSH").is_some()
+            || self
+                .repository
+                .inner
+                .config()
+                .and_then(|config| config.get_string("core.sshCommand"))
+                .is_ok()
+    }
+
+    fn run(&self, mut command: Command) -> Result<Output, RemoteError> {
+        command.output().map_err(|error| {
+            if error.kind() == std::io::ErrorKind::NotFound {
+                return RemoteError::GitMissing;
+            }
+            RemoteError::Failed { url: self.url(), message: format!("cannot run git: {error}") }
+        })
+    }
+
+    fn failure(&self, output: &Output) -> RemoteError {
+        let text = String::from_utf8_lossy(&output.stderr);
+        let message = self.address.mask(text.trim());
+        let url = self.url();
+        if NO_CONTACT.iter().any(|sign| message.contains(sign)) {
+            return RemoteError::Unreachable { url, message };
+        }
+        if message.is_empty() {
+            let message = match output.status.code() {
+                Some(code) => format!("it ended with code {code} and no message"),
+                None => "it was killed".to_owned(),
+            };
+            return RemoteError::Failed { url, message };
+        }
+        RemoteError::Failed { url, message }
+    }
+}

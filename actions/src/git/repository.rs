@@ -1,0 +1,332 @@
+//! Opening repositories, and what can be asked of one: its head, branches, commits, files.
+//!
+//! Nothing here writes, but [`Repository::mirror`]. Refs move in [`super::references`].
+
+use std::path::{Component, Path, PathBuf};
+
+use git2::{ErrorCode, ObjectType, StatusOptions};
+
+use super::address::Address;
+use super::{CommitId, GitError};
+
+/// The key that marks a repository as a mirror of ours: only there does a fetch set HEAD.
+const MIRROR_KEY: &str = "levain.mirror";
+/// Symbolic links within a tree that are followed before one is taken for a loop.
+const LINKS: usize = 16;
+
+/// A git repository on this machine.
+pub struct Repository {
+    pub(super) inner: git2::Repository,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Repository").field("location", &self.location()).finish()
+    }
+}
+
+impl Repository {
+    /// Opens the repository that `path` lies in: a work tree, a directory in it, a linked work tree, or a bare repository.
+    pub fn discover(path: &Path) -> Result<Self, GitError> {
+        let inner =
+            git2::Repository::discover(path).map_err(|source| opening(path.to_owned(), source))?;
+        Ok(Self { inner })
+    }
+
+    /// Opens the bare mirror of `url` at `dir`, and creates it when there is none.
+    ///
+    /// The URL is recorded as the remote `origin`, without any password: secrets do not belong on disk,
+    /// so a fetch that needs one gives [`Repository::fetch`] the URL itself.
+    pub fn mirror(dir: &Path, url: &str) -> Result<Self, GitError> {
+        let at = |source| opening(dir.to_owned(), source);
+        // Making one where there is one already changes nothing, and completes one whose making was interrupted.
+        let inner = git2::Repository::open_bare(dir)
+            .or_else(|_| {
+                let mut options = git2::RepositoryInitOptions::new();
+                // Templates of the user's would bring hooks.
+                options.bare(true).mkpath(true).external_template(false);
+                git2::Repository::init_opts(dir, &options)
+            })
+            .map_err(at)?;
+        let mut config = inner.config().map_err(at)?;
+        let address = Address::parse(url);
+        let recorded = config.get_string("remote.origin.url").ok();
+        if recorded.as_deref() != Some(address.plain()) {
+            config
+                .set_str("remote.origin.url", address.plain())
+                .and_then(|()| config.set_str("remote.origin.fetch", "+refs/heads/*:refs/heads/*"))
+                .map_err(at)?;
+        }
+        if !config.get_bool(MIRROR_KEY).unwrap_or(false) {
+            config.set_bool(MIRROR_KEY, true).map_err(at)?;
+        }
+        Ok(Self { inner })
+    }
+
+    /// Returns the directory that holds objects and refs; linked work trees share one.
+    pub fn git_dir(&self) -> &Path {
+        self.inner.commondir()
+    }
+
+    /// Returns what a `git+file:` reference names: the work tree, or the directory of a bare repository.
+    pub fn location(&self) -> &Path {
+        self.inner.workdir().unwrap_or_else(|| self.inner.path())
+    }
+
+    /// Tells whether the repository has no work tree.
+    pub fn is_bare(&self) -> bool {
+        self.inner.is_bare()
+    }
+
+    /// Tells whether history was cut off when the repository was cloned.
+    pub fn is_shallow(&self) -> bool {
+        self.inner.is_shallow()
+    }
+
+    /// Tells whether [`Repository::mirror`] made this repository.
+    pub(super) fn is_mirror(&self) -> bool {
+        self.is_bare()
+            && self.inner.config().and_then(|config| config.get_bool(MIRROR_KEY)).unwrap_or(false)
+    }
+
+    /// Returns the branch that HEAD is on, born or not, or nothing when HEAD is detached.
+    pub fn head_branch(&self) -> Result<Option<String>, GitError> {
+        let head = self.inner.find_reference("HEAD").map_err(GitError::doing("read HEAD"))?;
+        let target = head.symbolic_target().map_err(GitError::doing("read HEAD"))?;
+        Ok(target.and_then(|name| name.strip_prefix("refs/heads/")).map(str::to_owned))
+    }
+
+    /// Returns the head of the local branch `name`.
+    pub fn branch(&self, name: &str) -> Result<CommitId, GitError> {
+        if let Some(id) = self.reference(&format!("refs/heads/{name}"))? {
+            return Ok(id);
+        }
+        let branches = self.branches()?;
+        if branches.is_empty() {
+            return Err(GitError::EmptyRepository { path: self.location().to_owned() });
+        }
+        Err(GitError::UnknownBranch { name: name.to_owned(), similar: similar(name, branches) })
+    }
+
+    /// Returns the names of all local branches, sorted.
+    fn branches(&self) -> Result<Vec<String>, GitError> {
+        let heads = self.references("refs/heads/")?;
+        Ok(heads
+            .into_iter()
+            .filter_map(|(name, _)| name.strip_prefix("refs/heads/").map(str::to_owned))
+            .collect())
+    }
+
+    /// Returns the name of the default branch.
+    ///
+    /// That is the branch that `origin` calls its head; in a bare repository the branch of its own HEAD; else `main` or
+    /// `master`, whichever exists.
+    pub fn default_branch(&self) -> Result<Option<String>, GitError> {
+        if self.is_bare() {
+            if let Some(name) = self.head_branch()?
+                && self.reference(&format!("refs/heads/{name}"))?.is_some()
+            {
+                return Ok(Some(name));
+            }
+        } else if let Ok(head) = self.inner.find_reference("refs/remotes/origin/HEAD")
+            && let Ok(Some(target)) = head.symbolic_target()
+            && let Some(name) = target.strip_prefix("refs/remotes/origin/")
+        {
+            return Ok(Some(name.to_owned()));
+        }
+        for name in ["main", "master"] {
+            if self.reference(&format!("refs/heads/{name}"))?.is_some() {
+                return Ok(Some(name.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the commit that a full or abbreviated name stands for.
+    pub fn commit(&self, text: &str) -> Result<CommitId, GitError> {
+        let unknown = || GitError::UnknownCommit { id: text.to_owned() };
+        // Four digits is git's own minimum; anything but digits would be a revision expression, which is not read here.
+        if !(4..=40).contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(unknown());
+        }
+        let object = self.inner.find_object_by_prefix(text, None).map_err(|source| {
+            if source.code() == ErrorCode::Ambiguous {
+                return GitError::AmbiguousCommit { id: text.to_owned() };
+            }
+            missing(text, "look up a commit", source)
+        })?;
+        let commit = object.peel(ObjectType::Commit).ok().ok_or_else(unknown)?;
+        Ok(CommitId::new(commit.id()))
+    }
+
+    /// Returns at most `limit` paths in which the work tree or the index differs from HEAD.
+    ///
+    /// Untracked paths count, ignored ones do not. The index is read and never refreshed.
+    pub fn changes(&self, limit: usize) -> Result<Vec<String>, GitError> {
+        if self.is_bare() {
+            return Ok(Vec::new());
+        }
+        let mut options = StatusOptions::new();
+        options.include_untracked(true).include_ignored(false).no_refresh(true).update_index(false);
+        let statuses = self
+            .inner
+            .statuses(Some(&mut options))
+            .map_err(GitError::doing("compare the work tree with HEAD"))?;
+        Ok(statuses
+            .iter()
+            .take(limit)
+            .map(|entry| String::from_utf8_lossy(entry.path_bytes()).into_owned())
+            .collect())
+    }
+
+    /// Returns the content of the file at `path` in a commit, or nothing when there is no such file.
+    ///
+    /// Symbolic links are followed as long as they stay within the tree.
+    pub fn file(&self, commit: CommitId, path: &str) -> Result<Option<Vec<u8>>, GitError> {
+        let tree =
+            self.find(commit)?.tree().map_err(GitError::doing("read the tree of a commit"))?;
+        let mut wanted = PathBuf::from(path);
+        for _ in 0..LINKS {
+            match step(&self.inner, &tree, &wanted)? {
+                Step::Content(content) => return Ok(Some(content)),
+                Step::Nothing => return Ok(None),
+                Step::Elsewhere(path) => wanted = path,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the committer's time of a commit, in seconds since 1970.
+    pub fn commit_time(&self, commit: CommitId) -> Result<i64, GitError> {
+        Ok(self.find(commit)?.time().seconds())
+    }
+
+    /// Returns the first line of a commit's message.
+    pub fn summary(&self, commit: CommitId) -> Result<String, GitError> {
+        let commit = self.find(commit)?;
+        Ok(String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default()).into_owned())
+    }
+
+    /// Returns the URL of a remote as git would use it, or nothing when there is no such remote.
+    pub fn remote_url(&self, name: &str) -> Option<String> {
+        let remote = self.inner.find_remote(name).ok()?;
+        Some(String::from_utf8_lossy(remote.url_bytes()).into_owned())
+    }
+
+    pub(crate) fn find(&self, commit: CommitId) -> Result<git2::Commit<'_>, GitError> {
+        self.inner
+            .find_commit(commit.oid())
+            .map_err(|source| missing(&commit.to_string(), "read a commit", source))
+    }
+
+    pub(crate) fn objects(&self) -> &git2::Repository {
+        &self.inner
+    }
+}
+
+/// Tells an unknown object from any other error of libgit2.
+pub(super) fn missing(id: &str, doing: &'static str, source: git2::Error) -> GitError {
+    if source.code() == ErrorCode::NotFound {
+        return GitError::UnknownCommit { id: id.to_owned() };
+    }
+    GitError::Git { doing, source }
+}
+
+fn opening(path: PathBuf, source: git2::Error) -> GitError {
+    if source.code() == ErrorCode::NotFound {
+        GitError::NotARepository { path }
+    } else if source.code() == ErrorCode::Owner {
+        GitError::NotOwned { path }
+    } else {
+        GitError::Open { path, source }
+    }
+}
+
+/// What stands at a path of a tree.
+enum Step {
+    Content(Vec<u8>),
+    Elsewhere(PathBuf),
+    Nothing,
+}
+
+/// Looks one path up, as far as its first symbolic link.
+fn step(
+    repository: &git2::Repository,
+    tree: &git2::Tree<'_>,
+    path: &Path,
+) -> Result<Step, GitError> {
+    let Some(path) = normal(path) else {
+        return Ok(Step::Nothing);
+    };
+    let mut above = PathBuf::new();
+    let mut components = path.components();
+    while let Some(component) = components.next() {
+        let here = above.join(component);
+        let Ok(entry) = tree.get_path(&here) else {
+            return Ok(Step::Nothing);
+        };
+        if entry.kind() == Some(ObjectType::Blob) {
+            let blob = repository.find_blob(entry.id()).map_err(GitError::doing("read a file"))?;
+            if entry.filemode() == i32::from(git2::FileMode::Link) {
+                let Ok(target) = std::str::from_utf8(blob.content()) else {
+                    return Ok(Step::Nothing);
+                };
+                return Ok(Step::Elsewhere(above.join(target).join(components.as_path())));
+            }
+            return Ok(if components.as_path() == Path::new("") {
+                Step::Content(blob.content().to_vec())
+            } else {
+                Step::Nothing
+            });
+        }
+        above = here;
+    }
+    Ok(Step::Nothing)
+}
+
+/// Resolves `.` and `..`; nothing when the path leaves the tree.
+fn normal(path: &Path) -> Option<PathBuf> {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => normal.push(name),
+            Component::CurDir => {}
+            Component::ParentDir => {
+                if !normal.pop() {
+                    return None;
+                }
+            }
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(normal)
+}
+
+/// Returns the names that a person who typed `name` may have meant, the closest first.
+fn similar(name: &str, branches: Vec<String>) -> Vec<String> {
+    let limit = (name.chars().count() / 3).clamp(1, 3);
+    let mut close: Vec<_> = branches
+        .into_iter()
+        .map(|branch| (distance(name, &branch), branch))
+        .filter(|(distance, _)| *distance <= limit)
+        .collect();
+    close.sort();
+    close.truncate(3);
+    close.into_iter().map(|(_, branch)| branch).collect()
+}
+
+/// Counts the insertions, deletions and replacements of a character that lead from one word to the other.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (line, left) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for (column, right) in to.iter().enumerate() {
+            let replaced = diagonal + usize::from(left != *right);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[to.len()]
+}
