@@ -1,0 +1,320 @@
+//! Where the store is, and how to reach the Nix that keeps it.
+//!
+//! Read once from the variables that Nix itself reads, then passed on as a value. Start at
+//! [`StoreConfig::from_lookup`].
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::store_path::{StoreDir, StorePathError};
+
+/// The variables that Nix and the programs which it starts (git, ssh, curl) get from us; nothing else
+/// of the environment reaches them.
+const PASSED_ON: &[&str] = &[
+    "NIX_CONFIG",
+    "NIX_CONF_DIR",
+    "NIX_DAEMON_SOCKET_PATH",
+    "NIX_DATA_DIR",
+    "NIX_IGNORE_SYMLINK_STORE",
+    "NIX_LOCALSTATE_DIR",
+    "NIX_LOG_DIR",
+    "NIX_REMOTE",
+    "NIX_SSL_CERT_FILE",
+    "NIX_STATE_DIR",
+    "NIX_STORE_DIR",
+    "NIX_USER_CONF_FILES",
+    "SSL_CERT_FILE",
+    "PATH",
+    "TMPDIR",
+    "LOCALE_ARCHIVE",
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "all_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "FTP_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+];
+
+/// The variables that only the daemon child gets: it may build on other machines as this user.
+const OF_THE_USER: &[&str] = &["HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME"];
+
+/// Where the store is, and how to reach the Nix that keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// The directory as it is written in store paths.
+    pub dir: StoreDir,
+    /// The directory in which the files are; another one than `dir` for a store below a root.
+    pub real_dir: PathBuf,
+    /// Nix's state: database, GC roots, the daemon's socket.
+    pub state_dir: PathBuf,
+    /// How to reach the Nix that keeps the store.
+    pub remote: Remote,
+    /// The variables for every program of Nix, by name.
+    pub environment: BTreeMap<String, OsString>,
+    /// The variables for our own daemon child besides those.
+    pub user_environment: BTreeMap<String, OsString>,
+}
+
+/// How to reach the Nix that keeps a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Remote {
+    /// The daemon's socket if there is one and the database is not ours to write; otherwise our own
+    /// child. What Nix does when `NIX_REMOTE` is unset.
+    Auto,
+    /// A child of ours, `nix-daemon --stdio`.
+    Child,
+    /// The socket of a daemon that is already there.
+    Socket(PathBuf),
+}
+
+/// Variables that do not describe a store that levain can use.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreConfigError {
+    /// The store directory is not usable.
+    #[error("`NIX_STORE_DIR` is wrong")]
+    Dir(#[from] StorePathError),
+    /// A variable is not UTF-8.
+    #[error("`{variable}` is not UTF-8: {value:?}")]
+    NotUtf8 {
+        /// The variable.
+        variable: &'static str,
+        /// Its value.
+        value: OsString,
+    },
+    /// A kind of store whose files are not on this machine, or a setting that levain does not know.
+    #[error(
+        "`NIX_REMOTE={value}` is not supported\nhint: use `auto`, `daemon`, `unix://SOCKET`, `local` or `local?root=DIR`"
+    )]
+    Remote {
+        /// The value.
+        value: String,
+    },
+    /// A directory that is not absolute.
+    #[error("`{}` is not an absolute path\nhint: check `{variable}`", path.display())]
+    Relative {
+        /// The variable from which it comes.
+        variable: &'static str,
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+impl StoreConfig {
+    /// Reads the configuration from variables; `lookup` is `std::env::var_os` outside tests.
+    pub fn from_lookup(
+        lookup: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, StoreConfigError> {
+        let lookup = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let collect = |names: &[&str]| {
+            let known = |name: &&str| Some(((*name).to_owned(), lookup(name)?));
+            names.iter().filter_map(known).collect::<BTreeMap<_, _>>()
+        };
+        let text = |variable: &'static str| match lookup(variable).map(OsString::into_string) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(Some(text)),
+            Some(Err(value)) => Err(StoreConfigError::NotUtf8 { variable, value }),
+        };
+        let dir = match text("NIX_STORE_DIR")? {
+            Some(dir) => StoreDir::new(dir)?,
+            None => StoreDir::default(),
+        };
+        let state_dir = match (lookup("NIX_STATE_DIR"), lookup("NIX_LOCALSTATE_DIR")) {
+            (Some(state), _) => absolute("NIX_STATE_DIR", state)?,
+            (None, Some(local)) => absolute("NIX_LOCALSTATE_DIR", local)?.join("nix"),
+            (None, None) => PathBuf::from("/nix/var/nix"),
+        };
+        let mut config = Self {
+            real_dir: PathBuf::from(dir.as_str()),
+            dir,
+            state_dir,
+            remote: Remote::Auto,
+            environment: collect(PASSED_ON),
+            user_environment: collect(OF_THE_USER),
+        };
+        if let Some(value) = text("NIX_REMOTE")? {
+            config.read_remote(&value)?;
+        }
+        if let (Remote::Socket(socket), Some(path)) =
+            (&mut config.remote, lookup("NIX_DAEMON_SOCKET_PATH"))
+        {
+            *socket = absolute("NIX_DAEMON_SOCKET_PATH", path)?;
+        }
+        Ok(config)
+    }
+
+    /// Returns where the daemon listens.
+    pub fn socket(&self) -> PathBuf {
+        match self.environment.get("NIX_DAEMON_SOCKET_PATH") {
+            Some(path) => PathBuf::from(path),
+            None => self.state_dir.join("daemon-socket/socket"),
+        }
+    }
+
+    /// Returns how the store is reached, with [`Remote::Auto`] decided as Nix decides it.
+    pub fn resolve_remote(&self) -> Remote {
+        match &self.remote {
+            Remote::Auto if !self.database_is_ours() && self.socket().exists() => {
+                Remote::Socket(self.socket())
+            }
+            Remote::Auto => Remote::Child,
+            Remote::Child => Remote::Child,
+            Remote::Socket(socket) => Remote::Socket(socket.clone()),
+        }
+    }
+
+    /// Returns whether we may write the database. Opening it for writing changes nothing, and takes
+    /// everything into account that permission bits do not show.
+    fn database_is_ours(&self) -> bool {
+        match fs::OpenOptions::new().write(true).open(self.state_dir.join("db/db.sqlite")) {
+            Ok(_) => true,
+            // No database yet: ours if nobody else serves the store.
+            Err(error) => error.kind() == io::ErrorKind::NotFound && !self.socket().exists(),
+        }
+    }
+
+    fn read_remote(&mut self, value: &str) -> Result<(), StoreConfigError> {
+        let unknown = || StoreConfigError::Remote { value: value.to_owned() };
+        let (kind, query) = value.split_once('?').unwrap_or((value, ""));
+        match kind {
+            "auto" | "" if query.is_empty() => return Ok(()),
+            "daemon" if query.is_empty() => {
+                self.remote = Remote::Socket(self.state_dir.join("daemon-socket/socket"));
+                return Ok(());
+            }
+            "local" | "auto" | "" => self.remote = Remote::Child,
+            socket if socket.starts_with("unix://") && query.is_empty() => {
+                let path = OsString::from(socket.trim_start_matches("unix://"));
+                self.remote = Remote::Socket(absolute("NIX_REMOTE", path)?);
+                return Ok(());
+            }
+            root if root.starts_with('/') => {
+                self.remote = Remote::Child;
+                self.set_root(Path::new(root));
+            }
+            _ => return Err(unknown()),
+        }
+        let settings = query.split('&').filter(|setting| !setting.is_empty());
+        let settings = settings
+            .map(|setting| setting.split_once('=').map(|(key, value)| (key, percent_decode(value))))
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(unknown)?;
+        // The root first, since the other settings are exceptions from it.
+        for (_, root) in settings.iter().filter(|(key, _)| *key == "root") {
+            self.set_root(&absolute("NIX_REMOTE", root.into())?);
+        }
+        for (key, path) in settings {
+            match key {
+                "root" | "log" => {}
+                "state" => self.state_dir = absolute("NIX_REMOTE", path.into())?,
+                "real" => self.real_dir = absolute("NIX_REMOTE", path.into())?,
+                "store" => self.dir = StoreDir::new(path)?,
+                _ => return Err(unknown()),
+            }
+        }
+        Ok(())
+    }
+
+    fn set_root(&mut self, root: &Path) {
+        self.real_dir = root.join("nix/store");
+        self.state_dir = root.join("nix/var/nix");
+    }
+}
+
+fn absolute(variable: &'static str, path: OsString) -> Result<PathBuf, StoreConfigError> {
+    let path = PathBuf::from(path);
+    if path.is_absolute() { Ok(path) } else { Err(StoreConfigError::Relative { variable, path }) }
+}
+
+/// Undoes the escapes of a store URL; a `%` that begins none stays.
+fn percent_decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let escape = after.get(..2).filter(|_| *first == b'%');
+        let escape = escape.and_then(|hex| data_encoding::HEXLOWER_PERMISSIVE.decode(hex).ok());
+        match escape {
+            Some(byte) => {
+                bytes.extend(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Returns the first file named `name` on `search_path` that may be executed.
+pub(crate) fn find_program(name: &str, search_path: &OsStr) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    std::env::split_paths(search_path)
+        .filter_map(|dir| std::path::absolute(dir.join(name)).ok())
+        .find(|file| {
+            let executable =
+                |data: fs::Metadata| data.is_file() && data.permissions().mode() & 0o111 != 0;
+            fs::metadata(file).is_ok_and(executable)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<StoreConfig, StoreConfigError> {
+        StoreConfig::from_lookup(|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+        })
+    }
+
+    #[test]
+    fn defaults_are_those_of_nix() {
+        let config = read(&[("NIX_REMOTE", "")]).unwrap();
+        assert_eq!(config.dir, StoreDir::default());
+        assert_eq!(config.real_dir, Path::new("/nix/store"));
+        assert_eq!(config.state_dir, Path::new("/nix/var/nix"));
+        assert_eq!(config.remote, Remote::Auto);
+        assert!(config.environment.is_empty());
+    }
+
+    #[test]
+    fn a_root_moves_the_files_but_not_the_paths() {
+        for remote in ["local?root=/r%41", "/rA", "local?root=/rA&log=/l"] {
+            let config = read(&[("NIX_REMOTE", remote), ("HOME", "/h")]).unwrap();
+            assert_eq!(config.dir, StoreDir::default());
+            assert_eq!(config.real_dir, Path::new("/rA/nix/store"));
+            assert_eq!(config.state_dir, Path::new("/rA/nix/var/nix"));
+            assert_eq!(config.remote, Remote::Child);
+            assert_eq!(config.environment.keys().collect::<Vec<_>>(), ["NIX_REMOTE"]);
+            assert_eq!(config.user_environment.keys().collect::<Vec<_>>(), ["HOME"]);
+        }
+    }
+
+    #[test]
+    fn sockets_are_named_or_known() {
+        let remote = |variables: &[(&str, &str)]| read(variables).unwrap().remote;
+        let state = ("NIX_STATE_DIR", "/s");
+        let socket = |path: &str| Remote::Socket(PathBuf::from(path));
+        assert_eq!(remote(&[("NIX_REMOTE", "daemon"), state]), socket("/s/daemon-socket/socket"));
+        assert_eq!(remote(&[("NIX_REMOTE", "unix:///x/y")]), socket("/x/y"));
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_use() {
+        for remote in ["ssh-ng://host", "local?root=/r&odd=1", "unix://relative", "daemon?x=1"] {
+            assert!(read(&[("NIX_REMOTE", remote)]).is_err(), "{remote}");
+        }
+        assert!(read(&[("NIX_STORE_DIR", "/nix/store/")]).is_err());
+        assert!(read(&[("NIX_STATE_DIR", "var")]).is_err());
+    }
+}

@@ -1,0 +1,146 @@
+//! Tests against a daemon that misbehaves: bytes written by hand.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::thread::JoinHandle;
+
+use super::error::Malformed;
+use super::*;
+use crate::store_path::{StoreDir, StorePath};
+
+const LAST: u64 = 0x616c_7473;
+const ERROR: u64 = 0x6378_7470;
+
+/// Answers the handshake and the first options, then every byte of `script`, then ends.
+fn scripted(script: Vec<u8>) -> (Connection, JoinHandle<()>) {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let daemon = std::thread::spawn(move || {
+        let mut sent = numbers(&[0x6478_696f, 0x100 | 34]);
+        sent.extend(string("9.9.9"));
+        sent.extend(numbers(&[LAST, LAST]));
+        sent.extend(script);
+        theirs.write_all(&sent).unwrap();
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        theirs.read_to_end(&mut Vec::new()).unwrap();
+    });
+    (Connection::greet(ours, StoreDir::default(), None).unwrap(), daemon)
+}
+
+fn numbers(numbers: &[u64]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+fn string(text: &str) -> Vec<u8> {
+    let mut bytes = numbers(&[text.len() as u64]);
+    bytes.extend(text.as_bytes());
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    bytes
+}
+
+fn path() -> StorePath {
+    "0c0i5mvkk8gkfkrqs5zqpxhzmbqdnz6p-x".parse().unwrap()
+}
+
+/// Asks whether a path is valid of a daemon that answers with `script`.
+fn answer(script: Vec<u8>) -> (Result<bool, ProtocolError>, Connection) {
+    let (mut connection, _daemon) = scripted(script);
+    (connection.is_valid(&path()), connection)
+}
+
+#[test]
+fn greets_and_asks() {
+    let (mut connection, daemon) = scripted(numbers(&[LAST, 1, LAST, 0]));
+    assert_eq!((connection.minor(), connection.nix_version()), (34, Some("9.9.9")));
+    assert!(connection.is_valid(&path()).unwrap());
+    assert!(connection.path_info(&path()).unwrap().is_none());
+    drop(connection);
+    daemon.join().unwrap();
+}
+
+#[test]
+fn a_stream_that_ends_is_closed_for_good() {
+    for script in [vec![], numbers(&[LAST]), numbers(&[LAST])[..3].to_vec()] {
+        let (answer, mut connection) = answer(script);
+        assert!(matches!(answer, Err(ProtocolError::Closed)), "{answer:?}");
+        assert!(matches!(connection.is_valid(&path()), Err(ProtocolError::Closed)));
+    }
+    // In the middle of a string, behind a length that is true.
+    let (answer, _) = answer([numbers(&[0x6f6c_6d67, 50]), vec![b'x'; 20]].concat());
+    assert!(matches!(answer, Err(ProtocolError::Closed)), "{answer:?}");
+}
+
+#[test]
+fn hostile_lengths_take_no_memory() {
+    for length in [u64::MAX, 1 << 40, (64 << 20) + 1] {
+        let (answer, mut connection) = answer(numbers(&[0x6f6c_6d67, length, 0, 0]));
+        let Err(ProtocolError::Malformed {
+            found: Malformed::Length { length: found, .. }, ..
+        }) = answer
+        else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(found, length);
+        assert!(matches!(connection.is_valid(&path()), Err(ProtocolError::Closed)));
+    }
+}
+
+#[test]
+fn unknown_frames_fields_and_padding_are_malformed() {
+    let padding = [numbers(&[0x6f6c_6d67, 1]), b"a\0\0\0\0\0\0\x01".to_vec()].concat();
+    for script in [numbers(&[7]), numbers(&[0x5253_4c54, 1, 101, 1, 9]), padding] {
+        let (answer, _) = answer(script);
+        assert!(matches!(answer, Err(ProtocolError::Malformed { .. })), "{answer:?}");
+    }
+}
+
+#[test]
+fn an_error_leaves_the_connection_usable() {
+    let error = [
+        numbers(&[ERROR]),
+        string("Error"),
+        numbers(&[0]),
+        string("Error"),
+        string("\u{1b}[31merror:\u{1b}[0m no such thing"),
+        numbers(&[0, 1, 0]),
+        string("while asking"),
+    ];
+    let (answer, mut connection) = answer([error.concat(), numbers(&[LAST, 1])].concat());
+    let Err(ProtocolError::Daemon { message }) = answer else { panic!("{answer:?}") };
+    assert_eq!(message, "error: no such thing");
+    assert!(connection.is_valid(&path()).unwrap());
+}
+
+#[test]
+fn old_daemons_and_strangers_are_refused() {
+    let greet = |script: Vec<u8>| {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(&script).unwrap();
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        Connection::greet(ours, StoreDir::default(), None).unwrap_err()
+    };
+    let old = greet(numbers(&[0x6478_696f, 0x100 | 21]));
+    assert!(matches!(old, ConnectError::TooOld { major: 1, minor: 21 }), "{old:?}");
+    let stranger = greet(b"HTTP/1.1 400 Bad Request\r\n".to_vec());
+    assert!(matches!(stranger, ConnectError::Greeting { .. }), "{stranger:?}");
+}
+
+#[test]
+fn results_that_are_left_out_are_filled_in() {
+    let derivation = |name: &str| -> crate::DerivationPath {
+        format!("0c0i5mvkk8gkfkrqs5zqpxhzmbqdnz6p-{name}.drv").parse().unwrap()
+    };
+    let answer = [
+        numbers(&[LAST, 1]),
+        string("/nix/store/0c0i5mvkk8gkfkrqs5zqpxhzmbqdnz6p-b.drv!*"),
+        numbers(&[0]),
+        string(""),
+        numbers(&[1, 0, 0, 0, 1]),
+        string("sha256:00!out"),
+        string(r#"{"outPath":"0c0i5mvkk8gkfkrqs5zqpxhzmbqdnz6p-x","signatures":[]}"#),
+    ];
+    let (mut connection, _daemon) = scripted(answer.concat());
+    let results = connection.build(&[derivation("a"), derivation("b")], &mut |_| {}).unwrap();
+    assert_eq!(results[0].status, BuildStatus::MiscFailure);
+    assert_eq!(results[1].status, BuildStatus::Built);
+    assert_eq!(results[1].outputs["out"], path());
+}
