@@ -1,0 +1,10 @@
+# Looks at the tree of a flake that could not be evaluated, without evaluating it.
+{ url, ref, rev, shallow }:
+let
+  tree = builtins.fetchTree ({ type = "git"; inherit url ref rev; } // (if shallow then { inherit shallow; } else { }));
+in
+{
+  source = builtins.unsafeDiscardStringContext tree.outPath;
+  hasFlake = builtins.pathExists (tree.outPath + "/flake.nix");
+  hasLock = builtins.pathExists (tree.outPath + "/flake.lock");
+}
