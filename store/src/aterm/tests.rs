@@ -49,19 +49,19 @@ fn says_where_and_what() {
     says(
         &SAMPLE.replace("[\"dev\",\"out\"]", "[\"out\",\"dev\"]"),
         expect_test::expect![
-            "derivation cannot be read at byte 148: expected entries in ascending order, each once"
+            "derivation cannot be read at byte 134: expected entries in ascending order, each once"
         ],
     );
     says(
         &SAMPLE.replace("\\t", "\\x"),
         expect_test::expect![[
-            r#"derivation cannot be read at byte 286: expected one of the escapes `\"`, `\\`, `\n`, `\r`, `\t`"#
+            r#"derivation cannot be read at byte 245: expected one of the escapes `\"`, `\\`, `\n`, `\r`, `\t`"#
         ]],
     );
     says(
         &SAMPLE.replace("-dep.drv", "-dep"),
         expect_test::expect![
-            "derivation cannot be read at byte 74: expected a store path: `1c0i5mvkk8gkfkrqs5zqpxhzmbqdnz6p-dep` is not a derivation: its name does not end in `.drv`"
+            "derivation cannot be read at byte 73: expected a store path: `1c0i5mvkk8gkfkrqs5zqpxhzmbqdnz6p-dep` is not a derivation: its name does not end in `.drv`"
         ],
     );
 }

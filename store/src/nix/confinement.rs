@@ -105,34 +105,44 @@ fn bubblewrap(program: &Path, view: &View<'_>) -> Vec<OsString> {
     }
     // Later mounts lie over earlier ones, so from the widest to the narrowest, and all of them over
     // the empty `/tmp`.
-    let mut mounts = Vec::new();
-    // The links on the way to the program lead there only if they are seen too.
-    let real_program = fs::canonicalize(view.program).unwrap_or_else(|_| view.program.to_owned());
-    for file in [view.program, &real_program] {
-        let nix_store = Path::new("/nix/store");
-        mounts.push((if file.starts_with(nix_store) { nix_store } else { file }, false));
-    }
-    let named = |name: &str| view.store.environment.get(name).map(Path::new);
+    let mut mounts: Vec<(PathBuf, bool)> = Vec::new();
+    mounts_of_programs(view, &mut mounts);
+    let named = |name: &str| view.store.environment.get(name).map(PathBuf::from);
     for name in ["NIX_CONF_DIR", "NIX_SSL_CERT_FILE", "SSL_CERT_FILE", "NIX_DATA_DIR"] {
         mounts.extend(named(name).map(|path| (path, false)));
     }
-    mounts.extend(view.visible.iter().map(|path| (path.as_path(), false)));
-    mounts.push((&view.store.real_dir, true));
-    mounts.push((&view.store.state_dir, true));
+    mounts.extend(view.visible.iter().map(|path| (path.clone(), false)));
+    mounts.push((view.store.real_dir.clone(), true));
+    mounts.push((view.store.state_dir.clone(), true));
     mounts.extend(named("NIX_LOG_DIR").map(|path| (path, true)));
-    let socket = match view.store.resolve_remote() {
-        Remote::Socket(socket) => Some(socket),
-        Remote::Auto | Remote::Child => None,
-    };
-    mounts.extend(socket.iter().map(|path| (path.as_path(), true)));
-    mounts.push((view.home, true));
-    mounts.push((view.cache_dir, true));
+    if let Remote::Socket(socket) = view.store.resolve_remote() {
+        mounts.push((socket, true));
+    }
+    mounts.push((view.home.to_owned(), true));
+    mounts.push((view.cache_dir.to_owned(), true));
     mounts.sort_by_key(|(path, _)| path.components().count());
     for (path, writable) in mounts {
-        command.three(if writable { "--bind-try" } else { "--ro-bind-try" }, path, path);
+        command.three(if writable { "--bind-try" } else { "--ro-bind-try" }, &path, &path);
     }
     command.words(&["--chdir", "/", "--"]);
     command.0
+}
+
+/// Makes Nix and git visible where they are found, if that is not in a directory of the system (a
+/// profile below the user's home, say), and the store from which they come.
+fn mounts_of_programs(view: &View<'_>, mounts: &mut Vec<(PathBuf, bool)>) {
+    let nix_store = Path::new("/nix/store");
+    let git = view.store.environment.get("PATH").and_then(|path| find_program("git", path));
+    for program in [Some(view.program), git.as_deref()].into_iter().flatten() {
+        let real = fs::canonicalize(program).unwrap_or_else(|_| program.to_owned());
+        for file in [program, &real] {
+            if file.starts_with(nix_store) {
+                mounts.push((nix_store.to_owned(), false));
+            } else if !SYSTEM.iter().any(|dir| file.starts_with(dir)) {
+                mounts.push((file.to_owned(), false));
+            }
+        }
+    }
 }
 
 /// Returns whether we are root. Asked of `/proc`, since the system call needs `unsafe`.

@@ -18,6 +18,9 @@ const MAX_ARGUMENT: usize = 128 * 1024 - 1;
 const MAX_STDERR: usize = 4 << 20;
 
 /// One evaluation.
+///
+/// It gets an empty home directory and only the variables of [`StoreConfig::environment`]: the user's
+/// own settings of Nix, git and ssh have no influence on it.
 #[derive(Debug, Clone)]
 pub struct EvalRequest {
     /// The Nix expression; its value is printed as JSON. It gets no arguments.
@@ -211,7 +214,7 @@ fn output(mut command: Command, program: &Path, stdin: Option<&str>) -> Result<V
         (value, messages.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     let status = child.wait().map_err(read)?;
-    let (value, messages) = (value.map_err(read)?, messages.map_err(read)?);
+    let (mut value, messages) = (value.map_err(read)?, messages.map_err(read)?);
     let exit = match (status.code(), status.signal()) {
         (Some(code), _) => Exit::Code(code),
         (None, signal) => Exit::Signal(signal.unwrap_or(0)),
@@ -224,6 +227,8 @@ fn output(mut command: Command, program: &Path, stdin: Option<&str>) -> Result<V
     for warning in warnings {
         tracing::debug!(target: "nix", "{warning}");
     }
+    // Versions differ in the line feed at the end.
+    value.truncate(value.trim_ascii_end().len());
     Ok(value)
 }
 

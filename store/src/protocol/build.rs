@@ -276,7 +276,8 @@ impl Events {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Realisation {
-    out_path: StorePath,
+    /// A base name; whole paths are accepted too.
+    out_path: String,
 }
 
 impl Answer<'_> {
@@ -293,6 +294,7 @@ impl Answer<'_> {
         let error = crate::strip_ansi(self.wire.lossy()?.trim());
         let (_times_built, _not_deterministic) = (self.wire.u64()?, self.wire.u64()?);
         let (_start, _stop) = (self.wire.u64()?, self.wire.u64()?);
+        let dir = self.dir;
         let outputs = self.wire.list(|wire| {
             let id = wire.text()?;
             let name = id.rsplit_once('!').map(|(_, name)| name.to_owned());
@@ -300,7 +302,9 @@ impl Answer<'_> {
             let json = wire.text()?;
             let realisation: Realisation = serde_json::from_str(&json)
                 .map_err(|_invalid| ProtocolError::text("realisation", &json))?;
-            Ok((name, realisation.out_path))
+            let path = realisation.out_path;
+            let path = if path.starts_with('/') { dir.parse(&path) } else { path.parse() };
+            Ok((name, path.map_err(ProtocolError::store_path)?))
         })?;
         Ok(BuildResult { derivation, status, error, outputs: outputs.into_iter().collect() })
     }
