@@ -105,6 +105,17 @@ pub enum GitError {
         source: std::io::Error,
     },
 
+    /// The git program failed, or there is none.
+    #[error(
+        "git cannot {doing}: {message}\nhint: `git --version` must work, and `git fsck` must be content"
+    )]
+    Program {
+        /// What was tried, as a verb and its object.
+        doing: &'static str,
+        /// What it said.
+        message: String,
+    },
+
     /// Any other refusal of libgit2.
     #[error("git cannot {doing}")]
     Git {

@@ -89,9 +89,18 @@ impl RunLock {
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        // So that the next holder is never taken for this one; if it fails, only a message is less exact.
+        // So that the next holder is never taken for this one. And unlocking is more than closing: a process that is just
+        // being started by another thread has the file open until it becomes another program.
         if let Err(error) = self.file.set_len(0) {
             tracing::debug!(%error, "cannot empty the lock file");
+        }
+        #[allow(
+            clippy::incompatible_msrv,
+            reason = "std's file locks came with Rust 1.89; superfluous once the workspace says so"
+        )]
+        let unlocked = self.file.unlock();
+        if let Err(error) = unlocked {
+            tracing::debug!(%error, "cannot unlock the lock file");
         }
     }
 }

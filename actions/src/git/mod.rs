@@ -1,6 +1,6 @@
 //! All work on git repositories: objects, refs, history, remotes, the lock of a run.
 //!
-//! Objects and refs go through libgit2; the network goes through the `git` program, in [`remote`] alone.
+//! Objects and refs go through libgit2; the network goes through the `git` program, in [`remote`].
 //! Everything blocks; nothing here ever touches a work tree or an index.
 //! Not here: what a shadow commit means ([`crate::shadow`]). Start at [`Repository`].
 
@@ -10,10 +10,16 @@ mod error;
 mod history;
 mod lock;
 mod overlay;
+mod program;
 mod references;
 pub mod remote;
 mod repository;
 mod sources;
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;
 
 pub use address::masked;
 pub use commit_id::{CommitId, CommitIdError};

@@ -1,4 +1,8 @@
 //! Reading refs, and moving one by compare-and-swap.
+//!
+//! Moves take git's own lock of the ref through libgit2. Deletions go through the `git` program: libgit2 1.9 rewrites
+//! `packed-refs` from what it read before it took the lock, which can lose a ref that another program packed meanwhile,
+//! and after a failure it takes the ref for deleted.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -6,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use git2::{ErrorCode, Signature};
 
-use super::{CommitId, GitError, Repository, RunLock};
+use super::{CommitId, GitError, Repository, RunLock, program};
 
 /// A lock file that stays the same for so long was left by a killed process.
 const STALE: Duration = Duration::from_secs(1);
@@ -27,22 +31,20 @@ pub enum Swap {
     },
 }
 
+/// How one try ended.
+enum Attempt {
+    Done(Swap),
+    /// Somebody has, or had, the lock.
+    Locked,
+}
+
 impl Repository {
     /// Returns the commit that a ref points at, or nothing when there is no such ref.
     pub fn reference(&self, name: &str) -> Result<Option<CommitId>, GitError> {
         if !git2::Reference::is_valid_name(name) {
             return Ok(None);
         }
-        match self.inner.find_reference(name) {
-            Ok(reference) => match reference.peel_to_commit() {
-                Ok(commit) => Ok(Some(CommitId::new(commit.id()))),
-                // A symbolic ref to a branch that has no commit yet.
-                Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
-                Err(source) => Err(GitError::Git { doing: "read a ref", source }),
-            },
-            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
-            Err(source) => Err(GitError::Git { doing: "read a ref", source }),
-        }
+        self.value(name).map_err(GitError::doing("read a ref"))
     }
 
     /// Returns all refs to commits whose names begin with `prefix`, sorted by name.
@@ -91,14 +93,12 @@ impl Repository {
         ];
         loop {
             self.without_conflict(name, new)?;
-            let source = match self.try_swap(name, expected, new, log) {
-                Ok(swap) => return Ok(swap),
-                Err(source) => source,
+            let attempt = match new {
+                Some(new) => self.try_move(name, expected, new, log)?,
+                None => self.try_delete(name, expected)?,
             };
-            if source.code() != ErrorCode::Locked {
-                // A ref may have been made in the way since we looked.
-                self.without_conflict(name, new)?;
-                return Err(GitError::Git { doing: "move a ref", source });
+            if let Attempt::Done(swap) = attempt {
+                return Ok(swap);
             }
             if began.elapsed() > PATIENCE {
                 let [own, _] = locks;
@@ -111,38 +111,74 @@ impl Repository {
         }
     }
 
-    fn try_swap(
+    fn try_move(
         &self,
         name: &str,
         expected: Option<CommitId>,
-        new: Option<CommitId>,
+        new: CommitId,
         log: &str,
-    ) -> Result<Swap, git2::Error> {
-        let mut transaction = self.inner.transaction()?;
-        transaction.lock_ref(name)?;
-        // The value is read only now that nobody else can move the ref.
-        let actual = match self.inner.find_reference(name) {
-            Ok(reference) => match reference.peel_to_commit() {
-                Ok(commit) => Some(CommitId::new(commit.id())),
-                Err(error) if error.code() == ErrorCode::NotFound => None,
-                Err(error) => return Err(error),
-            },
-            Err(error) if error.code() == ErrorCode::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        if actual != expected {
-            return Ok(Swap::Lost { actual });
-        }
-        match new {
-            Some(new) => {
-                let signature = Signature::now("levain", "levain@localhost")?;
-                transaction.set_target(name, new.oid(), Some(&signature), log)?;
+    ) -> Result<Attempt, GitError> {
+        let moved = || -> Result<Swap, git2::Error> {
+            let mut transaction = self.inner.transaction()?;
+            transaction.lock_ref(name)?;
+            // The value is read only now that nobody else can move the ref.
+            let actual = self.value(name)?;
+            if actual != expected {
+                return Ok(Swap::Lost { actual });
             }
-            None if actual.is_none() => return Ok(Swap::Moved),
-            None => transaction.remove(name)?,
+            let signature = Signature::now("levain", "levain@localhost")?;
+            transaction.set_target(name, new.oid(), Some(&signature), log)?;
+            transaction.commit()?;
+            Ok(Swap::Moved)
+        };
+        match moved() {
+            Ok(swap) => Ok(Attempt::Done(swap)),
+            Err(error) if error.code() == ErrorCode::Locked => Ok(Attempt::Locked),
+            Err(source) => {
+                // A ref may have been made in the way since we looked.
+                self.without_conflict(name, Some(new))?;
+                Err(GitError::Git { doing: "move a ref", source })
+            }
         }
-        transaction.commit()?;
-        Ok(Swap::Moved)
+    }
+
+    fn try_delete(&self, name: &str, expected: Option<CommitId>) -> Result<Attempt, GitError> {
+        let reading = || GitError::doing("read a ref");
+        let Some(expected) = expected else {
+            let actual = self.value(name).map_err(reading())?;
+            return Ok(Attempt::Done(match actual {
+                None => Swap::Moved,
+                Some(_) => Swap::Lost { actual },
+            }));
+        };
+        let failed = |message| GitError::Program { doing: "delete a ref", message };
+        let output = program::git(self.inner.path(), "update-ref", Vec::new())
+            .args(["--no-deref", "-d", name, &expected.to_string()])
+            .output()
+            .map_err(|error| failed(error.to_string()))?;
+        if output.status.success() {
+            return Ok(Attempt::Done(Swap::Moved));
+        }
+        let actual = self.value(name).map_err(reading())?;
+        if actual != Some(expected) {
+            return Ok(Attempt::Done(Swap::Lost { actual }));
+        }
+        let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        if message.contains("File exists") {
+            return Ok(Attempt::Locked);
+        }
+        Err(failed(message))
+    }
+
+    fn value(&self, name: &str) -> Result<Option<CommitId>, git2::Error> {
+        let found =
+            self.inner.find_reference(name).and_then(|reference| reference.peel_to_commit());
+        match found {
+            Ok(commit) => Ok(Some(CommitId::new(commit.id()))),
+            // No such ref, or a symbolic one to a branch that has no commit yet.
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Refuses a new ref that would be the directory of another, or lie below one.

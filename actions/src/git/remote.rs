@@ -1,27 +1,12 @@
-//! Fetch and push: the one place that runs the `git` program.
+//! Fetch and push, through the `git` program.
 //!
 //! libgit2 would need its own ssh, TLS and credential code; the program has the user's settings, agents and proxies.
 //! Oddities are explained where they are handled. Nothing is ever asked of a person, and no secret is ever an argument.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use super::address::Address;
-use super::{CommitId, Repository};
-
-/// Variables that git sets for its hooks: levain may run in one, and must not take their repository for its own.
-const FOREIGN: [&str; 11] = [
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_COMMON_DIR",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_QUARANTINE_PATH",
-    "GIT_NAMESPACE",
-    "GIT_PREFIX",
-    "GIT_SHALLOW_FILE",
-    "LANGUAGE",
-];
+use super::{CommitId, Repository, program};
 
 /// What git says when it never got as far as the other side's repository.
 const NO_CONTACT: [&str; 11] = [
@@ -273,38 +258,8 @@ impl<'a> Session<'a> {
         self.address.mask(self.address.plain())
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this file is the one that runs git; see the head of the file"
-    )]
     fn command(&self, verb: &str) -> Command {
-        let mut command = Command::new("git");
-        command.arg("--git-dir").arg(self.repository.inner.path());
-        command.arg(verb);
-        command.stdin(Stdio::null());
-        for name in FOREIGN {
-            command.env_remove(name);
-        }
-        // Messages are parsed, so they must not be translated.
-        command.env("LC_ALL", "C");
-        // Nobody is there to answer: not on the terminal, not in a window (an empty program counts as none).
-        command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "");
-        if !self.has_ssh_command() {
-            command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=30");
-        }
-        command.envs(self.address.environment());
-        self.settings(&mut command);
-        command
-    }
-
-    /// Adds settings through the environment, after those that are there already.
-    fn settings(&self, command: &mut Command) {
         let mut settings: Vec<(String, String)> = [
-            // No hook of the user's runs on levain's own ref updates. The other side's hooks do: git clears this for it.
-            ("core.hooksPath", "/dev/null"),
-            // Git would start a collection in the background and outlive us.
-            ("gc.auto", "0"),
-            ("maintenance.auto", "false"),
             // A remote that stops talking is an error after a minute.
             ("http.lowSpeedLimit", "1"),
             ("http.lowSpeedTime", "60"),
@@ -312,15 +267,12 @@ impl<'a> Session<'a> {
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into();
         settings.extend(self.address.settings());
-        let there: usize = std::env::var("GIT_CONFIG_COUNT")
-            .ok()
-            .and_then(|count| count.parse().ok())
-            .unwrap_or(0);
-        command.env("GIT_CONFIG_COUNT", (there + settings.len()).to_string());
-        for (number, (key, value)) in (there..).zip(settings) {
-            command.env(format!("GIT_CONFIG_KEY_{number}"), key);
-            command.env(format!("GIT_CONFIG_VALUE_{number}"), value);
+        let mut command = program::git(self.repository.inner.path(), verb, settings);
+        if !self.has_ssh_command() {
+            command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=30");
         }
+        command.envs(self.address.environment());
+        command
     }
 
     fn has_ssh_command(&self) -> bool {

@@ -7,6 +7,9 @@ mod files;
 mod read;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use crate::git::{CommitId, GitError};
 
 pub use files::{ShadowFiles, ShadowFilesError};
