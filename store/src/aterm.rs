@@ -21,7 +21,6 @@ pub struct AtermError {
 
 /// What a `.drv` file should have had at some place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum Expected {
     /// These very bytes.
     #[error("`{0}`")]

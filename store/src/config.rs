@@ -64,7 +64,6 @@ pub struct StoreConfig {
 
 /// How to reach the Nix that keeps a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Remote {
     /// The daemon's socket if there is one and the database is not ours to write; otherwise our own
     /// child. What Nix does when `NIX_REMOTE` is unset.
@@ -77,7 +76,6 @@ pub enum Remote {
 
 /// Variables that do not describe a store that levain can use.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum StoreConfigError {
     /// The store directory is not usable.
     #[error("`NIX_STORE_DIR` is wrong")]

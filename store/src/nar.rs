@@ -12,7 +12,6 @@ use crate::hash::{HashingWriter, NarHash};
 
 /// A file system object that could not be archived.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum NarError {
     /// A file could not be read.
     #[error("cannot read `{}`", path.display())]

@@ -20,7 +20,6 @@ pub struct Store {
 
 /// A file of the store that could not be read.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum StoreError {
     /// The derivation's file is missing or cannot be read.
     #[error("cannot read the derivation `{}`", file.display())]

@@ -37,7 +37,6 @@ pub struct DerivationPath(StorePath);
 
 /// A text that is no store path, or not the kind of store path that is needed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum StorePathError {
     /// The store directory is relative, not normalised, or `/` itself.
     #[error(
@@ -85,7 +84,6 @@ pub enum StorePathError {
 
 /// A rule for the name of a store path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum NameRule {
     /// A name has at least one character.
     #[error("it is empty")]
@@ -93,7 +91,7 @@ pub enum NameRule {
     /// A name has at most 211 characters.
     #[error("it has more than {MAX_NAME} characters")]
     TooLong,
-    /// `.` and `..`, alone or before a dash, are refused by Nix since 2.24.
+    /// `.` and `..` are refused, alone or before a dash.
     #[error("`.` and `..` may not be all of it, nor come before a dash at its beginning")]
     Dots,
     /// Only some ASCII characters are allowed.
@@ -261,7 +259,7 @@ impl DerivationPath {
 
     /// Returns the name without the digest and without `.drv`.
     pub fn name(&self) -> &str {
-        self.0.name.trim_end_matches(".drv")
+        self.0.name.strip_suffix(".drv").unwrap_or(&self.0.name)
     }
 }
 

@@ -13,7 +13,6 @@ use crate::config::{Remote, StoreConfig, find_program};
 
 /// How an evaluation is kept from the files of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Confinement {
     /// In namespaces that `bwrap` makes.
     Bubblewrap {
@@ -114,7 +113,9 @@ fn bubblewrap(program: &Path, view: &View<'_>) -> Vec<OsString> {
     mounts.extend(view.visible.iter().map(|path| (path.clone(), false)));
     mounts.push((view.store.real_dir.clone(), true));
     mounts.push((view.store.state_dir.clone(), true));
-    mounts.extend(named("NIX_LOG_DIR").map(|path| (path, true)));
+    // Builds that the evaluation imports have logs: below the state's parent unless said otherwise.
+    let logs = view.store.state_dir.parent().map(|parent| parent.join("log/nix"));
+    mounts.extend(named("NIX_LOG_DIR").or(logs).map(|path| (path, true)));
     if let Remote::Socket(socket) = view.store.resolve_remote() {
         mounts.push((socket, true));
     }

@@ -59,11 +59,12 @@ impl DaemonChild {
         let mut child = command.spawn().map_err(failed)?;
         let (sender, last_words) = channel();
         if let Some(stderr) = child.stderr.take() {
-            std::thread::spawn(move || {
+            let drain = move || {
                 let lines = drain(stderr);
                 // Nobody listens if the child has outlived its grace.
                 sender.send(lines).ok();
-            });
+            };
+            std::thread::Builder::new().spawn(drain).map_err(failed)?;
         }
         Ok((ours, Self { child, last_words }))
     }

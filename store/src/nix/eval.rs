@@ -43,7 +43,6 @@ pub struct EvalRequest {
 
 /// An evaluation that gave no value.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum EvalError {
     /// Nix reports an error in what was evaluated, or ended otherwise.
     #[error(transparent)]
@@ -65,6 +64,14 @@ pub enum EvalError {
         length: usize,
         /// The limit.
         limit: usize,
+    },
+    /// The namespaces could not be made; nothing was evaluated.
+    #[error(
+        "cannot confine the evaluation: {message}\nhint: `bwrap` must be allowed to make user namespaces"
+    )]
+    Confinement {
+        /// What `bwrap` said.
+        message: String,
     },
     /// A directory for the evaluation could not be made.
     #[error("cannot make the directory `{}`", path.display())]
@@ -142,11 +149,15 @@ impl NixProgram {
             // Git asks nobody, and says what Nix expects it to say.
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("LC_ALL", "C");
-        if matches!(request.confinement, Confinement::Bubblewrap { .. }) {
+        let confined = match request.confinement {
+            Confinement::Bubblewrap { .. } => true,
+            Confinement::None => false,
+        };
+        if confined {
             // Its own `/tmp` is there, another directory may not be.
             command.env_remove("TMPDIR");
         }
-        output(command, &first, stdin)
+        output(command, &first, stdin, confined)
     }
 
     /// Chooses the program. `nix eval` is pure by itself, but takes an expression only as an
@@ -197,7 +208,12 @@ fn make_dir(path: &Path) -> Result<(), EvalError> {
 }
 
 /// Starts `command` and serves its three streams at the same time, so that none can block another.
-fn output(mut command: Command, program: &Path, stdin: Option<&str>) -> Result<Vec<u8>, EvalError> {
+fn output(
+    mut command: Command,
+    program: &Path,
+    stdin: Option<&str>,
+    confined: bool,
+) -> Result<Vec<u8>, EvalError> {
     let start = |source| EvalError::Start { program: program.to_owned(), source };
     let read = |source| EvalError::Read { program: program.to_owned(), source };
     command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
@@ -221,6 +237,9 @@ fn output(mut command: Command, program: &Path, stdin: Option<&str>) -> Result<V
     };
     let (message, warnings) = clean(&String::from_utf8_lossy(&messages));
     if exit != Exit::Code(0) {
+        if confined && message.starts_with("bwrap: ") {
+            return Err(EvalError::Confinement { message });
+        }
         // Half a value may have been printed: it must not be looked at.
         return Err(EvalFailure { exit, message, warnings }.into());
     }

@@ -31,7 +31,6 @@ const MINIMUM: NixVersion = NixVersion { major: 2, minor: 8 };
 
 /// A `nix` that is missing or cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum NixProgramError {
     /// There is no `nix` on the search path.
     #[error("`nix` was not found on PATH\nhint: {hint}")]

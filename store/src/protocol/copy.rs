@@ -26,7 +26,6 @@ pub struct Copied {
 
 /// An object that could not be copied.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum CopyError {
     /// Nix versions disagree on the hash of a content-addressed object that refers to itself.
     #[error(

@@ -7,7 +7,6 @@ use crate::store_path::StorePathError;
 
 /// A question that got no answer.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum ProtocolError {
     /// Nix answered with an error. The connection can still be used.
     #[error("nix: {message}")]
@@ -36,7 +35,6 @@ pub enum ProtocolError {
 
 /// Why a part of an answer is not what the protocol says.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Malformed {
     /// A length beyond anything that Nix sends.
     #[error("a length of {length} where at most {limit} is sensible")]
@@ -100,7 +98,6 @@ impl From<io::Error> for ProtocolError {
 
 /// A connection that could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum ConnectError {
     /// Nix is not installed, or not on the search path.
     #[error("`nix-daemon` was not found on PATH\nhint: install Nix 2.8 or newer")]

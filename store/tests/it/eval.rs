@@ -1,6 +1,7 @@
 //! Pure evaluation, with and without confinement.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use levain_store::{Confinement, EvalError, EvalFailure, EvalRequest, Exit};
@@ -139,6 +140,16 @@ fn confined_it_sees_no_file_of_the_host() {
     let fixture = Fixture::new();
     let secret = tempfile::NamedTempFile::new().unwrap();
     fs::write(secret.path(), "the secret").unwrap();
+    let program = std::env::current_exe().unwrap();
+    // The passwords can be read by root alone; without them there is nothing to hide.
+    for hidden in [program.as_path(), Path::new("/etc/shadow")] {
+        let Ok((hash, _)) = levain_store::nar::hash(hidden) else { continue };
+        let hidden = hidden.display();
+        let expression =
+            format!("builtins.path {{ path = \"{hidden}\"; name = \"s\"; sha256 = \"{hash}\"; }}");
+        let error = fixture.nix.eval(&confined(fixture.request(expression))).unwrap_err();
+        assert_eq!(failure(error).exit, Exit::Code(1));
+    }
     let (hash, _) = levain_store::nar::hash(secret.path()).unwrap();
     // Nix 2.8 allows this in pure evaluation, later versions do not.
     let expression = format!(
@@ -154,6 +165,22 @@ fn confined_it_sees_no_file_of_the_host() {
         let version = fixture.nix.version().unwrap();
         assert!((version.major, version.minor) > (2, 8), "{unconfined:?}");
     }
+}
+
+#[test]
+fn a_confinement_that_fails_is_no_fault_of_the_flake() {
+    let fixture = Fixture::new();
+    let program = fixture.path("bwrap");
+    fs::write(
+        &program,
+        "#!/bin/sh\necho bwrap: No permissions to create new namespace >&2\nexit 1\n",
+    )
+    .unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let confinement = Confinement::Bubblewrap { program };
+    let request = EvalRequest { confinement, ..fixture.request("1") };
+    let error = fixture.nix.eval(&request).unwrap_err();
+    assert!(matches!(error, EvalError::Confinement { .. }), "{error:?}");
 }
 
 #[test]
