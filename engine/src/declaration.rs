@@ -1,0 +1,295 @@
+//! The project's declaration: what `levainProject` may say, and its defaults.
+//!
+//! This is the one place that knows the defaults; `lib/mkProject.nix` only
+//! checks and passes on what a user wrote. Reading the flake is the
+//! evaluator's work; this file starts from its JSON.
+
+use std::fmt;
+
+use levain_actions::forge::ForgeKind;
+use levain_actions::shadow::ShadowFiles;
+use levain_actions::status::Texts;
+use serde::Deserialize;
+
+use crate::jobset::{Jobset, JobsetKind};
+
+/// What a project wants of levain; see `docs/declaration.md` for every key.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Declaration {
+    /// The switch and its policy.
+    pub incremental: Incremental,
+    /// Names of the two files that only the shadow branch changes.
+    pub files: Files,
+    /// Where the shadow branch lives.
+    pub shadow: ShadowSettings,
+    /// What evaluations may do.
+    pub evaluation: EvaluationSettings,
+    /// Where statuses go; none: to the terminal only.
+    pub forge: Option<Forge>,
+    /// Templates of the status texts.
+    pub status: Texts,
+}
+
+/// The one switch, where it applies and how far.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Incremental {
+    /// Whether levain keeps shadow branches and caches at all.
+    pub enable: bool,
+    /// Whether the default branch builds incrementally too; if not, it builds
+    /// clean and still records its cache outputs.
+    pub default_branch: bool,
+    /// Whether pull requests build incrementally.
+    pub pull_requests: bool,
+    /// Patterns (`*` matches any text) of the branches that build incrementally.
+    pub branches: Vec<String>,
+    /// Number of incremental builds in a row after which one is clean.
+    pub depth_limit: u32,
+    /// Age in days after which an entry is not used any more.
+    pub max_age_days: u32,
+    /// Name of the output that the next build may start from. `intermediates`
+    /// is accepted as well when a job has no output of this name.
+    pub cache_output: String,
+}
+
+impl Default for Incremental {
+    fn default() -> Self {
+        Self {
+            enable: false,
+            default_branch: false,
+            pull_requests: true,
+            branches: vec!["*".into()],
+            depth_limit: 50,
+            max_age_days: 30,
+            cache_output: "cache".into(),
+        }
+    }
+}
+
+/// Names of the shadow branch's two files, relative to the tree's root.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Files {
+    /// The cache pointer.
+    pub pointer: String,
+    /// The file that names the original commit.
+    pub commit: String,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self { pointer: "cache.nix".into(), commit: "commit.txt".into() }
+    }
+}
+
+/// Templates of the shadow branch.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ShadowSettings {
+    /// Full name of the ref; `{{jobset}}` is `heads/BRANCH` or `pull/NUMBER`.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Message of shadow commits.
+    pub message: String,
+    /// Whether shadow branches are pushed to the remote (never for a fork's pull request).
+    pub push: bool,
+}
+
+impl Default for ShadowSettings {
+    fn default() -> Self {
+        Self {
+            reference: "refs/levain/{{jobset}}".into(),
+            message: "levain: {{jobset}} at {{short_commit}}\n\n[skip ci]\n".into(),
+            push: true,
+        }
+    }
+}
+
+/// What evaluations may do.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EvaluationSettings {
+    /// Whether an evaluation may build derivations and read their outputs.
+    pub allow_import_from_derivation: bool,
+}
+
+/// The forge that is told about results.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Forge {
+    /// Which API it speaks.
+    pub kind: ForgeKind,
+    /// Base URL of the API; derived from the remote when absent.
+    pub api_url: Option<String>,
+    /// `owner/name`; derived from the remote when absent.
+    pub repository: Option<String>,
+    /// First part of every status context.
+    pub context_prefix: Option<String>,
+    /// Page that statuses link to; a template with `commit` and `jobset`.
+    pub target_url: Option<String>,
+}
+
+/// Why a declaration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the declaration is wrong at `levainProject.{key}`: {message}\nhint: {hint}")]
+pub struct DeclarationError {
+    /// The key, as a dotted path.
+    pub key: String,
+    /// What is wrong with it.
+    pub message: String,
+    /// What to do about it.
+    pub hint: &'static str,
+}
+
+impl Declaration {
+    /// Reads the JSON of the flake output `levainProject`.
+    ///
+    /// Unknown keys and wrong types are errors that name the key.
+    pub fn from_json(value: serde_json::Value) -> Result<Self, DeclarationError> {
+        let declaration: Self =
+            serde_path_to_error::deserialize(value).map_err(|error| DeclarationError {
+                key: error.path().to_string(),
+                message: error.inner().to_string(),
+                hint: "correct the key on the default branch; docs/declaration.md lists every key",
+            })?;
+        declaration.check()?;
+        Ok(declaration)
+    }
+
+    fn check(&self) -> Result<(), DeclarationError> {
+        let wrong = |key: &str, message: String, hint| {
+            Err(DeclarationError { key: key.into(), message, hint })
+        };
+        if !self.shadow.reference.starts_with("refs/") {
+            return wrong(
+                "shadow.ref",
+                format!("expected a full ref name, found `{}`", self.shadow.reference),
+                "start it with `refs/`, as in `refs/levain/{{jobset}}`",
+            );
+        }
+        if !self.shadow.reference.contains("{{") {
+            return wrong(
+                "shadow.ref",
+                "expected a template that tells jobsets apart".into(),
+                "use `{{jobset}}` in it, as in `refs/levain/{{jobset}}`",
+            );
+        }
+        if self.incremental.cache_output.is_empty() || self.incremental.cache_output == "out" {
+            return wrong(
+                "incremental.cacheOutput",
+                format!("`{}` cannot be the cache output", self.incremental.cache_output),
+                "name an output of its own, as in `cache`",
+            );
+        }
+        if let Err(error) = self.shadow_files() {
+            return wrong("files", error, "name two different files below the root of the tree");
+        }
+        Ok(())
+    }
+
+    /// Returns the two files' names, checked.
+    pub fn shadow_files(&self) -> Result<ShadowFiles, String> {
+        ShadowFiles::new(&self.files.pointer, &self.files.commit).map_err(|error| error.to_string())
+    }
+
+    /// Returns the part of the shadow ref before the first placeholder: all
+    /// shadow refs of the project start with it.
+    pub fn shadow_prefix(&self) -> &str {
+        self.shadow.reference.split("{{").next().unwrap_or_default()
+    }
+}
+
+/// Whether and how incremental mode concerns a jobset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The switch is off: no shadow branch.
+    Off,
+    /// Builds are clean, but cache outputs are recorded for others to start from.
+    Record,
+    /// Builds start from caches.
+    Incremental,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Record => "record",
+            Self::Incremental => "incremental",
+        })
+    }
+}
+
+impl Incremental {
+    /// Returns what the policy says about `jobset`.
+    pub fn mode(&self, jobset: &Jobset) -> Mode {
+        if !self.enable {
+            return Mode::Off;
+        }
+        let applies = match &jobset.kind {
+            JobsetKind::Branch { is_default: true, .. } => self.default_branch,
+            JobsetKind::Branch { name, .. } => self.branches.iter().any(|p| matches(p, name)),
+            JobsetKind::PullRequest { .. } => self.pull_requests,
+        };
+        if applies { Mode::Incremental } else { Mode::Record }
+    }
+}
+
+/// Returns whether `text` matches `pattern`, in which `*` stands for any text.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    let mut parts = parts.peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        for (pattern, text, expected) in [
+            ("*", "anything/at-all", true),
+            ("main", "main", true),
+            ("main", "mainly", false),
+            ("release-*", "release-1", true),
+            ("release-*", "prerelease-1", false),
+            ("*-wip", "x-wip", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("ab*ba", "aba", false),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} against {text}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        let error = |json: &str| {
+            Declaration::from_json(serde_json::from_str(json).unwrap()).unwrap_err().to_string()
+        };
+        assert!(error(r#"{"incremental":{"depthLimit":"50"}}"#).contains("incremental.depthLimit"));
+        assert!(error(r#"{"incremental":{"enabled":true}}"#).contains("unknown field `enabled`"));
+        assert!(error(r#"{"forge":{"kind":"sourcehut"}}"#).contains("forge.kind"));
+        assert!(error(r#"{"shadow":{"ref":"levain/x"}}"#).contains("shadow.ref"));
+        assert!(error(r#"{"files":{"pointer":"../cache.nix"}}"#).contains("levainProject.files"));
+    }
+
+    #[test]
+    fn an_empty_declaration_is_off() {
+        let declaration = Declaration::from_json(serde_json::json!({})).unwrap();
+        assert!(!declaration.incremental.enable);
+        assert_eq!(declaration.shadow_prefix(), "refs/levain/");
+    }
+}

@@ -1,0 +1,89 @@
+//! Evaluations, remembered.
+//!
+//! An evaluation is a pure function of a locked jobset and a cache pointer, both
+//! of which are in the commit. So its result is kept under everything it
+//! depends on, and asking again costs one file read instead of a process.
+
+use std::fmt::Write as _;
+
+use levain_evaluator::evaluate::{Evaluation, Evaluator, Request};
+use levain_evaluator::key::KeyDocument;
+use levain_evaluator::{EvaluateError, LockedFlakeRef};
+use serde::{Deserialize, Serialize};
+
+use crate::digest::sha256_hex;
+use crate::state::{Kind, State, StateWriter};
+
+/// The version of what is remembered; another one is evaluated anew.
+const FORMAT: u32 = 1;
+
+/// An evaluation and what was found out about its derivations.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Remembered {
+    /// The evaluation.
+    pub evaluation: Evaluation,
+    /// Keys of jobs, as far as they were computed: by attribute path.
+    #[serde(default)]
+    pub keys: std::collections::BTreeMap<String, KeyDocument>,
+}
+
+/// A result and whether it had to be computed.
+pub struct Evaluated {
+    /// The name under which it is remembered.
+    pub id: String,
+    /// The result.
+    pub remembered: Remembered,
+    /// Whether it was found rather than computed.
+    pub memoized: bool,
+}
+
+/// Returns the name under which the evaluation of `request` is remembered.
+///
+/// The location of the repository is not part of it; the commit identifies the tree.
+pub fn id(evaluator: &dyn Evaluator, store_dir: &str, request: &Request) -> String {
+    let mut text = format!("levain evaluation {FORMAT}\n");
+    for part in [
+        evaluator.identity().as_str(),
+        store_dir,
+        &request.flake.revision,
+        if request.flake.shallow { "shallow" } else { "" },
+        &request.system,
+        if request.limits.allow_import_from_derivation { "import-from-derivation" } else { "" },
+    ] {
+        // Writing to a string cannot fail.
+        write!(text, "{}:{part}\n", part.len()).expect("writing to a string");
+    }
+    for path in request.only.iter().flatten() {
+        write!(text, "only {path}\n").expect("writing to a string");
+    }
+    sha256_hex(text.as_bytes())
+}
+
+/// Evaluates `request`, or finds out that this was done before.
+pub fn evaluate(
+    evaluator: &dyn Evaluator,
+    store_dir: &str,
+    request: &Request,
+    state: &State,
+) -> Result<Evaluated, EvaluateError> {
+    let id = id(evaluator, store_dir, request);
+    if let Some(mut remembered) = state.load::<Remembered>(Kind::Evaluations, &id) {
+        remembered.evaluation.flake = LockedFlakeRef {
+            nar_hash: remembered.evaluation.flake.nar_hash.clone(),
+            ..request.flake.clone()
+        };
+        return Ok(Evaluated { id, remembered, memoized: true });
+    }
+    let evaluation = evaluator.evaluate(request)?;
+    let remembered = Remembered { evaluation, keys: std::collections::BTreeMap::new() };
+    Ok(Evaluated { id, remembered, memoized: false })
+}
+
+/// Remembers a result. A failure costs time later, nothing else.
+pub fn remember(writer: Option<&StateWriter>, evaluated: &Evaluated) {
+    let Some(writer) = writer else { return };
+    if let Err(error) = writer.store(Kind::Evaluations, &evaluated.id, &evaluated.remembered) {
+        tracing::warn!(%error, "cannot remember an evaluation");
+    }
+}

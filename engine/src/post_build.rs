@@ -1,0 +1,224 @@
+//! The post-build action: records successes and moves pointers.
+//!
+//! The order makes a kill at any moment harmless: copy the cache, root it,
+//! record the success, then move the pointer. What is missing afterwards is
+//! found and done again by the next run; a pointer never precedes its success.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use levain_evaluator::key::KeyDocument;
+use levain_evaluator::pointer::Entry;
+use levain_store::{Connection, CopyError, ProtocolError, Store, StorePath};
+
+use crate::build::unix_now;
+use crate::jobset::Head;
+use crate::plan::{Surveyed, Target, success_name};
+use crate::pointers::Change;
+use crate::roots::{self, RootError};
+use crate::shadowing::{Shadowing, ShadowingError};
+use crate::state::{Kind, StateError, StateWriter};
+use crate::success::{BuiltFrom, RecordedCache, StoredEntry, Success, Successes};
+
+/// Pointer moves are gathered this long, so that a burst of successes makes one commit.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// A success could not be recorded, or its pointer not be moved.
+#[derive(Debug, thiserror::Error)]
+pub enum PostBuildError {
+    /// The cache could not be copied.
+    #[error("cannot keep the cache: {0}")]
+    Copy(#[from] CopyError),
+    /// The cache could not be rooted.
+    #[error("cannot keep the cache: {0}")]
+    Root(#[from] RootError),
+    /// The success could not be written down.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The pointer could not be moved.
+    #[error("cannot move the pointer: {0}")]
+    Shadow(#[from] ShadowingError),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] ProtocolError),
+}
+
+/// Records the successes of one run.
+pub struct PostBuild<'a> {
+    store: &'a Store,
+    writer: &'a StateWriter,
+    head: &'a Head,
+    /// `None` when incremental mode is off: caches are not kept.
+    shadowing: Option<&'a Shadowing<'a>>,
+    changes: BTreeMap<String, Change>,
+    flushed: Option<Instant>,
+    /// Jobs whose pointers moved.
+    pub moved: Vec<String>,
+    /// Time spent, in seconds.
+    pub seconds: f64,
+}
+
+/// A success, as a run found it.
+pub struct Succeeded<'a> {
+    /// The job.
+    pub job: &'a Surveyed,
+    /// What was built.
+    pub target: &'a Target,
+    /// Name of its cache output, if it has one.
+    pub cache_output: Option<&'a str>,
+    /// The key of its cache.
+    pub key: Option<&'a KeyDocument>,
+}
+
+impl<'a> PostBuild<'a> {
+    /// Prepares for the successes of a run about `head`.
+    pub fn new(
+        store: &'a Store,
+        writer: &'a StateWriter,
+        head: &'a Head,
+        shadowing: Option<&'a Shadowing<'a>>,
+    ) -> Self {
+        Self {
+            store,
+            writer,
+            head,
+            shadowing,
+            changes: BTreeMap::new(),
+            flushed: None,
+            moved: Vec::new(),
+            seconds: 0.0,
+        }
+    }
+
+    /// Records a success and moves the job's pointer.
+    pub fn succeeded(
+        &mut self,
+        connection: &mut Connection,
+        success: &Succeeded<'_>,
+    ) -> Result<(), PostBuildError> {
+        let started = Instant::now();
+        let result = self.record(connection, success);
+        self.seconds += started.elapsed().as_secs_f64();
+        result
+    }
+
+    fn record(
+        &mut self,
+        connection: &mut Connection,
+        success: &Succeeded<'_>,
+    ) -> Result<(), PostBuildError> {
+        let time = unix_now();
+        let entry = self.entry(connection, success, time)?;
+        let dir = self.store.dir();
+        let target = success.target;
+        let record = Success {
+            built: dir.display(target.derivation.as_store_path()),
+            outputs: target
+                .outputs
+                .iter()
+                .map(|(name, path)| (name.clone(), dir.display(path)))
+                .collect(),
+            commit: self.head.commit.to_string(),
+            time,
+            tier: self.head.jobset.tier(),
+            job: success.job.attr_path.clone(),
+            cache: match &entry {
+                Some(entry) => RecordedCache::Entry(StoredEntry::new(dir, entry)),
+                None => RecordedCache::None,
+            },
+        };
+        if let Some(document) = success.key {
+            self.writer.store(Kind::Keys, document.key().as_str(), document)?;
+        }
+        let name = success_name(&success.job.base.derivation);
+        let mut successes: Successes =
+            self.writer.state().load(Kind::Successes, &name).unwrap_or_default();
+        let built_from =
+            if target.caches.is_empty() { BuiltFrom::Nothing } else { BuiltFrom::Cache };
+        successes.add(&self.head.jobset, record, built_from);
+        self.writer.store(Kind::Successes, &name, &successes)?;
+        if let Some(entry) = entry {
+            self.point(&success.job.attr_path, entry)?;
+        }
+        Ok(())
+    }
+
+    /// Copies the cache output to a content-addressed path, roots that, and
+    /// returns the entry that names it.
+    fn entry(
+        &self,
+        connection: &mut Connection,
+        success: &Succeeded<'_>,
+        time: u64,
+    ) -> Result<Option<Entry>, PostBuildError> {
+        let (Some(_), Some(output), Some(document)) =
+            (self.shadowing, success.cache_output, success.key)
+        else {
+            return Ok(None);
+        };
+        // A shadow derivation may name its outputs differently only if the flake does.
+        let Some(path) = success.target.outputs.get(output) else { return Ok(None) };
+        let copy = connection.copy_content_addressed(self.store, path)?;
+        roots::add(self.writer, connection, self.store.dir(), &copy.path)?;
+        let depth = success.target.caches.iter().map(|(_, c)| c.entry.depth + 1).max();
+        Ok(Some(Entry {
+            path: copy.path,
+            nar_hash: copy.info.nar_hash,
+            key: document.key(),
+            depth: depth.unwrap_or(0),
+            commit: self.head.commit.to_string(),
+            time,
+            tier: self.head.jobset.tier(),
+            unused: None,
+        }))
+    }
+
+    /// Makes sure that a fresh job's pointer names the cache of its success:
+    /// after a kill, or on a new branch, it may not yet.
+    pub fn fresh(
+        &mut self,
+        connection: &mut Connection,
+        attr_path: &str,
+        entry: Entry,
+    ) -> Result<(), PostBuildError> {
+        if !connection.is_valid(&entry.path)? {
+            return Ok(());
+        }
+        roots::add(self.writer, connection, self.store.dir(), &entry.path)?;
+        self.point(attr_path, Entry { unused: None, ..entry })
+    }
+
+    fn point(&mut self, attr_path: &str, entry: Entry) -> Result<(), PostBuildError> {
+        self.changes.insert(attr_path.to_owned(), Change::Set(entry));
+        if self.flushed.is_none_or(|last| last.elapsed() >= GATHER) {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Moves all pointers that were gathered.
+    pub fn flush(&mut self) -> Result<(), PostBuildError> {
+        let Some(shadowing) = self.shadowing else { return Ok(()) };
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let (_, moved) = shadowing.apply(self.writer.run_lock(), &self.changes)?;
+        self.changes.clear();
+        self.moved.extend(moved);
+        self.flushed = Some(Instant::now());
+        self.seconds += started.elapsed().as_secs_f64();
+        Ok(())
+    }
+}
+
+/// Returns the outputs of a base derivation as a target, for a job that was
+/// built without levain.
+pub fn built_elsewhere(job: &Surveyed) -> Target {
+    Target::base(&job.base, None)
+}
+
+/// Returns the path of the job's cache output.
+pub fn cache_path<'a>(target: &'a Target, output: Option<&str>) -> Option<&'a StorePath> {
+    target.outputs.get(output?)
+}

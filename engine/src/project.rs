@@ -1,0 +1,436 @@
+//! A project opened for work: its repository, what is remembered, its declaration.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use levain_actions::forge::{ForgeKind, pull_request_refs};
+use levain_actions::git::{CommitId, GitError, Prune, RemoteError, Repository};
+use levain_evaluator::evaluate::{Evaluator, Limits};
+use levain_evaluator::{EvaluateError, FlakeLocation, LockedFlakeRef};
+use levain_store::Store;
+
+use crate::declaration::{Declaration, DeclarationError};
+use crate::digest::sha256_hex;
+use crate::jobset::{Head, Jobset, JobsetKind};
+use crate::pointers::Layout;
+use crate::state::{Kind, State, StateError, StateWriter};
+
+/// What every command works with, handed in from outside.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The store.
+    pub store: Store,
+    /// What evaluates.
+    pub evaluator: Arc<dyn Evaluator>,
+    /// The machine's system, as in `x86_64-linux`.
+    pub system: String,
+    /// Directory for mirrors of remote repositories.
+    pub mirrors: PathBuf,
+}
+
+/// Where a project's repository is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// The checkout or bare repository that a directory is in.
+    Directory(PathBuf),
+    /// A repository elsewhere, which is mirrored first.
+    Url(String),
+}
+
+/// Which commit of which jobset is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// A branch.
+    pub branch: Option<String>,
+    /// A pull request.
+    pub pull_request: Option<u64>,
+    /// A commit of the jobset, instead of its newest.
+    pub revision: Option<String>,
+}
+
+/// Whether anything may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing outside is written: no ref, no pointer, no push, no status.
+    ReadOnly,
+    /// Everything that the declaration asks for.
+    Write,
+}
+
+/// Why a project cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// Git.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The remote.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// What levain remembers.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The declaration's content.
+    #[error(transparent)]
+    Declaration(#[from] DeclarationError),
+    /// The declaration's flake.
+    #[error("cannot read the declaration of the project: {0}")]
+    DeclarationFlake(#[source] EvaluateError),
+    /// `--declaration` names nothing usable.
+    #[error("cannot read the declaration from `{place}`: {message}\nhint: name a git repository whose default branch has a flake with the output `levainProject`")]
+    DeclarationPlace {
+        /// What was named.
+        place: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The checkout is on no branch.
+    #[error("`{}` is on no branch (detached HEAD at {commit})\nhint: name one with `--branch`", path.display())]
+    Detached {
+        /// The checkout.
+        path: PathBuf,
+        /// Where HEAD is.
+        commit: String,
+    },
+    /// The commit is not part of what was selected.
+    #[error("commit {commit} is not part of {of}\nhint: name the branch or pull request that contains it")]
+    NotInJobset {
+        /// The commit.
+        commit: String,
+        /// What was selected, for people.
+        of: String,
+    },
+    /// No such pull request.
+    #[error("the remote has no pull request {number}: tried {}\nhint: look up the number on the forge", tried.join(", "))]
+    NoPullRequest {
+        /// Its number.
+        number: u64,
+        /// The refs that were looked for.
+        tried: Vec<String>,
+    },
+    /// A pull request needs a remote.
+    #[error("pull request {number} cannot be fetched: the repository has no remote `origin`\nhint: run `levain run URL --pull-request {number}`")]
+    NoRemote {
+        /// Its number.
+        number: u64,
+    },
+}
+
+/// An open project.
+pub struct Project {
+    /// Its repository.
+    pub repository: Repository,
+    /// What others are fetched from and pushed to.
+    pub remote: Option<Remote>,
+    /// What is remembered.
+    pub state: State,
+    /// The right to write, unless read-only.
+    pub writer: Option<StateWriter>,
+    /// The default branch, if there is one.
+    pub default_branch: Option<String>,
+    /// What the project wants.
+    pub declaration: Declaration,
+    /// How its shadow branches are read.
+    pub layout: Layout,
+    /// For people: the path or URL.
+    pub label: String,
+    /// How long git took so far, in seconds.
+    pub git_seconds: f64,
+    /// How long the declaration took, in seconds.
+    pub declaration_seconds: f64,
+}
+
+/// The repository elsewhere.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// What git calls it.
+    pub name: String,
+    /// Its URL.
+    pub url: String,
+}
+
+const ORIGIN: &str = "origin";
+
+impl Project {
+    /// Opens the project at `place`; mirrors it first if it is elsewhere.
+    ///
+    /// `declaration` names another repository to read the declaration from.
+    pub fn open(
+        surroundings: &Surroundings,
+        place: &Place,
+        declaration: Option<&str>,
+        access: Access,
+    ) -> Result<Self, ProjectError> {
+        let started = std::time::Instant::now();
+        let (repository, label) = match place {
+            Place::Directory(path) => {
+                let repository = Repository::discover(path)?;
+                let label = repository.location().display().to_string();
+                (repository, label)
+            }
+            Place::Url(url) => {
+                let repository = mirror(&surroundings.mirrors, url)?;
+                (repository, levain_actions::git::masked(url))
+            }
+        };
+        let state = State::of(repository.git_dir());
+        let writer = match access {
+            Access::ReadOnly => None,
+            Access::Write => Some(state.lock()?),
+        };
+        if let Place::Url(_) = place {
+            repository.fetch(ORIGIN, &["+refs/heads/*:refs/heads/*".to_owned()], Prune::Yes)?;
+        }
+        let remote = repository
+            .remote_url(ORIGIN)
+            .map(|url| Remote { name: ORIGIN.into(), url });
+        let default_branch = repository.default_branch()?;
+        let git_seconds = started.elapsed().as_secs_f64();
+        let started = std::time::Instant::now();
+        let declaration = match declaration {
+            Some(place) => declaration_elsewhere(surroundings, place)?,
+            None => match &default_branch {
+                Some(branch) => {
+                    let commit = repository.branch(branch)?;
+                    let reference = format!("refs/heads/{branch}");
+                    read_declaration(
+                        surroundings, &repository, &state, writer.as_ref(), &reference, commit,
+                    )?
+                }
+                None => Declaration::default(),
+            },
+        };
+        let files = declaration.shadow_files().map_err(|message| DeclarationError {
+            key: "files".into(),
+            message,
+            hint: "name two different files below the root of the tree",
+        })?;
+        let layout = Layout {
+            files,
+            prefix: declaration.shadow_prefix().to_owned(),
+            store_dir: surroundings.store.dir().clone(),
+        };
+        Ok(Self {
+            repository,
+            remote,
+            state,
+            writer,
+            default_branch,
+            declaration,
+            layout,
+            label,
+            git_seconds,
+            declaration_seconds: started.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// Finds the commit to build.
+    pub fn select(&self, selection: &Selection) -> Result<Head, ProjectError> {
+        if let Some(number) = selection.pull_request {
+            return self.pull_request(number, selection.revision.as_deref());
+        }
+        let revision = selection.revision.as_deref().map(|r| self.repository.commit(r));
+        let revision = revision.transpose()?;
+        let name = match (&selection.branch, revision) {
+            (Some(name), _) => name.clone(),
+            (None, Some(commit)) => self.branch_with(commit)?,
+            (None, None) => match self.repository.head_branch()? {
+                Some(name) => name,
+                None => {
+                    return Err(ProjectError::Detached {
+                        path: self.repository.location().to_owned(),
+                        commit: self.repository.commit("HEAD").map_or_else(
+                            |_| "an unknown commit".into(),
+                            |commit| commit.short(),
+                        ),
+                    });
+                }
+            },
+        };
+        let tip = self.repository.branch(&name)?;
+        let commit = revision.unwrap_or(tip);
+        if !self.repository.is_ancestor(commit, tip)? {
+            return Err(ProjectError::NotInJobset {
+                commit: commit.to_string(),
+                of: format!("branch `{name}`"),
+            });
+        }
+        let is_default = self.default_branch.as_deref() == Some(name.as_str());
+        let reference = format!("refs/heads/{name}");
+        Ok(Head {
+            jobset: Jobset { kind: JobsetKind::Branch { name, is_default } },
+            commit,
+            reference,
+            tip,
+        })
+    }
+
+    /// Returns the branch that a commit given alone belongs to: the default
+    /// branch if that contains it, else the first that does.
+    fn branch_with(&self, commit: CommitId) -> Result<String, ProjectError> {
+        let branches = self.repository.branches_containing(commit)?;
+        let default = self.default_branch.clone().filter(|name| branches.contains(name));
+        default.or_else(|| branches.into_iter().next()).ok_or_else(|| ProjectError::NotInJobset {
+            commit: commit.to_string(),
+            of: "any branch".into(),
+        })
+    }
+
+    fn pull_request(&self, number: u64, revision: Option<&str>) -> Result<Head, ProjectError> {
+        let Some(remote) = &self.remote else { return Err(ProjectError::NoRemote { number }) };
+        let kind = self.forge_kind();
+        let reference = format!("refs/levain-fetched/pull/{number}");
+        let tried = pull_request_refs(kind, number);
+        let mut found = false;
+        for source in &tried {
+            let refspec = format!("+{source}:{reference}");
+            match self.repository.fetch(&remote.name, &[refspec], Prune::No) {
+                Ok(()) => {
+                    found = true;
+                    break;
+                }
+                Err(error @ (RemoteError::Unreachable { .. } | RemoteError::GitMissing { .. })) => {
+                    return Err(error.into());
+                }
+                Err(error) => tracing::debug!(%error, source, "no such ref"),
+            }
+        }
+        let tip = match self.repository.reference(&reference)? {
+            Some(tip) if found => tip,
+            Some(_) | None => return Err(ProjectError::NoPullRequest { number, tried }),
+        };
+        let commit = match revision {
+            Some(revision) => self.repository.commit(revision)?,
+            None => tip,
+        };
+        if !self.repository.is_ancestor(commit, tip)? {
+            return Err(ProjectError::NotInJobset {
+                commit: commit.to_string(),
+                of: format!("pull request {number}"),
+            });
+        }
+        // Only a commit that the project itself has at a branch's head is
+        // certainly not from a fork.
+        let mut from_fork = true;
+        for prefix in ["refs/heads/", "refs/remotes/"] {
+            from_fork &= self.repository.references(prefix)?.iter().all(|(_, id)| *id != tip);
+        }
+        let jobset = Jobset { kind: JobsetKind::PullRequest { number, from_fork } };
+        Ok(Head { jobset, commit, reference, tip })
+    }
+
+    /// Returns which forge the project lives on, as far as that is known.
+    pub fn forge_kind(&self) -> Option<ForgeKind> {
+        let declared = self.declaration.forge.as_ref().map(|forge| forge.kind);
+        declared.or_else(|| ForgeKind::of_remote(&self.remote.as_ref()?.url))
+    }
+
+    /// Returns how to evaluate `commit`, which `reference` leads to.
+    pub fn flake(repository: &Repository, reference: &str, commit: CommitId) -> LockedFlakeRef {
+        LockedFlakeRef {
+            location: repository.location().to_owned(),
+            reference: reference.to_owned(),
+            revision: commit.to_string(),
+            nar_hash: None,
+            shallow: repository.is_shallow(),
+        }
+    }
+
+    /// Returns what evaluations of the project may do.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            allow_import_from_derivation: self.declaration.evaluation.allow_import_from_derivation,
+        }
+    }
+}
+
+/// Opens or makes the mirror of `url`.
+pub fn mirror(mirrors: &Path, url: &str) -> Result<Repository, GitError> {
+    let name: String = url
+        .rsplit(['/', ':'])
+        .find(|part| !part.is_empty())
+        .unwrap_or("repository")
+        .trim_end_matches(".git")
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+        .collect();
+    let hash = sha256_hex(url.as_bytes());
+    Repository::mirror(&mirrors.join(format!("{name}-{}.git", &hash[..16])), url)
+}
+
+fn declaration_elsewhere(
+    surroundings: &Surroundings,
+    place: &str,
+) -> Result<Declaration, ProjectError> {
+    let unusable = |message: String| ProjectError::DeclarationPlace {
+        place: levain_actions::git::masked(place),
+        message,
+    };
+    let path = Path::new(place);
+    let (repository, url) = if path.is_dir() {
+        (Repository::discover(path)?, None)
+    } else {
+        (mirror(&surroundings.mirrors, place)?, Some(place))
+    };
+    if url.is_some() {
+        repository.fetch(ORIGIN, &["+refs/heads/*:refs/heads/*".to_owned()], Prune::Yes)?;
+    }
+    let branch =
+        repository.default_branch()?.ok_or_else(|| unusable("it has no default branch".into()))?;
+    let commit = repository.branch(&branch)?;
+    let reference = format!("refs/heads/{branch}");
+    let flake = Project::flake(&repository, &reference, commit);
+    let value = surroundings
+        .evaluator
+        .declaration(&flake, &Limits::default())
+        .map_err(ProjectError::DeclarationFlake)?
+        .ok_or_else(|| unusable("it has no output `levainProject`".into()))?;
+    Ok(Declaration::from_json(value)?)
+}
+
+/// Reads the declaration of a commit, or finds it remembered: a commit's
+/// declaration never changes.
+fn read_declaration(
+    surroundings: &Surroundings,
+    repository: &Repository,
+    state: &State,
+    writer: Option<&StateWriter>,
+    reference: &str,
+    commit: CommitId,
+) -> Result<Declaration, ProjectError> {
+    let name = format!("declaration-{commit}");
+    if let Some(value) = state.load::<serde_json::Value>(Kind::Evaluations, &name) {
+        return Ok(Declaration::from_json(value)?);
+    }
+    if repository.file(commit, "flake.nix")?.is_none() {
+        // The first flake of a project may well stand on a topic branch.
+        return Ok(Declaration::default());
+    }
+    let flake = Project::flake(repository, reference, commit);
+    let value = surroundings
+        .evaluator
+        .declaration(&flake, &Limits::default())
+        .map_err(ProjectError::DeclarationFlake)?
+        .unwrap_or_else(|| serde_json::json!({}));
+    let declaration = Declaration::from_json(value.clone())?;
+    if let Some(writer) = writer
+        && let Err(error) = writer.store(Kind::Evaluations, &name, &value)
+    {
+        tracing::warn!(%error, "cannot remember the declaration");
+    }
+    Ok(declaration)
+}
+
+/// Resolves the location part of a flake reference to a repository.
+pub fn open_location(
+    surroundings: &Surroundings,
+    location: &FlakeLocation,
+) -> Result<Repository, ProjectError> {
+    match location {
+        FlakeLocation::Local(path) => Ok(Repository::discover(path)?),
+        FlakeLocation::Remote(url) => {
+            let repository = mirror(&surroundings.mirrors, url)?;
+            repository.fetch(ORIGIN, &["+refs/*:refs/*".to_owned()], Prune::No)?;
+            Ok(repository)
+        }
+    }
+}

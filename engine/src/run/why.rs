@@ -1,0 +1,213 @@
+//! Why a job would be built, and with which cache or why with none.
+//!
+//! Takes the same steps as a run up to the choice, and writes nothing.
+
+use levain_evaluator::key::{self, KeyChange, KeyDocument};
+use serde::Serialize;
+
+use super::{Options, Run, RunError};
+use crate::cancel::Cancel;
+use crate::choose::{Origin, Refusal};
+use crate::plan::{Finding, LazyConnection};
+use crate::progress::Progress;
+use crate::project::{Project, Surroundings};
+use crate::report::CacheReport;
+use crate::shadowing::Shadowing;
+use crate::state::Kind;
+use crate::statuses::Statuses;
+
+/// The answer.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Why {
+    /// The job.
+    pub attr_path: String,
+    /// The jobset.
+    pub jobset: String,
+    /// The original commit.
+    pub original_commit: String,
+    /// Its base derivation.
+    pub base_drv_path: String,
+    /// The commit that it is unchanged since, if there is nothing to build.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unchanged_since: Option<String>,
+    /// Whether it would be built.
+    pub would_build: bool,
+    /// The key of its cache, if it has a cache output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The cache that it would start from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheReport>,
+    /// Why it would start from none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
+    /// The entries that were looked at and refused.
+    pub considered: Vec<Considered>,
+    /// What differs from the key of the own entry.
+    pub key_changes: Vec<Changed>,
+}
+
+/// An entry that was looked at.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Considered {
+    /// Where it was found.
+    pub origin: Origin,
+    /// The jobset that recorded it.
+    pub jobset: String,
+    /// Why it is not used.
+    pub refusal: Refusal,
+}
+
+/// A part of the key that differs.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Changed {
+    /// Its name, as in `env CFLAGS`.
+    pub component: String,
+    /// Its value when the entry was recorded.
+    pub before: Option<String>,
+    /// Its value now.
+    pub after: Option<String>,
+}
+
+impl From<KeyChange> for Changed {
+    fn from(change: KeyChange) -> Self {
+        Self { component: change.component, before: change.before, after: change.after }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum WhyError {
+    /// A step failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The job itself cannot be evaluated.
+    #[error("job `{job}` cannot be evaluated: {message}")]
+    Broken {
+        /// The job.
+        job: String,
+        /// Nix's message.
+        message: String,
+    },
+    /// There is no such job.
+    #[error("the jobset has no job `{job}`\nhint: {}", hint(known))]
+    Unknown {
+        /// What was asked for.
+        job: String,
+        /// The jobs there are, most similar first.
+        known: Vec<String>,
+    },
+}
+
+fn hint(known: &[String]) -> String {
+    if known.is_empty() {
+        return "it has no jobs at all; see `levainJobs` in its flake".into();
+    }
+    let shown: Vec<String> = known.iter().take(5).map(|job| format!("`{job}`")).collect();
+    format!("did you mean {}?", shown.join(", "))
+}
+
+/// Says why `job` would be built.
+pub fn why(
+    surroundings: &Surroundings,
+    options: &Options,
+    job: &str,
+    progress: &mut dyn Progress,
+) -> Result<Why, WhyError> {
+    let declared = options.declaration.as_deref();
+    let project = Project::open(surroundings, &options.place, declared, options.access)
+        .map_err(RunError::from)?;
+    let head = project.select(&options.selection).map_err(RunError::from)?;
+    let runtime = options.runtime.clone();
+    let statuses =
+        Statuses::new(&project, &head, options.access, None, &options.retries, runtime)
+            .map_err(RunError::from)?;
+    let shadowing = Shadowing::new(&project, &head).map_err(RunError::from)?;
+    let cancel = Cancel::default();
+    let run = Run::new(surroundings, options, &cancel, &project, &head, &statuses, &shadowing);
+    run.why(job, progress)
+}
+
+impl Run<'_> {
+    fn why(mut self, job: &str, progress: &mut dyn Progress) -> Result<Why, WhyError> {
+        let base = self.evaluate_base(progress)?;
+        let mut connection = LazyConnection::new(&self.surroundings.store);
+        let mut survey = self.survey(base, &mut connection)?;
+        if let Some((_, error)) = survey.errors.iter().find(|(path, _)| path == job) {
+            let message = error.message.clone();
+            return Err(WhyError::Broken { job: job.to_owned(), message });
+        }
+        if survey.jobs.iter().all(|known| known.attr_path != job) {
+            let mut known: Vec<String> =
+                survey.jobs.iter().map(|known| known.attr_path.clone()).collect();
+            known.sort_by_key(|known| usize::MAX - alike(known, job));
+            return Err(WhyError::Unknown { job: job.to_owned(), known });
+        }
+        survey.jobs.retain(|known| known.attr_path == job);
+        let before = self.choose(&mut survey, &mut connection, progress)?;
+        let own_key = before
+            .entries
+            .as_ref()
+            .and_then(|entries| entries.get(job)?.as_ref().ok())
+            .map(|entry| entry.key.clone());
+        let known = survey.jobs.first();
+        let Some(found) = known else {
+            return Err(WhyError::Unknown { job: job.to_owned(), known: Vec::new() });
+        };
+        let dir = self.surroundings.store.dir();
+        let mut why = Why {
+            attr_path: job.to_owned(),
+            jobset: self.head.jobset.name(),
+            original_commit: self.head.commit.to_string(),
+            base_drv_path: dir.display(found.base.derivation.as_store_path()),
+            unchanged_since: None,
+            would_build: false,
+            key: None,
+            cache: None,
+            refusal: None,
+            considered: Vec::new(),
+            key_changes: Vec::new(),
+        };
+        match &found.finding {
+            Finding::Fresh(success) => why.unchanged_since = Some(success.commit.clone()),
+            Finding::Built => {}
+            Finding::Stale { key, choice } => {
+                why.would_build = true;
+                why.key = key.as_ref().map(|key| key.key().to_string());
+                why.refusal = choice.refusal().cloned();
+                why.considered = choice
+                    .refused
+                    .iter()
+                    .map(|(origin, jobset, refusal)| Considered {
+                        origin: *origin,
+                        jobset: jobset.clone(),
+                        refusal: refusal.clone(),
+                    })
+                    .collect();
+                if let Ok((origin, candidate)) = &choice.outcome {
+                    why.cache = Some(CacheReport::new(dir, *origin, candidate));
+                }
+                if let (Some(key), Some(own)) = (key, own_key) {
+                    let recorded = self.project.state.load::<KeyDocument>(Kind::Keys, own.as_str());
+                    why.key_changes = recorded
+                        .map(|recorded| key::difference(&recorded, key))
+                        .unwrap_or_default()
+                        .into_iter()
+                        .map(Changed::from)
+                        .collect();
+                }
+            }
+        }
+        Ok(why)
+    }
+}
+
+/// Returns how much of the two names is the same, from both ends.
+fn alike(a: &str, b: &str) -> usize {
+    let front = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    let back = a.bytes().rev().zip(b.bytes().rev()).take_while(|(a, b)| a == b).count();
+    front + back
+}

@@ -1,0 +1,307 @@
+//! One run's shadow branch: its name, where it is written, and its remote twin.
+//!
+//! With the right to write it is the project's own ref. Read-only, the same
+//! commit is made in a temporary repository, so that evaluation sees exactly
+//! what it would see, and nothing stays behind.
+
+use std::collections::BTreeMap;
+
+use levain_actions::git::{
+    CommitId, GitError, Overlay, Prune, PushOutcome, PushUpdate, RemoteError, Repository, RunLock, Swap,
+};
+use levain_actions::shadow::{self, ShadowCommit, ShadowError};
+use levain_actions::template::{self, TemplateError};
+use levain_evaluator::LockedFlakeRef;
+use serde::Serialize;
+
+use crate::jobset::{Head, JobsetKind};
+use crate::pointers::{Change, Entries, Layout, PointerMoveError, Recorded, ShadowBranch, merge, print};
+use crate::project::{Project, Remote};
+
+/// The shadow branch could not be made, read or pushed.
+#[derive(Debug, thiserror::Error)]
+pub enum ShadowingError {
+    /// A template of the declaration.
+    #[error("the declaration is wrong: {0}")]
+    Template(#[from] TemplateError),
+    /// Git.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The commit.
+    #[error(transparent)]
+    Shadow(#[from] ShadowError),
+    /// The ref.
+    #[error(transparent)]
+    Move(#[from] PointerMoveError),
+    /// The temporary repository's lock.
+    #[error(transparent)]
+    Lock(#[from] levain_actions::git::LockError),
+    /// The remote.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The remote refused the push.
+    #[error("`{remote}` refused the push of `{reference}`: {message}\nhint: allow pushes below `{prefix}` there, or set `levainProject.shadow.push = false`")]
+    Refused {
+        /// The remote.
+        remote: String,
+        /// The ref.
+        reference: String,
+        /// The remote's reason.
+        message: String,
+        /// What all shadow refs start with.
+        prefix: String,
+    },
+    /// Others kept pushing.
+    #[error("cannot push `{reference}`: it changed {attempts} times meanwhile\nhint: run levain again")]
+    LostRaces {
+        /// The ref.
+        reference: String,
+        /// How often it was tried.
+        attempts: u32,
+    },
+}
+
+/// The variables of `shadow.ref` and `shadow.message`.
+#[derive(Serialize)]
+struct Variables<'a> {
+    jobset: &'a str,
+    branch: Option<&'a str>,
+    pull_request: Option<u64>,
+    commit: String,
+    short_commit: String,
+}
+
+/// The shadow branch of the jobset that a run is about.
+pub struct Shadowing<'a> {
+    project: &'a Project,
+    head: &'a Head,
+    /// Its ref.
+    pub reference: String,
+    message: String,
+}
+
+/// A shadow commit and where it can be evaluated.
+pub struct Mirrored {
+    /// The commit.
+    pub id: CommitId,
+    /// How to evaluate it.
+    pub flake: LockedFlakeRef,
+    /// The temporary repository that holds it, in read-only mode.
+    _overlay: Option<Overlay>,
+}
+
+const ATTEMPTS: u32 = 5;
+
+impl<'a> Shadowing<'a> {
+    /// Names the shadow branch of `head`'s jobset.
+    pub fn new(project: &'a Project, head: &'a Head) -> Result<Self, ShadowingError> {
+        let jobset = head.jobset.name();
+        let variables = Variables {
+            jobset: &jobset,
+            branch: head.jobset.branch(),
+            pull_request: match head.jobset.kind {
+                JobsetKind::PullRequest { number, .. } => Some(number),
+                JobsetKind::Branch { .. } => None,
+            },
+            commit: head.commit.to_string(),
+            short_commit: head.commit.short(),
+        };
+        let settings = &project.declaration.shadow;
+        let reference = template::render_once("shadow.ref", &settings.reference, &variables)?;
+        let message = template::render_once("shadow.message", &settings.message, &variables)?;
+        Ok(Self { project, head, reference, message })
+    }
+
+    fn layout(&self) -> &'a Layout {
+        &self.project.layout
+    }
+
+    fn repository(&self) -> &'a Repository {
+        &self.project.repository
+    }
+
+    fn branch(&'a self, lock: &'a RunLock) -> ShadowBranch<'a> {
+        ShadowBranch {
+            repository: self.repository(),
+            lock,
+            layout: self.layout(),
+            reference: &self.reference,
+            message: &self.message,
+            tip: self.head.tip,
+        }
+    }
+
+    /// Where the remote's shadow refs are kept here after a fetch.
+    fn tracking_prefix(&self, remote: &Remote) -> String {
+        let rest = self.layout().prefix.trim_start_matches("refs/");
+        format!("refs/levain-remote/{}/{rest}", remote.name)
+    }
+
+    fn tracking(&self, remote: &Remote) -> String {
+        let rest = self.reference.trim_start_matches("refs/");
+        format!("refs/levain-remote/{}/{rest}", remote.name)
+    }
+
+    /// Returns the remote, if this shadow branch may be exchanged with it.
+    fn exchanged(&self) -> Option<&'a Remote> {
+        let allowed = self.project.declaration.shadow.push && self.head.jobset.may_be_pushed();
+        self.project.remote.as_ref().filter(|_| allowed)
+    }
+
+    /// Fetches what others recorded, if this project exchanges shadow branches.
+    pub fn fetch(&self) -> Result<bool, ShadowingError> {
+        if !self.project.declaration.shadow.push {
+            return Ok(false);
+        }
+        let Some(remote) = &self.project.remote else { return Ok(false) };
+        let refspec = format!("+{}*:{}*", self.layout().prefix, self.tracking_prefix(remote));
+        self.repository().fetch(&remote.name, &[refspec], Prune::Yes)?;
+        Ok(true)
+    }
+
+    /// Returns all shadow branches that are known here, the remote's included.
+    pub fn known(&self) -> Result<Vec<Recorded>, GitError> {
+        let mut known = self.layout().read_all(self.repository(), &self.layout().prefix)?;
+        if let Some(remote) = &self.project.remote {
+            known.extend(self.layout().read_all(self.repository(), &self.tracking_prefix(remote))?);
+        }
+        Ok(known)
+    }
+
+    /// Returns the entries of this jobset, its remote twin's newer ones
+    /// included, or why its pointer file is rejected; and its head.
+    pub fn own(&self) -> Result<(Option<Recorded>, Result<Entries, String>), ShadowingError> {
+        let local = self.layout().read(self.repository(), &self.reference, &self.head.jobset.name())?;
+        let twin = match self.exchanged() {
+            Some(remote) => self.layout().read(self.repository(), &self.tracking(remote), "")?,
+            None => None,
+        };
+        let local_entries = match &local {
+            Some(local) => local.entries.clone(),
+            None => Ok(Entries::new()),
+        };
+        let entries = match (local_entries, &twin) {
+            (ours, Some(Recorded { entries: Ok(theirs), .. })) => {
+                // A good file at the remote stands in for a broken one here.
+                let mut merged = ours.unwrap_or_default();
+                merge(self.repository(), self.head.tip, &mut merged, theirs)?;
+                Ok(merged)
+            }
+            (ours, Some(_) | None) => ours,
+        };
+        Ok((local.or(twin), entries))
+    }
+
+    /// Makes the shadow branch mirror the head with `entries`.
+    pub fn mirror(
+        &self,
+        lock: Option<&RunLock>,
+        previous: Option<&Recorded>,
+        entries: &Entries,
+    ) -> Result<Mirrored, ShadowingError> {
+        let Some(lock) = lock else { return self.mirror_aside(previous, entries) };
+        let branch = self.branch(lock);
+        if let Some(remote) = self.exchanged()
+            && let Some(twin) = self.layout().read(self.repository(), &self.tracking(remote), "")?
+        {
+            branch.take_over(&twin)?;
+        }
+        let id = branch.mirror(self.head.commit, entries)?;
+        let flake = Project::flake(self.repository(), &self.reference, id);
+        Ok(Mirrored { id, flake, _overlay: None })
+    }
+
+    fn mirror_aside(
+        &self,
+        previous: Option<&Recorded>,
+        entries: &Entries,
+    ) -> Result<Mirrored, ShadowingError> {
+        let previous = previous.and_then(|recorded| recorded.shadow.as_ref());
+        let text = print(&self.layout().store_dir, entries);
+        let pointer = text.as_bytes();
+        if let Some(shadow) = previous
+            && shadow.original == self.head.commit
+            && shadow.pointer.as_deref() == Some(pointer)
+        {
+            let flake = Project::flake(self.repository(), &self.reference, shadow.id);
+            return Ok(Mirrored { id: shadow.id, flake, _overlay: None });
+        }
+        let previous = previous.map(|shadow| shadow.id);
+        let commit =
+            ShadowCommit { previous, original: self.head.commit, pointer, message: &self.message };
+        let (overlay, id) = aside(self.repository(), &commit, self.layout(), &self.reference)?;
+        let flake = Project::flake(&overlay.repository, &self.reference, id);
+        Ok(Mirrored { id, flake, _overlay: Some(overlay) })
+    }
+
+    /// Changes entries at this moment's head; returns the head and the jobs that changed.
+    pub fn apply(
+        &self,
+        lock: &RunLock,
+        changes: &BTreeMap<String, Change>,
+    ) -> Result<(Option<CommitId>, Vec<String>), ShadowingError> {
+        Ok(self.branch(lock).apply(self.head.commit, changes)?)
+    }
+
+    /// Pushes the shadow branch, if it may be and the remote does not have it.
+    ///
+    /// A lost race is not lost work: what the other recorded is taken over, and
+    /// the push repeated. Returns whether the remote has it now.
+    pub fn push(&self, lock: &RunLock) -> Result<bool, ShadowingError> {
+        let Some(remote) = self.exchanged() else { return Ok(false) };
+        let tracking = self.tracking(remote);
+        for _ in 0..ATTEMPTS {
+            let Some(own) = self.repository().reference(&self.reference)? else { return Ok(false) };
+            let expected = self.repository().reference(&tracking)?;
+            if expected == Some(own) {
+                return Ok(true);
+            }
+            let update =
+                PushUpdate { name: self.reference.clone(), new: Some(own), expected };
+            let outcomes = self.repository().push(&remote.name, &[update])?;
+            match outcomes.into_iter().next().map(|(_, outcome)| outcome) {
+                Some(PushOutcome::Moved | PushOutcome::UpToDate) => {
+                    // A lost race only means that the next push asks the remote again.
+                    let noted =
+                        self.repository().swap(lock, &tracking, expected, Some(own), "levain: push")?;
+                    tracing::debug!(?noted, tracking, "pushed");
+                    return Ok(true);
+                }
+                Some(PushOutcome::Refused { message }) => {
+                    return Err(ShadowingError::Refused {
+                        remote: remote.name.clone(),
+                        reference: self.reference.clone(),
+                        message,
+                        prefix: self.layout().prefix.clone(),
+                    });
+                }
+                Some(PushOutcome::Stale) | None => {
+                    let refspec = format!("+{}:{tracking}", self.reference);
+                    self.repository().fetch(&remote.name, &[refspec], Prune::Yes)?;
+                    if let Some(twin) = self.layout().read(self.repository(), &tracking, "")? {
+                        self.branch(lock).take_over(&twin)?;
+                    }
+                }
+            }
+        }
+        Err(ShadowingError::LostRaces { reference: self.reference.clone(), attempts: ATTEMPTS })
+    }
+}
+
+/// Makes a shadow commit in a temporary repository.
+pub fn aside(
+    repository: &Repository,
+    commit: &ShadowCommit<'_>,
+    layout: &Layout,
+    reference: &str,
+) -> Result<(Overlay, CommitId), ShadowingError> {
+    let overlay = repository.overlay()?;
+    let id = shadow::write(&overlay.repository, commit, &layout.files)?;
+    let lock = RunLock::acquire(&overlay.repository.git_dir().join("levain"))?;
+    match overlay.repository.swap(&lock, reference, None, Some(id), "levain")? {
+        Swap::Moved => Ok((overlay, id)),
+        Swap::Lost { .. } => {
+            Err(PointerMoveError::LostRaces { reference: reference.to_owned(), attempts: 1 }.into())
+        }
+    }
+}

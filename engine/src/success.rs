@@ -1,0 +1,120 @@
+//! Which base derivations have succeeded, and what their caches are.
+
+use std::collections::BTreeMap;
+
+use levain_evaluator::pointer::{Entry, Tier};
+use serde::{Deserialize, Serialize};
+
+use crate::jobset::Jobset;
+
+/// All known successes of one base derivation.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Successes {
+    /// The build of the base derivation itself. A pure derivation that
+    /// succeeded has succeeded for everyone, whoever started it.
+    pub clean: Option<Success>,
+    /// Builds from caches, by jobset: trusted only as far as that jobset is.
+    pub incremental: BTreeMap<String, Success>,
+}
+
+/// One success.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Success {
+    /// The derivation that was built, as a store path.
+    pub built: String,
+    /// Its outputs, as store paths.
+    pub outputs: BTreeMap<String, String>,
+    /// The original commit.
+    pub commit: String,
+    /// When it was found to be a success, in seconds since 1970.
+    pub time: u64,
+    /// Trust in the jobset that made it.
+    pub tier: Tier,
+    /// The job's attribute path in the evaluation that made it.
+    pub job: String,
+    /// What a pointer may say of its cache output.
+    pub cache: RecordedCache,
+}
+
+/// What became of a success's cache output.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RecordedCache {
+    /// The job has none, or incremental mode was off.
+    None,
+    /// There is a content-addressed copy; this is its pointer entry.
+    Entry(StoredEntry),
+    /// There was one and someone dropped it: it must not come back by itself.
+    Dropped,
+}
+
+/// A pointer entry as text: the pointer's own format, so that there is one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoredEntry(String);
+
+impl StoredEntry {
+    /// Stores `entry`.
+    pub fn new(dir: &levain_store::StoreDir, entry: &Entry) -> Self {
+        let entries = [("entry".to_owned(), Ok(entry.clone()))].into();
+        Self(levain_evaluator::pointer::Pointer::Entries(entries).print(dir))
+    }
+
+    /// Returns the entry, if it can still be understood.
+    pub fn entry(&self, dir: &levain_store::StoreDir) -> Option<Entry> {
+        use levain_evaluator::pointer::Pointer;
+        match Pointer::parse(dir, self.0.as_bytes()).ok()? {
+            Pointer::Entries(mut entries) => entries.remove("entry")?.ok(),
+            Pointer::Null | Pointer::Path(_) => None,
+        }
+    }
+}
+
+impl Successes {
+    /// Returns the best success that `jobset` may rely on: a clean one, else
+    /// its own, else the newest of a jobset that it trusts.
+    pub fn usable(&self, jobset: &Jobset) -> Option<&Success> {
+        self.clean.as_ref().or_else(|| self.incremental.get(&jobset.name())).or_else(|| {
+            self.incremental
+                .iter()
+                .filter(|(maker, success)| jobset.trusts(maker, success.tier))
+                .map(|(_, success)| success)
+                .max_by_key(|success| success.time)
+        })
+    }
+
+    /// Adds a success of `jobset`; `incremental` says whether it used a cache.
+    pub fn add(&mut self, jobset: &Jobset, success: Success, built_from: BuiltFrom) {
+        match built_from {
+            BuiltFrom::Nothing => self.clean = Some(success),
+            BuiltFrom::Cache => {
+                self.incremental.insert(jobset.name(), success);
+            }
+        }
+    }
+
+    /// Forgets what was built from caches, and marks the clean success's own
+    /// cache as dropped. Returns whether anything is left to keep.
+    pub fn drop_caches(&mut self) -> bool {
+        self.incremental.clear();
+        if let Some(clean) = &mut self.clean {
+            clean.cache = RecordedCache::Dropped;
+        }
+        self.clean.is_some()
+    }
+
+    /// Returns every success.
+    pub fn all(&self) -> impl Iterator<Item = &Success> {
+        self.clean.iter().chain(self.incremental.values())
+    }
+}
+
+/// What a build started from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuiltFrom {
+    /// The base derivation.
+    Nothing,
+    /// A derivation with a cache among its inputs.
+    Cache,
+}
