@@ -29,7 +29,8 @@ pub fn write(
     files: &ShadowFiles,
 ) -> Result<CommitId, ShadowError> {
     let original = repository.find(commit.original)?;
-    let previous = match commit.previous {
+    // A shadow of itself would only repeat a parent.
+    let previous = match commit.previous.filter(|id| *id != commit.original) {
         Some(id) => Some(repository.find(id)?),
         None => None,
     };
