@@ -80,9 +80,6 @@ impl DaemonChild {
     }
 
     fn end(&mut self) -> Vec<String> {
-        if let Ok(Some(_)) = self.child.try_wait() {
-            return self.last_words.try_recv().unwrap_or_default();
-        }
         // Standard error is closed when the child has ended.
         let words = self.last_words.recv_timeout(GRACE);
         if words.is_err() {

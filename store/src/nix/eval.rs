@@ -237,11 +237,8 @@ fn output(
     };
     let (message, warnings) = clean(&String::from_utf8_lossy(&messages));
     if exit != Exit::Code(0) {
-        if confined && message.starts_with("bwrap: ") {
-            return Err(EvalError::Confinement { message });
-        }
         // Half a value may have been printed: it must not be looked at.
-        return Err(EvalFailure { exit, message, warnings }.into());
+        return Err(failed(EvalFailure { exit, message, warnings }, confined));
     }
     for warning in warnings {
         tracing::debug!(target: "nix", "{warning}");
@@ -249,6 +246,15 @@ fn output(
     // Versions differ in the line feed at the end.
     value.truncate(value.trim_ascii_end().len());
     Ok(value)
+}
+
+/// Tells a failure of `bwrap` from one of Nix, whose messages never begin with that name.
+fn failed(failure: EvalFailure, confined: bool) -> EvalError {
+    if confined && failure.message.starts_with("bwrap: ") {
+        EvalError::Confinement { message: failure.message }
+    } else {
+        EvalError::Failed(failure)
+    }
 }
 
 /// Writes the expression. A program that ends without reading all of it says itself why.
@@ -302,6 +308,18 @@ mod tests {
         );
         assert_eq!(message, "error: no\n\n   at here");
         assert_eq!(warnings, ["unknown setting 'x'"]);
+    }
+
+    #[test]
+    fn a_confinement_that_fails_is_no_fault_of_the_flake() {
+        let said = |message: &str, confined| {
+            let message = message.to_owned();
+            failed(EvalFailure { exit: Exit::Code(1), message, warnings: Vec::new() }, confined)
+        };
+        let refused = "bwrap: No permissions to create new namespace";
+        assert!(matches!(said(refused, true), EvalError::Confinement { .. }));
+        assert!(matches!(said(refused, false), EvalError::Failed(_)));
+        assert!(matches!(said("error: bwrap: no", true), EvalError::Failed(_)));
     }
 
     #[test]

@@ -4,7 +4,11 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 
+use proptest::prelude::*;
+
 use super::error::Malformed;
+use super::frames::Frame;
+use super::wire::WireReader;
 use super::*;
 use crate::store_path::{StoreDir, StorePath};
 
@@ -143,4 +147,14 @@ fn results_that_are_left_out_are_filled_in() {
     assert_eq!(results[0].status, BuildStatus::MiscFailure);
     assert_eq!(results[1].status, BuildStatus::Built);
     assert_eq!(results[1].outputs["out"], path());
+}
+
+proptest! {
+    #[test]
+    fn frames_never_panic(kind in 0..8usize, numbers_first in prop::collection::vec(0..20u64, 0..8), rest: Vec<u8>) {
+        let kinds = [0x6f6c_6d67, 0x6461_7416, ERROR, 0x5354_5254, 0x5354_4f50, 0x5253_4c54, LAST, 1];
+        let bytes = [numbers(&[kinds[kind]]), numbers(&numbers_first), rest].concat();
+        let mut wire = WireReader(bytes.as_slice());
+        while Frame::read(&mut wire).is_ok() {}
+    }
 }

@@ -1,7 +1,6 @@
 //! Pure evaluation, with and without confinement.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use levain_store::{Confinement, EvalError, EvalFailure, EvalRequest, Exit};
@@ -165,22 +164,6 @@ fn confined_it_sees_no_file_of_the_host() {
         let version = fixture.nix.version().unwrap();
         assert!((version.major, version.minor) > (2, 8), "{unconfined:?}");
     }
-}
-
-#[test]
-fn a_confinement_that_fails_is_no_fault_of_the_flake() {
-    let fixture = Fixture::new();
-    let program = fixture.path("bwrap");
-    fs::write(
-        &program,
-        "#!/bin/sh\necho bwrap: No permissions to create new namespace >&2\nexit 1\n",
-    )
-    .unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let confinement = Confinement::Bubblewrap { program };
-    let request = EvalRequest { confinement, ..fixture.request("1") };
-    let error = fixture.nix.eval(&request).unwrap_err();
-    assert!(matches!(error, EvalError::Confinement { .. }), "{error:?}");
 }
 
 #[test]
