@@ -40,6 +40,23 @@ fn a_ref_moves_only_from_what_was_expected() {
 }
 
 #[test]
+fn linked_work_trees_share_their_refs() {
+    let fixture = Fixture::new();
+    let (path, first) = fixture.small("r");
+    git(&path, &["worktree", "add", "-q", "../linked", "-b", "other"]);
+    let linked = open(&fixture.path("linked"));
+    let lock = fixture.lock();
+    // A lock file in the way stands in the shared directory, too.
+    write(&path.join(".git").join(format!("{NAME}.lock")), "");
+    let swap = linked.swap(&lock, NAME, None, Some(first), "").unwrap();
+    assert_eq!(swap, Swap::Moved);
+    assert_eq!(open(&path).reference(NAME).unwrap(), Some(first));
+    let swap = linked.swap(&lock, NAME, Some(first), None, "").unwrap();
+    assert_eq!(swap, Swap::Moved);
+    assert_eq!(open(&path).reference(NAME).unwrap(), None);
+}
+
+#[test]
 fn names_are_checked() {
     let fixture = Fixture::new();
     let (path, first) = fixture.small("r");

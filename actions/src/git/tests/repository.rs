@@ -227,6 +227,22 @@ fn ancestry() {
 }
 
 #[test]
+fn ancestry_ends_where_a_shallow_clone_was_cut_off() {
+    let fixture = Fixture::new();
+    let (path, first) = fixture.small("r");
+    let second = commit(&path, &[], "second");
+    let third = commit(&path, &[], "third");
+    let url = format!("file://{}", path.display());
+    git(&fixture.path(""), &["clone", "-q", "--depth", "2", &url, "shallow"]);
+    let shallow = open(&fixture.path("shallow"));
+    let order: Vec<_> = shallow.ancestors(third).unwrap().map(Result::unwrap).collect();
+    assert_eq!(order, [third, second]);
+    assert!(shallow.is_ancestor(second, third).unwrap());
+    let error = shallow.is_ancestor(first, third).unwrap_err();
+    assert!(matches!(error, GitError::UnknownCommit { .. }), "{error}");
+}
+
+#[test]
 fn files_of_a_commit() {
     let fixture = Fixture::new();
     let path = fixture.empty("r");
