@@ -168,7 +168,7 @@ pub enum EvaluateError {
     )]
     NotAFlake {
         /// The flake.
-        flake: LockedFlakeRef,
+        flake: Box<LockedFlakeRef>,
     },
     /// The flake itself cannot be evaluated.
     #[error(
@@ -176,7 +176,7 @@ pub enum EvaluateError {
     )]
     FlakeFailed {
         /// The flake.
-        flake: LockedFlakeRef,
+        flake: Box<LockedFlakeRef>,
         /// Nix's message.
         message: String,
     },
@@ -186,7 +186,7 @@ pub enum EvaluateError {
     )]
     LockFile {
         /// The flake.
-        flake: LockedFlakeRef,
+        flake: Box<LockedFlakeRef>,
         /// What is wrong with it.
         state: LockFileState,
         /// Nix's message.
@@ -198,7 +198,7 @@ pub enum EvaluateError {
     )]
     NarHashMismatch {
         /// The flake.
-        flake: LockedFlakeRef,
+        flake: Box<LockedFlakeRef>,
         /// The hash that was asked for.
         expected: NarHash,
         /// The hash that the tree has.

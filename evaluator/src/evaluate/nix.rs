@@ -48,10 +48,7 @@ pub struct NixEvaluator {
 
 impl Evaluator for NixEvaluator {
     fn identity(&self) -> String {
-        let confined = match &self.confinement {
-            Confinement::None => "open",
-            _confined => "confined",
-        };
+        let confined = if self.confinement == Confinement::None { "open" } else { "confined" };
         let source = NarHash::of(JOBS.as_bytes());
         format!("nix {} {confined} {} {source} {FORMAT}", self.nix.identity(), self.store.dir)
     }
@@ -209,7 +206,7 @@ impl Asking<'_> {
         };
         match answer {
             AnswerText::NarHashMismatch { found } => Err(EvaluateError::NarHashMismatch {
-                flake: self.flake.clone(),
+                flake: Box::new(self.flake.clone()),
                 expected: self.flake.nar_hash.unwrap_or(found),
                 found,
             }),
@@ -371,7 +368,7 @@ impl Questions for Asking<'_> {
     }
 
     fn hopeless(&self, failure: EvalFailure) -> EvaluateError {
-        let flake = self.flake.clone();
+        let flake = Box::new(self.flake.clone());
         let tree = self.tree();
         let message = describe(&failure, tree.as_ref().map(|tree| tree.source.as_str()));
         match tree {

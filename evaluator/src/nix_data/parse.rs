@@ -127,8 +127,8 @@ impl Reader<'_> {
                 self.offset += 1;
             } else if rest.starts_with('#') {
                 self.offset += rest.find(['\r', '\n']).unwrap_or(rest.len());
-            } else if rest.starts_with("/*") {
-                match rest[2..].find("*/") {
+            } else if let Some(comment) = rest.strip_prefix("/*") {
+                match comment.find("*/") {
                     Some(end) => self.offset += end + 4,
                     None => return Err(self.error("a comment without its end", HINT_CLOSE)),
                 }

@@ -25,22 +25,17 @@ fn entry() -> Entry {
 
 /// Returns the attributes of a good entry, by name.
 fn attributes() -> BTreeMap<String, Data> {
-    match entry().to_data(&dir()) {
-        Data::Set(attributes) => attributes,
-        other => panic!("{other:?}"),
-    }
+    let Data::Set(attributes) = entry().to_data(&dir()) else { panic!("not a set") };
+    attributes
 }
 
 /// Reads a pointer with one entry, and returns that entry's error.
 fn error_of(attributes: BTreeMap<String, Data>) -> String {
     let text = Data::set([("hello", Data::Set(attributes))]).print();
-    match Pointer::parse(&dir(), text.as_bytes()).unwrap() {
-        Pointer::Entries(mut entries) => match entries.remove("hello").unwrap() {
-            Err(error) => error.to_string(),
-            Ok(entry) => panic!("{entry:?}"),
-        },
-        other => panic!("{other:?}"),
-    }
+    let Ok(Pointer::Entries(mut entries)) = Pointer::parse(&dir(), text.as_bytes()) else {
+        panic!("{text}");
+    };
+    entries.remove("hello").unwrap().unwrap_err().to_string()
 }
 
 #[test]

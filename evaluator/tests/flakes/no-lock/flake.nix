@@ -1,0 +1,1 @@
+{ inputs.dep.url = "git+file:///nowhere"; outputs = { dep, ... }: { levainJobs = { inherit (dep) x; }; }; }
