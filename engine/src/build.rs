@@ -164,7 +164,9 @@ impl Building<'_> {
         for path in open {
             let ending = match by_derivation.get(path) {
                 Some(result) if result.status.is_success() => Ending::Success,
-                Some(result) => Ending::Failure { status: result.status, message: result.error.clone() },
+                Some(result) => {
+                    Ending::Failure { status: result.status, message: result.error.clone() }
+                }
                 // A build may have ended well just before the connection did.
                 None if all_valid(watch, &wanted[path]) => Ending::Success,
                 None if self.cancel.is_cancelled() => Ending::Cancelled,
@@ -226,11 +228,7 @@ impl Traces {
     }
 
     /// Records an event; returns the derivation whose build it ends.
-    fn take(
-        &mut self,
-        event: BuildEvent,
-        progress: &mut dyn Progress,
-    ) -> Option<DerivationPath> {
+    fn take(&mut self, event: BuildEvent, progress: &mut dyn Progress) -> Option<DerivationPath> {
         match event {
             BuildEvent::Started { derivation } => {
                 progress.build_started(&derivation.to_string(), derivation.name());

@@ -152,10 +152,9 @@ impl Sources for JobRecords<'_, '_> {
         match &self.records.own {
             Err(why) => Some(reject(format!("cache pointer rejected: {why}"))),
             Ok(entries) => match entries.get(self.job)? {
-                Ok(entry) => Some(Ok(Candidate {
-                    entry: entry.clone(),
-                    jobset: self.records.jobset.name(),
-                })),
+                Ok(entry) => {
+                    Some(Ok(Candidate { entry: entry.clone(), jobset: self.records.jobset.name() }))
+                }
                 Err(error) => Some(reject(format!("cache pointer rejected: {error}"))),
             },
         }

@@ -4,11 +4,13 @@
 //! below the repository's git directory ([`state`]). Start at [`run::run`].
 
 pub mod build;
+pub mod caches;
 pub mod cancel;
 pub mod candidates;
 pub mod choose;
 pub mod declaration;
 mod digest;
+pub mod eval;
 pub mod evaluations;
 pub mod jobset;
 pub mod plan;

@@ -9,8 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use levain_evaluator::evaluate::{Evaluation, JobDerivation, JobError};
 use levain_evaluator::key::{self, KeyDocument, graph_contains};
 use levain_evaluator::pointer::Entry;
-use levain_store::{ConnectError, Connection, Derivation, DerivationPath, ProtocolError, Store, StoreError};
 use levain_store::StorePath;
+use levain_store::{
+    ConnectError, Connection, Derivation, DerivationPath, ProtocolError, Store, StoreError,
+};
 
 use levain_actions::git::SourceIndex;
 use levain_actions::shadow::ShadowFiles;
@@ -171,9 +173,7 @@ pub fn key_of(
     }
     let mut own: BTreeSet<StorePath> = BTreeSet::new();
     for source in &derivation.input_sources {
-        if store.dir().display(source) == evaluation.source
-            || sources.contains(store, source)?
-        {
+        if store.dir().display(source) == evaluation.source || sources.contains(store, source)? {
             own.insert(source.clone());
         }
     }
@@ -312,9 +312,8 @@ pub fn resolve(
     shadow: &ShadowJobs<'_>,
     chosen: &BTreeMap<StorePath, (Origin, Candidate)>,
 ) -> Result<Target, PlanError> {
-    let rejected = |detail: String| {
-        Ok(Target::base(&job.base, Some(Refusal::new(Reason::Rejected, detail))))
-    };
+    let rejected =
+        |detail: String| Ok(Target::base(&job.base, Some(Refusal::new(Reason::Rejected, detail))));
     let built = match shadow.get(&job.attr_path) {
         Some(Ok(built)) => built,
         Some(Err(error)) => {
@@ -324,8 +323,7 @@ pub fn resolve(
     };
     let wanted: BTreeSet<StorePath> = chosen.keys().cloned().collect();
     let mut read = |path: &DerivationPath| store.read_derivation(path);
-    let used =
-        graph_contains(&mut read, &built.derivation, &job.base.derivation, &wanted)?;
+    let used = graph_contains(&mut read, &built.derivation, &job.base.derivation, &wanted)?;
     if used.is_empty() {
         let refusal = choice.entry().map(|_| {
             let detail = "the job does not use its cache: see `levain.lib.cache`";

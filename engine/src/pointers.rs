@@ -173,7 +173,9 @@ pub enum PointerMoveError {
     #[error(transparent)]
     Shadow(#[from] ShadowError),
     /// Others kept changing the ref.
-    #[error("cannot move `{reference}`: it changed {attempts} times meanwhile\nhint: run levain again")]
+    #[error(
+        "cannot move `{reference}`: it changed {attempts} times meanwhile\nhint: run levain again"
+    )]
     LostRaces {
         /// The ref.
         reference: String,
@@ -325,7 +327,9 @@ impl ShadowBranch<'_> {
                 merge(self.repository, self.tip, &mut entries, ours)?;
             }
             let original = match &own.shadow {
-                Some(shadow) if self.repository.is_ancestor(theirs.original, shadow.original)? => {
+                Some(shadow)
+                    if self.repository.is_ancestor(theirs.original, shadow.original)? =>
+                {
                     shadow.original
                 }
                 Some(_) | None => theirs.original,

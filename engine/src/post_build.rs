@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use levain_evaluator::key::KeyDocument;
 use levain_evaluator::pointer::Entry;
-use levain_store::{Connection, CopyError, ProtocolError, Store, StorePath};
+use levain_store::{Connection, CopyError, ProtocolError, Store};
 
 use crate::build::unix_now;
 use crate::jobset::Head;
@@ -203,22 +203,12 @@ impl<'a> PostBuild<'a> {
             return Ok(());
         }
         let started = Instant::now();
-        let (_, moved) = shadowing.apply(self.writer.run_lock(), &self.changes)?;
+        let (_, moved) =
+            shadowing.apply(self.writer.run_lock(), self.head.commit, &self.changes)?;
         self.changes.clear();
         self.moved.extend(moved);
         self.flushed = Some(Instant::now());
         self.seconds += started.elapsed().as_secs_f64();
         Ok(())
     }
-}
-
-/// Returns the outputs of a base derivation as a target, for a job that was
-/// built without levain.
-pub fn built_elsewhere(job: &Surveyed) -> Target {
-    Target::base(&job.base, None)
-}
-
-/// Returns the path of the job's cache output.
-pub fn cache_path<'a>(target: &'a Target, output: Option<&str>) -> Option<&'a StorePath> {
-    target.outputs.get(output?)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use levain_actions::forge::{ForgeKind, pull_request_refs};
 use levain_actions::git::{CommitId, GitError, Prune, RemoteError, Repository};
 use levain_evaluator::evaluate::{Evaluator, Limits};
-use levain_evaluator::{EvaluateError, FlakeLocation, LockedFlakeRef};
+use levain_evaluator::{EvaluateError, FlakeLocation, FlakeUrl, LockedFlakeRef};
 use levain_store::Store;
 
 use crate::declaration::{Declaration, DeclarationError};
@@ -76,7 +76,9 @@ pub enum ProjectError {
     #[error("cannot read the declaration of the project: {0}")]
     DeclarationFlake(#[source] EvaluateError),
     /// `--declaration` names nothing usable.
-    #[error("cannot read the declaration from `{place}`: {message}\nhint: name a git repository whose default branch has a flake with the output `levainProject`")]
+    #[error(
+        "cannot read the declaration from `{place}`: {message}\nhint: name a git repository whose default branch has a flake with the output `levainProject`"
+    )]
     DeclarationPlace {
         /// What was named.
         place: String,
@@ -92,7 +94,9 @@ pub enum ProjectError {
         commit: String,
     },
     /// The commit is not part of what was selected.
-    #[error("commit {commit} is not part of {of}\nhint: name the branch or pull request that contains it")]
+    #[error(
+        "commit {commit} is not part of {of}\nhint: name the branch or pull request that contains it"
+    )]
     NotInJobset {
         /// The commit.
         commit: String,
@@ -108,7 +112,9 @@ pub enum ProjectError {
         tried: Vec<String>,
     },
     /// A pull request needs a remote.
-    #[error("pull request {number} cannot be fetched: the repository has no remote `origin`\nhint: run `levain run URL --pull-request {number}`")]
+    #[error(
+        "pull request {number} cannot be fetched: the repository has no remote `origin`\nhint: run `levain run URL --pull-request {number}`"
+    )]
     NoRemote {
         /// Its number.
         number: u64,
@@ -180,9 +186,7 @@ impl Project {
         if let Place::Url(_) = place {
             repository.fetch(ORIGIN, &["+refs/heads/*:refs/heads/*".to_owned()], Prune::Yes)?;
         }
-        let remote = repository
-            .remote_url(ORIGIN)
-            .map(|url| Remote { name: ORIGIN.into(), url });
+        let remote = repository.remote_url(ORIGIN).map(|url| Remote { name: ORIGIN.into(), url });
         let default_branch = repository.default_branch()?;
         let git_seconds = started.elapsed().as_secs_f64();
         let started = std::time::Instant::now();
@@ -193,7 +197,12 @@ impl Project {
                     let commit = repository.branch(branch)?;
                     let reference = format!("refs/heads/{branch}");
                     read_declaration(
-                        surroundings, &repository, &state, writer.as_ref(), &reference, commit,
+                        surroundings,
+                        &repository,
+                        &state,
+                        writer.as_ref(),
+                        &reference,
+                        commit,
                     )?
                 }
                 None => Declaration::default(),
@@ -238,10 +247,10 @@ impl Project {
                 None => {
                     return Err(ProjectError::Detached {
                         path: self.repository.location().to_owned(),
-                        commit: self.repository.commit("HEAD").map_or_else(
-                            |_| "an unknown commit".into(),
-                            |commit| commit.short(),
-                        ),
+                        commit: self
+                            .repository
+                            .commit("HEAD")
+                            .map_or_else(|_| "an unknown commit".into(), |commit| commit.short()),
                     });
                 }
             },
@@ -420,17 +429,20 @@ fn read_declaration(
     Ok(declaration)
 }
 
-/// Resolves the location part of a flake reference to a repository.
+/// Opens the repository of a locked flake reference; one elsewhere is mirrored,
+/// with the one ref that leads to the commit. Returns the ref's name here, too.
 pub fn open_location(
     surroundings: &Surroundings,
-    location: &FlakeLocation,
-) -> Result<Repository, ProjectError> {
-    match location {
-        FlakeLocation::Local(path) => Ok(Repository::discover(path)?),
+    flake: &FlakeUrl,
+) -> Result<(Repository, String), ProjectError> {
+    match &flake.location {
+        FlakeLocation::Local(path) => Ok((Repository::discover(path)?, flake.reference.clone())),
         FlakeLocation::Remote(url) => {
             let repository = mirror(&surroundings.mirrors, url)?;
-            repository.fetch(ORIGIN, &["+refs/*:refs/*".to_owned()], Prune::No)?;
-            Ok(repository)
+            let reference = format!("refs/levain-fetched/{}", flake.reference);
+            let refspec = format!("+{}:{reference}", flake.reference);
+            repository.fetch(ORIGIN, &[refspec], Prune::No)?;
+            Ok((repository, reference))
         }
     }
 }

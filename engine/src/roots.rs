@@ -55,10 +55,9 @@ pub(crate) fn add(
             symlink(&target, &link).map_err(failed)?;
         }
     }
-    connection.add_indirect_root(&link).map_err(|source| RootError::Register {
-        link: link.display().to_string(),
-        source,
-    })
+    connection
+        .add_indirect_root(&link)
+        .map_err(|source| RootError::Register { link: link.display().to_string(), source })
 }
 
 /// Releases every path that is not in `named`.

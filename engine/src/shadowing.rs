@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use levain_actions::git::{
-    CommitId, GitError, Overlay, Prune, PushOutcome, PushUpdate, RemoteError, Repository, RunLock, Swap,
+    CommitId, GitError, Overlay, Prune, PushOutcome, PushUpdate, RemoteError, Repository, RunLock,
+    Swap,
 };
 use levain_actions::shadow::{self, ShadowCommit, ShadowError};
 use levain_actions::template::{self, TemplateError};
@@ -15,7 +16,9 @@ use levain_evaluator::LockedFlakeRef;
 use serde::Serialize;
 
 use crate::jobset::{Head, JobsetKind};
-use crate::pointers::{Change, Entries, Layout, PointerMoveError, Recorded, ShadowBranch, merge, print};
+use crate::pointers::{
+    Change, Entries, Layout, PointerMoveError, Recorded, ShadowBranch, merge, print,
+};
 use crate::project::{Project, Remote};
 
 /// The shadow branch could not be made, read or pushed.
@@ -40,7 +43,9 @@ pub enum ShadowingError {
     #[error(transparent)]
     Remote(#[from] RemoteError),
     /// The remote refused the push.
-    #[error("`{remote}` refused the push of `{reference}`: {message}\nhint: allow pushes below `{prefix}` there, or set `levainProject.shadow.push = false`")]
+    #[error(
+        "`{remote}` refused the push of `{reference}`: {message}\nhint: allow pushes below `{prefix}` there, or set `levainProject.shadow.push = false`"
+    )]
     Refused {
         /// The remote.
         remote: String,
@@ -52,7 +57,9 @@ pub enum ShadowingError {
         prefix: String,
     },
     /// Others kept pushing.
-    #[error("cannot push `{reference}`: it changed {attempts} times meanwhile\nhint: run levain again")]
+    #[error(
+        "cannot push `{reference}`: it changed {attempts} times meanwhile\nhint: run levain again"
+    )]
     LostRaces {
         /// The ref.
         reference: String,
@@ -171,7 +178,8 @@ impl<'a> Shadowing<'a> {
     /// Returns the entries of this jobset, its remote twin's newer ones
     /// included, or why its pointer file is rejected; and its head.
     pub fn own(&self) -> Result<(Option<Recorded>, Result<Entries, String>), ShadowingError> {
-        let local = self.layout().read(self.repository(), &self.reference, &self.head.jobset.name())?;
+        let local =
+            self.layout().read(self.repository(), &self.reference, &self.head.jobset.name())?;
         let twin = match self.exchanged() {
             Some(remote) => self.layout().read(self.repository(), &self.tracking(remote), "")?,
             None => None,
@@ -238,9 +246,10 @@ impl<'a> Shadowing<'a> {
     pub fn apply(
         &self,
         lock: &RunLock,
+        original: CommitId,
         changes: &BTreeMap<String, Change>,
     ) -> Result<(Option<CommitId>, Vec<String>), ShadowingError> {
-        Ok(self.branch(lock).apply(self.head.commit, changes)?)
+        Ok(self.branch(lock).apply(original, changes)?)
     }
 
     /// Pushes the shadow branch, if it may be and the remote does not have it.
@@ -256,14 +265,18 @@ impl<'a> Shadowing<'a> {
             if expected == Some(own) {
                 return Ok(true);
             }
-            let update =
-                PushUpdate { name: self.reference.clone(), new: Some(own), expected };
+            let update = PushUpdate { name: self.reference.clone(), new: Some(own), expected };
             let outcomes = self.repository().push(&remote.name, &[update])?;
             match outcomes.into_iter().next().map(|(_, outcome)| outcome) {
                 Some(PushOutcome::Moved | PushOutcome::UpToDate) => {
                     // A lost race only means that the next push asks the remote again.
-                    let noted =
-                        self.repository().swap(lock, &tracking, expected, Some(own), "levain: push")?;
+                    let noted = self.repository().swap(
+                        lock,
+                        &tracking,
+                        expected,
+                        Some(own),
+                        "levain: push",
+                    )?;
                     tracing::debug!(?noted, tracking, "pushed");
                     return Ok(true);
                 }

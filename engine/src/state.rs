@@ -167,12 +167,7 @@ impl StateWriter {
 
     /// Remembers `value` under `name`; whoever reads sees the old or the new
     /// value, never a part.
-    pub fn store<T: Serialize>(
-        &self,
-        kind: Kind,
-        name: &str,
-        value: &T,
-    ) -> Result<(), StateError> {
+    pub fn store<T: Serialize>(&self, kind: Kind, name: &str, value: &T) -> Result<(), StateError> {
         let path = self.state.path(kind, name);
         let failed = |source| StateError::Io { action: "write", path: path.clone(), source };
         let dir = self.state.dir.join(kind.directory());

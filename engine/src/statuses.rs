@@ -32,7 +32,9 @@ pub enum StatusesError {
     #[error("the declaration is wrong: {0}")]
     Template(#[from] levain_actions::template::TemplateError),
     /// The repository is not declared and the remote does not tell.
-    #[error("the declaration names a forge but no repository, and there is no remote to derive it from\nhint: set `levainProject.forge.repository`")]
+    #[error(
+        "the declaration names a forge but no repository, and there is no remote to derive it from\nhint: set `levainProject.forge.repository`"
+    )]
     NoRepository,
 }
 
@@ -72,14 +74,14 @@ impl Statuses {
         let config = forge_config(project)?;
         let commit = head.commit.to_string();
         let jobset = head.jobset.name();
-        let target_url = match project.declaration.forge.as_ref().and_then(|f| f.target_url.as_ref())
-        {
-            Some(text) => {
-                let variables = TargetVariables { commit: &commit, jobset: &jobset };
-                Some(template::render_once("forge.targetUrl", text, &variables)?)
-            }
-            None => None,
-        };
+        let target_url =
+            match project.declaration.forge.as_ref().and_then(|f| f.target_url.as_ref()) {
+                Some(text) => {
+                    let variables = TargetVariables { commit: &commit, jobset: &jobset };
+                    Some(template::render_once("forge.targetUrl", text, &variables)?)
+                }
+                None => None,
+            };
         let prefix = config
             .as_ref()
             .map_or_else(ForgeConfig::default_context_prefix, |c| c.context_prefix.clone());
@@ -109,7 +111,13 @@ impl Statuses {
     }
 
     /// Tells where the jobset as a whole stands.
-    pub fn summary(&self, phase: SummaryPhase, jobs: usize, counters: Counters, error: Option<&str>) {
+    pub fn summary(
+        &self,
+        phase: SummaryPhase,
+        jobs: usize,
+        counters: Counters,
+        error: Option<&str>,
+    ) {
         let Counters { fresh, incremental, clean, failed, errors, cancelled: _ } = counters;
         let text = SummaryText {
             prefix: self.prefix.clone(),

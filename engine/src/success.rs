@@ -93,21 +93,6 @@ impl Successes {
             }
         }
     }
-
-    /// Forgets what was built from caches, and marks the clean success's own
-    /// cache as dropped. Returns whether anything is left to keep.
-    pub fn drop_caches(&mut self) -> bool {
-        self.incremental.clear();
-        if let Some(clean) = &mut self.clean {
-            clean.cache = RecordedCache::Dropped;
-        }
-        self.clean.is_some()
-    }
-
-    /// Returns every success.
-    pub fn all(&self) -> impl Iterator<Item = &Success> {
-        self.clean.iter().chain(self.incremental.values())
-    }
 }
 
 /// What a build started from.

@@ -38,12 +38,26 @@ impl Run<'_> {
             reports.insert(attr_path.clone(), report);
         }
         let shadowing = (self.mode != Mode::Off).then_some(self.shadowing);
-        let mut post_build = self.project.writer.as_ref().map(|writer| {
-            PostBuild::new(&self.surroundings.store, writer, self.head, shadowing)
-        });
-        self.settle_fresh(survey, entries, post_build.as_mut(), connection, progress, &mut reports)?;
+        let mut post_build =
+            self.project.writer.as_ref().map(|writer| {
+                PostBuild::new(&self.surroundings.store, writer, self.head, shadowing)
+            });
+        self.settle_fresh(
+            survey,
+            entries,
+            post_build.as_mut(),
+            connection,
+            progress,
+            &mut reports,
+        )?;
         let built = self.build_stale(
-            survey, targets, logs, post_build.as_mut(), connection, progress, &mut reports,
+            survey,
+            targets,
+            logs,
+            post_build.as_mut(),
+            connection,
+            progress,
+            &mut reports,
         );
         if let Some(post_build) = &mut post_build {
             post_build.flush()?;
@@ -120,7 +134,9 @@ impl Run<'_> {
             // Recorded before incremental mode was switched on: its cache may still be there.
             RecordedCache::None => {
                 let incremental = &self.project.declaration.incremental;
-                let Some(output) = plan::cache_output(&job.base, incremental) else { return Ok(()) };
+                let Some(output) = plan::cache_output(&job.base, incremental) else {
+                    return Ok(());
+                };
                 let target = Target::base(&job.base, None);
                 let connection = connection.get().map_err(PlanError::from)?;
                 let there = match target.outputs.get(output) {
@@ -174,30 +190,30 @@ impl Run<'_> {
         self.statuses.summary(SummaryPhase::Running, total, counted(reports), None);
         let started = Instant::now();
         let store = &self.surroundings.store;
-        let building = Building {
-            store,
-            options: &self.options.build,
-            logs,
-            cancel: self.cancel,
-        };
+        let building = Building { store, options: &self.options.build, logs, cancel: self.cancel };
         let watch = connection.get().map_err(PlanError::from)?;
         let mut failure: Option<PostBuildError> = None;
         let this = &*self;
-        building.build(&wanted, watch, progress, &mut |watch, progress, derivation, ending, traces| {
-            for job in jobs_of.get(derivation).into_iter().flatten() {
-                let target = &targets[&job.attr_path];
-                if let (Ending::Success, Some(post_build)) = (&ending, &mut post_build) {
-                    let success = this.succeeded(job, target, survey);
-                    if let Err(error) = post_build.succeeded(watch, &success) {
-                        progress.warning(&format!("{}: {error}", job.attr_path));
-                        failure.get_or_insert(error);
+        building.build(
+            &wanted,
+            watch,
+            progress,
+            &mut |watch, progress, derivation, ending, traces| {
+                for job in jobs_of.get(derivation).into_iter().flatten() {
+                    let target = &targets[&job.attr_path];
+                    if let (Ending::Success, Some(post_build)) = (&ending, &mut post_build) {
+                        let success = this.succeeded(job, target, survey);
+                        if let Err(error) = post_build.succeeded(watch, &success) {
+                            progress.warning(&format!("{}: {error}", job.attr_path));
+                            failure.get_or_insert(error);
+                        }
                     }
+                    let report = this.ended(job, target, &ending, traces, store, watch);
+                    tell(this.statuses, progress, &report);
+                    reports.insert(job.attr_path.clone(), report);
                 }
-                let report = this.ended(job, target, &ending, traces, store, watch);
-                tell(this.statuses, progress, &report);
-                reports.insert(job.attr_path.clone(), report);
-            }
-        })?;
+            },
+        )?;
         let post = post_build.map_or(0.0, |post_build| post_build.seconds);
         self.seconds.build += (started.elapsed().as_secs_f64() - post).max(0.0);
         match failure {
@@ -211,9 +227,8 @@ impl Run<'_> {
         let dir = self.surroundings.store.dir();
         let (reason, key, refused) = match &job.finding {
             Finding::Stale { key, choice } => {
-                let refusal = target
-                    .and_then(|target| target.refusal.as_ref())
-                    .or_else(|| choice.refusal());
+                let refusal =
+                    target.and_then(|target| target.refusal.as_ref()).or_else(|| choice.refusal());
                 let key = key.as_ref().map(|key| key.key().to_string());
                 (refusal.map(|r| r.reason), key, refusal.map(|r| r.detail.clone()))
             }

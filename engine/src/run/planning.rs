@@ -273,8 +273,9 @@ impl Run<'_> {
     ) -> Result<BTreeMap<String, Target>, RunError> {
         let mut chosen: BTreeMap<StorePath, (Origin, Candidate)> = BTreeMap::new();
         for job in survey.stale() {
-            if let Finding::Stale { choice: Choice { outcome: Ok((origin, candidate)), .. }, .. } =
-                &job.finding
+            if let Finding::Stale {
+                choice: Choice { outcome: Ok((origin, candidate)), .. }, ..
+            } = &job.finding
             {
                 chosen.insert(candidate.entry.path.clone(), (*origin, candidate.clone()));
             }
@@ -308,8 +309,7 @@ impl Run<'_> {
             shadow.jobs.iter().map(|job| (job.attr_path.to_string(), &job.outcome)).collect();
         for job in survey.stale() {
             let Finding::Stale { choice, .. } = &job.finding else { continue };
-            let target =
-                plan::resolve(&self.surroundings.store, job, choice, &jobs, &chosen)?;
+            let target = plan::resolve(&self.surroundings.store, job, choice, &jobs, &chosen)?;
             targets.insert(job.attr_path.clone(), target);
         }
         self.seconds.plan += started.elapsed().as_secs_f64();

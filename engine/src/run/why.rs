@@ -122,9 +122,8 @@ pub fn why(
         .map_err(RunError::from)?;
     let head = project.select(&options.selection).map_err(RunError::from)?;
     let runtime = options.runtime.clone();
-    let statuses =
-        Statuses::new(&project, &head, options.access, None, &options.retries, runtime)
-            .map_err(RunError::from)?;
+    let statuses = Statuses::new(&project, &head, options.access, None, &options.retries, runtime)
+        .map_err(RunError::from)?;
     let shadowing = Shadowing::new(&project, &head).map_err(RunError::from)?;
     let cancel = Cancel::default();
     let run = Run::new(surroundings, options, &cancel, &project, &head, &statuses, &shadowing);

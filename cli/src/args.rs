@@ -1,0 +1,176 @@
+//! The arguments. Their documentation comments are the help texts.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Incremental, pure continuous integration for Nix flakes
+#[derive(Debug, Parser)]
+#[command(name = "levain", version, propagate_version = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    /// Show what levain does in detail; twice for even more
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Global {
+    /// Work on the repository that this directory is in
+    #[arg(short = 'C', long, value_name = "DIR", default_value = ".", global = true)]
+    pub directory: PathBuf,
+    /// Evaluate without a sandbox
+    ///
+    /// Evaluation of a pure flake can still read files of this machine that
+    /// the user can read. Without this option that is prevented with
+    /// bubblewrap; where bubblewrap is missing, branches are evaluated without
+    /// it and pull requests are refused.
+    #[arg(long, global = true)]
+    pub unconfined: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(Run),
+    Eval(Eval),
+    Why(Why),
+    Cache(Cache),
+}
+
+/// How results are printed
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+}
+
+/// Which commit
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Select {
+    /// Build this branch [default: the branch that is checked out]
+    #[arg(long, value_name = "NAME", conflicts_with = "pull_request")]
+    pub branch: Option<String>,
+    /// Build this pull request, or merge request
+    #[arg(long, value_name = "NUMBER")]
+    pub pull_request: Option<u64>,
+    /// Build this commit of the branch or pull request instead of its newest
+    #[arg(long, value_name = "COMMIT")]
+    pub rev: Option<String>,
+    /// Read `levainProject` from this repository instead of the default branch
+    #[arg(long, value_name = "FLAKE")]
+    pub declaration: Option<String>,
+}
+
+/// Evaluate, build and act: the main job
+///
+/// Without URL: the repository in the current directory, at the head of the
+/// branch that is checked out.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Run {
+    /// Repository to mirror and build instead
+    pub url: Option<String>,
+    #[command(flatten)]
+    pub select: Select,
+    /// Write nothing outside: no shadow branch, no pointer, no push, no status
+    #[arg(long, env = "LEVAIN_READ_ONLY", action = clap::ArgAction::SetTrue, value_parser = clap::builder::FalseyValueParser::new())]
+    pub read_only: bool,
+    /// Keep the shadow branch here; do not push it
+    #[arg(long)]
+    pub no_push: bool,
+    /// Build at most this many derivations at a time [default: as Nix is configured]
+    #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_jobs: Option<u32>,
+    /// Processors that each build may use; 0 for all [default: as Nix is configured]
+    #[arg(long, value_name = "N")]
+    pub cores: Option<u32>,
+    /// Stop a build after this many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+    /// Stop at the first failing build
+    #[arg(long)]
+    pub no_keep_going: bool,
+    /// File with the forge's token; else the variable LEVAIN_TOKEN is used
+    #[arg(long, env = "LEVAIN_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// How results are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// Evaluate a locked jobset with a cache pointer, and print its jobs as JSON
+///
+/// This is the pure evaluator alone: the same two inputs give the same output,
+/// byte for byte, on every machine. Nothing is written to the repository.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Eval {
+    /// Locked flake reference, as in `git+file:///PATH?ref=refs/heads/main&rev=COMMIT`
+    #[arg(long, value_name = "LOCKED_URL")]
+    pub jobset: String,
+    /// File with the cache pointer [default: null]
+    #[arg(long, value_name = "FILE")]
+    pub cache_pointer: Option<PathBuf>,
+    /// Name of the pointer file in the jobset's tree
+    #[arg(long, value_name = "PATH", default_value = "cache.nix")]
+    pub pointer_name: String,
+    /// Name of the commit file in the jobset's tree
+    #[arg(long, value_name = "PATH", default_value = "commit.txt")]
+    pub commit_name: String,
+    /// System whose `checks` and `packages` count [default: this machine's]
+    #[arg(long)]
+    pub system: Option<String>,
+    /// Let the evaluation build derivations and read their outputs
+    #[arg(long)]
+    pub allow_import_from_derivation: bool,
+}
+
+/// Tell why a job would be built, and with which cache or why with none
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Why {
+    /// Attribute path of the job, as in `x86_64-linux.server`
+    pub job: String,
+    #[command(flatten)]
+    pub select: Select,
+    /// How results are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// Look at the caches that shadow branches point at, or drop them
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Cache {
+    #[command(subcommand)]
+    pub command: CacheCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// List all caches of all branches and pull requests
+    List {
+        /// How results are printed
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Show everything about a job's caches
+    Show {
+        /// Attribute path of the job
+        job: String,
+        /// How results are printed
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Drop the cache of a job, or of all jobs, of one branch or pull request
+    ///
+    /// The next build starts from another cache or from none, and what was
+    /// built from the dropped ones does not count as a success any more.
+    Drop {
+        /// Attribute path of the job [default: all jobs]
+        job: Option<String>,
+        #[command(flatten)]
+        select: Select,
+    },
+}

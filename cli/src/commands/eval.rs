@@ -1,0 +1,37 @@
+//! `levain eval`: the pure evaluator alone.
+
+use std::process::ExitCode;
+
+use levain_actions::shadow::ShadowFiles;
+use levain_engine::eval::{self, Inputs};
+use levain_evaluator::FlakeUrl;
+use levain_evaluator::evaluate::Limits;
+
+use super::print_json;
+use crate::args::{Eval, Global};
+use crate::exit::Failure;
+use crate::setup::{self, Trust};
+
+/// Runs the command.
+pub(crate) fn eval(global: &Global, args: &Eval) -> Result<ExitCode, Failure> {
+    let jobset: FlakeUrl = args.jobset.parse().map_err(Failure::user)?;
+    let pointer = match &args.cache_pointer {
+        Some(path) => Some(std::fs::read(path).map_err(|error| {
+            Failure::user(format!("cannot read the cache pointer `{}`: {error}", path.display()))
+        })?),
+        None => None,
+    };
+    let files = ShadowFiles::new(&args.pointer_name, &args.commit_name).map_err(Failure::user)?;
+    let mut surroundings = setup::surroundings(global, Trust::Branch)?;
+    if let Some(system) = &args.system {
+        surroundings.system = system.clone();
+    }
+    let limits = Limits {
+        allow_import_from_derivation: args.allow_import_from_derivation,
+        ..Limits::default()
+    };
+    let inputs = Inputs { jobset, pointer, files, limits };
+    let result = eval::eval(&surroundings, &inputs).map_err(Failure::user)?;
+    print_json(&result)?;
+    Ok(ExitCode::SUCCESS)
+}

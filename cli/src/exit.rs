@@ -1,0 +1,64 @@
+//! Exit codes and the last words before them.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// All is well.
+pub(crate) const SUCCESS: u8 = 0;
+/// A job failed, or the user has something to mend.
+pub(crate) const FAILURE: u8 = 1;
+/// Every job is fine, but something could not be told to others: a push, a status.
+pub(crate) const UNDELIVERED: u8 = 4;
+/// Standard output was closed.
+pub(crate) const BROKEN_PIPE: u8 = 3;
+/// levain itself is wrong.
+pub(crate) const BUG: u8 = 255;
+/// Stopped by Ctrl-C, as a shell reports it.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    /// Something the user can mend.
+    pub(crate) fn user(error: impl Display) -> Self {
+        Self { code: FAILURE, message: error.to_string() }
+    }
+
+    /// Something that should not happen.
+    pub(crate) fn bug(error: impl Display) -> Self {
+        Self {
+            code: BUG,
+            message: format!("{error}\nhint: this is a bug in levain; please report it"),
+        }
+    }
+
+    /// Standard output could not be written.
+    pub(crate) fn output(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self { code: BROKEN_PIPE, message: String::new() },
+            _ => {
+                Self { code: FAILURE, message: format!("cannot write to standard output: {error}") }
+            }
+        }
+    }
+}
+
+/// Prints the failure, if there is one, and returns the exit code.
+pub(crate) fn report(result: Result<ExitCode, Failure>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(Failure { code, message }) => {
+            if !message.is_empty() {
+                // If standard error is closed as well, there is nobody left to tell.
+                writeln!(io::stderr(), "error: {message}").unwrap_or_default();
+            }
+            ExitCode::from(code)
+        }
+    }
+}
