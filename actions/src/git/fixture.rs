@@ -26,7 +26,7 @@ impl Fixture {
 
     /// Takes the lock that all repositories of the fixture share.
     pub(crate) fn lock(&self) -> RunLock {
-        RunLock::acquire(&self.path("state")).unwrap()
+        RunLock::acquire(&self.path("state/lock")).unwrap()
     }
 
     /// Makes an empty clone-like repository on branch `main`.

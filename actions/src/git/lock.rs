@@ -43,24 +43,20 @@ pub enum LockError {
 }
 
 impl RunLock {
-    /// Takes the lock of a state directory, which is made if there is none, without waiting.
-    pub fn acquire(state: &Path) -> Result<Self, LockError> {
-        let path = state.join("lock");
-        let failed = |source| LockError::File { path: path.clone(), source };
-        std::fs::create_dir_all(state).map_err(failed)?;
+    /// Takes the lock at `path`, a file that is made if there is none (with its directory), without waiting.
+    pub fn acquire(path: &Path) -> Result<Self, LockError> {
+        let failed = |source| LockError::File { path: path.to_owned(), source };
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(failed)?;
+        }
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .open(&path)
+            .open(path)
             .map_err(failed)?;
-        #[allow(
-            clippy::incompatible_msrv,
-            reason = "std's file locks came with Rust 1.89; superfluous once the workspace says so"
-        )]
-        let locked = file.try_lock();
-        match locked {
+        match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
@@ -72,7 +68,7 @@ impl RunLock {
                 return Err(LockError::Held {
                     pid: words.next().and_then(|word| word.parse().ok()),
                     since: words.next().and_then(|word| word.parse().ok()),
-                    path,
+                    path: path.to_owned(),
                 });
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
@@ -94,12 +90,7 @@ impl Drop for RunLock {
         if let Err(error) = self.file.set_len(0) {
             tracing::debug!(%error, "cannot empty the lock file");
         }
-        #[allow(
-            clippy::incompatible_msrv,
-            reason = "std's file locks came with Rust 1.89; superfluous once the workspace says so"
-        )]
-        let unlocked = self.file.unlock();
-        if let Err(error) = unlocked {
+        if let Err(error) = self.file.unlock() {
             tracing::debug!(%error, "cannot unlock the lock file");
         }
     }
