@@ -1,4 +1,4 @@
-//! The lock of a run: one levain at a time on one repository.
+//! The lock that keeps two levains apart: one at a time on one repository.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -13,7 +13,7 @@ pub struct RunLock {
     file: File,
 }
 
-/// Why a run cannot begin.
+/// Why the lock cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another levain is at work.

@@ -1,4 +1,4 @@
-//! All work on git repositories: objects, refs, history, remotes, the lock of a run.
+//! All work on git repositories: objects, refs, history, remotes, the lock that keeps two levains apart.
 //!
 //! Objects and refs go through libgit2; the network goes through the `git` program, in [`remote`].
 //! Everything blocks; nothing here ever touches a work tree or an index.
