@@ -1,5 +1,6 @@
 //! Exit codes and the last words before them.
 
+use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -30,6 +31,11 @@ impl Failure {
         Self { code: FAILURE, message: error.to_string() }
     }
 
+    /// Something the user can mend, with its causes.
+    pub(crate) fn error(error: &dyn Error) -> Self {
+        Self { code: FAILURE, message: with_causes(error) }
+    }
+
     /// Something that should not happen.
     pub(crate) fn bug(error: impl Display) -> Self {
         Self {
@@ -46,6 +52,27 @@ impl Failure {
                 Self { code: FAILURE, message: format!("cannot write to standard output: {error}") }
             }
         }
+    }
+}
+
+/// Returns the message with those causes that it does not tell already, the hint last.
+fn with_causes(error: &dyn Error) -> String {
+    let message = error.to_string();
+    let (mut text, hint) = match message.split_once("\nhint: ") {
+        Some((text, hint)) => (text.to_owned(), Some(hint.to_owned())),
+        None => (message, None),
+    };
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(cause_text.split("\nhint: ").next().unwrap_or_default()) {
+            text.push_str(&format!(": {cause_text}"));
+        }
+        next = cause.source();
+    }
+    match hint {
+        Some(hint) => format!("{text}\nhint: {hint}"),
+        None => text,
     }
 }
 

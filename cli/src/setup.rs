@@ -46,8 +46,8 @@ fn lookup(name: &str) -> Option<OsString> {
 
 /// Builds what every command works with.
 pub(crate) fn surroundings(global: &Global, trust: Trust) -> Result<Surroundings, Failure> {
-    let config = StoreConfig::from_lookup(lookup).map_err(Failure::user)?;
-    let nix = NixProgram::find(lookup).map_err(Failure::user)?;
+    let config = StoreConfig::from_lookup(lookup).map_err(|error| Failure::error(&error))?;
+    let nix = NixProgram::find(lookup).map_err(|error| Failure::error(&error))?;
     let confinement = match (global.unconfined, Confinement::detect(lookup), trust) {
         (true, _, _) => Confinement::None,
         (false, Some(confinement), _) => confinement,
@@ -67,8 +67,7 @@ pub(crate) fn surroundings(global: &Global, trust: Trust) -> Result<Surroundings
         Failure::user(format!("cannot create `{}`: {error}", cache_dir.display()))
     })?;
     let store = Store::new(config.clone());
-    let evaluator =
-        NixEvaluator { nix, store: config, cache_dir, confinement, extra_visible: Vec::new() };
+    let evaluator = NixEvaluator { nix, store: config, cache_dir, confinement };
     Ok(Surroundings { store, evaluator: Arc::new(evaluator), system: system(), mirrors })
 }
 

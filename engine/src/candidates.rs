@@ -191,6 +191,9 @@ impl Sources for JobRecords<'_, '_> {
 
     fn verify(&mut self, entry: &Entry) -> Result<(), Refusal> {
         let path = &entry.path;
+        if self.state.load::<u64>(Kind::Dropped, &path.to_string()).is_some() {
+            return Err(Refusal::new(Reason::Rejected, "dropped by hand"));
+        }
         let missing = |detail: String| Refusal::new(Reason::Missing, detail);
         let gone = || missing(format!("`{path}` is not in the store and no substituter has it"));
         let valid = self

@@ -161,6 +161,10 @@ impl<'a> PostBuild<'a> {
         let copy = connection.copy_content_addressed(self.store, path)?;
         roots::add(self.writer, connection, self.store.dir(), &copy.path)?;
         let depth = success.target.caches.iter().map(|(_, c)| c.entry.depth + 1).max();
+        if depth.is_none() {
+            // A clean build has vouched for this very content, whatever was thought of it before.
+            self.writer.forget(Kind::Dropped, &copy.path.to_string())?;
+        }
         Ok(Some(Entry {
             path: copy.path,
             nar_hash: copy.info.nar_hash,

@@ -348,8 +348,20 @@ impl Project {
     pub fn limits(&self) -> Limits {
         Limits {
             allow_import_from_derivation: self.declaration.evaluation.allow_import_from_derivation,
+            readable: readable(&self.repository),
         }
     }
+}
+
+/// Returns the directories that reading `repository`, or a temporary one on top
+/// of it, takes.
+pub fn readable(repository: &Repository) -> Vec<PathBuf> {
+    let mut directories = vec![repository.location().to_owned()];
+    match repository.borrowed_directories() {
+        Ok(borrowed) => directories.extend(borrowed),
+        Err(error) => tracing::warn!(%error, "evaluation may not find all objects"),
+    }
+    directories
 }
 
 /// Opens or makes the mirror of `url`.
@@ -388,9 +400,10 @@ fn declaration_elsewhere(
     let commit = repository.branch(&branch)?;
     let reference = format!("refs/heads/{branch}");
     let flake = Project::flake(&repository, &reference, commit);
+    let limits = Limits { readable: readable(&repository), ..Limits::default() };
     let value = surroundings
         .evaluator
-        .declaration(&flake, &Limits::default())
+        .declaration(&flake, &limits)
         .map_err(ProjectError::DeclarationFlake)?
         .ok_or_else(|| unusable("it has no output `levainProject`".into()))?;
     Ok(Declaration::from_json(value)?)
@@ -415,9 +428,10 @@ fn read_declaration(
         return Ok(Declaration::default());
     }
     let flake = Project::flake(repository, reference, commit);
+    let limits = Limits { readable: readable(repository), ..Limits::default() };
     let value = surroundings
         .evaluator
-        .declaration(&flake, &Limits::default())
+        .declaration(&flake, &limits)
         .map_err(ProjectError::DeclarationFlake)?
         .unwrap_or_else(|| serde_json::json!({}));
     let declaration = Declaration::from_json(value.clone())?;

@@ -310,7 +310,7 @@ pub fn aside(
 ) -> Result<(Overlay, CommitId), ShadowingError> {
     let overlay = repository.overlay()?;
     let id = shadow::write(&overlay.repository, commit, &layout.files)?;
-    let lock = RunLock::acquire(&overlay.repository.git_dir().join("levain"))?;
+    let lock = RunLock::acquire(&overlay.repository.git_dir().join("levain.lock"))?;
     match overlay.repository.swap(&lock, reference, None, Some(id), "levain")? {
         Swap::Moved => Ok((overlay, id)),
         Swap::Lost { .. } => {

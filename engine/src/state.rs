@@ -5,11 +5,12 @@
 //! evaluations/ID.json  evaluations, by everything they depend on
 //! successes/DRV.json   which base derivations have succeeded, and how
 //! keys/KEY.json        what went into a key, to explain why another differs
+//! dropped/PATH.json    caches that were dropped by hand and must not come back
 //! roots/NAME           links that keep caches from garbage collection
 //! logs/DRV.log         the last build log of a derivation
 //! ```
 //!
-//! Everything but `successes` and `roots` can be deleted at any time without
+//! `evaluations`, `keys` and `logs` can be deleted at any time without
 //! loss. Reading is [`State`]; only a [`StateWriter`] writes, and read-only
 //! mode has none.
 
@@ -72,7 +73,12 @@ pub enum Kind {
     Successes,
     /// Key documents.
     Keys,
+    /// Caches that were dropped by hand.
+    Dropped,
 }
+
+/// Every kind.
+const KINDS: [Kind; 4] = [Kind::Evaluations, Kind::Successes, Kind::Keys, Kind::Dropped];
 
 impl Kind {
     fn directory(self) -> &'static str {
@@ -80,6 +86,7 @@ impl Kind {
             Self::Evaluations => "evaluations",
             Self::Successes => "successes",
             Self::Keys => "keys",
+            Self::Dropped => "dropped",
         }
     }
 }
@@ -138,7 +145,7 @@ impl State {
         for dir in [&self.dir, &self.roots(), &self.logs()] {
             create_dir(dir)?;
         }
-        for kind in [Kind::Evaluations, Kind::Successes, Kind::Keys] {
+        for kind in KINDS {
             create_dir(&self.dir.join(kind.directory()))?;
         }
         let lock = RunLock::acquire(&self.dir.join("lock"))?;
@@ -194,7 +201,7 @@ impl StateWriter {
         for dir in [self.state.dir.join(Kind::Evaluations.directory()), self.state.logs()] {
             keep_newest(&dir, keep);
         }
-        for kind in [Kind::Evaluations, Kind::Successes, Kind::Keys] {
+        for kind in KINDS {
             remove_temporary(&self.state.dir.join(kind.directory()));
         }
     }

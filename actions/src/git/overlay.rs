@@ -54,6 +54,15 @@ impl Repository {
         Ok(Overlay { repository: Repository { inner }, _dir: dir })
     }
 
+    /// Returns the directories outside [`Repository::location`] that reading this repository
+    /// takes: that of a linked work tree's repository, and those that objects are borrowed from.
+    pub fn borrowed_directories(&self) -> Result<Vec<PathBuf>, GitError> {
+        let mut needed = self.object_directories()?;
+        needed.push(self.git_dir().to_owned());
+        needed.retain(|directory| !directory.starts_with(self.location()));
+        Ok(needed)
+    }
+
     /// Returns the directories of objects that this repository reads, its alternates included.
     ///
     /// They are all listed, for git follows alternates of alternates no deeper than five.

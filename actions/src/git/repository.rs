@@ -70,7 +70,9 @@ impl Repository {
 
     /// Returns what a `git+file:` reference names: the work tree, or the directory of a bare repository.
     pub fn location(&self) -> &Path {
-        self.inner.workdir().unwrap_or_else(|| self.inner.path())
+        let path = self.inner.workdir().unwrap_or_else(|| self.inner.path());
+        // Without the slash that libgit2 ends it with.
+        path.components().as_path()
     }
 
     /// Tells whether the repository has no work tree.

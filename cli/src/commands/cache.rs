@@ -16,12 +16,14 @@ pub(crate) fn cache(global: &Global, args: &Cache) -> Result<ExitCode, Failure> 
     let surroundings = setup::surroundings(global, Trust::Branch)?;
     let place = Place::Directory(global.directory.clone());
     let open = |declaration: Option<&str>, access| {
-        Project::open(&surroundings, &place, declaration, access).map_err(Failure::user)
+        Project::open(&surroundings, &place, declaration, access)
+            .map_err(|error| Failure::error(&error))
     };
     match &args.command {
         CacheCommand::List { format } => {
             let project = open(None, Access::ReadOnly)?;
-            let entries = caches::list(&surroundings, &project).map_err(Failure::user)?;
+            let entries =
+                caches::list(&surroundings, &project).map_err(|error| Failure::error(&error))?;
             match format {
                 Format::Json => print_json(&entries)?,
                 Format::Text => print(&listed(&entries))?,
@@ -29,7 +31,8 @@ pub(crate) fn cache(global: &Global, args: &Cache) -> Result<ExitCode, Failure> 
         }
         CacheCommand::Show { job, format } => {
             let project = open(None, Access::ReadOnly)?;
-            let mut entries = caches::list(&surroundings, &project).map_err(Failure::user)?;
+            let mut entries =
+                caches::list(&surroundings, &project).map_err(|error| Failure::error(&error))?;
             entries.retain(|entry| entry.attr_path == *job);
             if entries.is_empty() {
                 let (jobset, job) = ("any branch".to_owned(), job.clone());
@@ -43,8 +46,9 @@ pub(crate) fn cache(global: &Global, args: &Cache) -> Result<ExitCode, Failure> 
         CacheCommand::Drop { job, select } => {
             let (selection, _) = setup::selection(select);
             let project = open(select.declaration.as_deref(), Access::Write)?;
-            let head = project.select(&selection).map_err(Failure::user)?;
-            let dropped = caches::drop(&project, &head, job.as_deref()).map_err(Failure::user)?;
+            let head = project.select(&selection).map_err(|error| Failure::error(&error))?;
+            let dropped = caches::drop(&project, &head, job.as_deref())
+                .map_err(|error| Failure::error(&error))?;
             let jobs = match dropped.jobs.is_empty() {
                 true => "no entries".to_owned(),
                 false => dropped.jobs.join(", "),

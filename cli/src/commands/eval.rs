@@ -14,14 +14,15 @@ use crate::setup::{self, Trust};
 
 /// Runs the command.
 pub(crate) fn eval(global: &Global, args: &Eval) -> Result<ExitCode, Failure> {
-    let jobset: FlakeUrl = args.jobset.parse().map_err(Failure::user)?;
+    let jobset: FlakeUrl = args.jobset.parse().map_err(|error| Failure::error(&error))?;
     let pointer = match &args.cache_pointer {
         Some(path) => Some(std::fs::read(path).map_err(|error| {
             Failure::user(format!("cannot read the cache pointer `{}`: {error}", path.display()))
         })?),
         None => None,
     };
-    let files = ShadowFiles::new(&args.pointer_name, &args.commit_name).map_err(Failure::user)?;
+    let files = ShadowFiles::new(&args.pointer_name, &args.commit_name)
+        .map_err(|error| Failure::error(&error))?;
     let mut surroundings = setup::surroundings(global, Trust::Branch)?;
     if let Some(system) = &args.system {
         surroundings.system = system.clone();
@@ -31,7 +32,7 @@ pub(crate) fn eval(global: &Global, args: &Eval) -> Result<ExitCode, Failure> {
         ..Limits::default()
     };
     let inputs = Inputs { jobset, pointer, files, limits };
-    let result = eval::eval(&surroundings, &inputs).map_err(Failure::user)?;
+    let result = eval::eval(&surroundings, &inputs).map_err(|error| Failure::error(&error))?;
     print_json(&result)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -51,7 +51,7 @@ pub(crate) fn run(global: &Global, args: &Run, runtime: &Handle) -> Result<ExitC
     let report = match result {
         Ok(report) => report,
         Err(RunError::Cancelled) => return Ok(ExitCode::from(exit::INTERRUPTED)),
-        Err(error) => return Err(Failure::user(error)),
+        Err(error) => return Err(Failure::error(&error)),
     };
     match args.format {
         Format::Json => print_json(&report)?,
@@ -86,10 +86,10 @@ fn token(args: &Run) -> Result<Option<Token>, Failure> {
         return Ok(None);
     }
     if let Some(file) = &args.token_file {
-        return Token::from_file(file).map(Some).map_err(Failure::user);
+        return Token::from_file(file).map(Some).map_err(|error| Failure::error(&error));
     }
     match std::env::var("LEVAIN_TOKEN") {
-        Ok(value) => Token::from_value(&value).map(Some).map_err(Failure::user),
+        Ok(value) => Token::from_value(&value).map(Some).map_err(|error| Failure::error(&error)),
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(error) => Err(Failure::user(format!("`LEVAIN_TOKEN` cannot be read: {error}"))),
     }

@@ -33,7 +33,7 @@ pub(crate) fn why(global: &Global, args: &Args, runtime: &Handle) -> Result<Exit
     let mut progress = Shown::new();
     let result = run::why(&surroundings, &options, &args.job, &mut progress);
     drop(progress);
-    let why = result.map_err(Failure::user)?;
+    let why = result.map_err(|error| Failure::error(&error))?;
     match args.format {
         Format::Json => print_json(&why)?,
         Format::Text => print(&text(&why))?,

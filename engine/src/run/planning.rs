@@ -296,10 +296,10 @@ impl Run<'_> {
         let shadow = match shadow {
             Ok(shadow) => shadow,
             Err(error) => {
-                let text = format!("the shadow commit cannot be evaluated: {error}");
-                progress.warning(&text);
+                let text = "the shadow commit cannot be evaluated";
+                progress.warning(&format!("{text}, building without caches: {error}"));
                 for job in survey.stale() {
-                    let refusal = Some(Refusal::new(Reason::Rejected, text.clone()));
+                    let refusal = Some(Refusal::new(Reason::Rejected, text));
                     targets.insert(job.attr_path.clone(), Target::base(&job.base, refusal));
                 }
                 return Ok(targets);

@@ -68,10 +68,13 @@ let
 
   job = derivation:
     let
-      description = derivation.meta.description or null;
+      # Only shown: an error in it is no reason to have no job.
+      description = (tryEval (derivation.meta.description or null)).value;
     in
     {
-      inherit (derivation) name system;
+      # `plain` also refuses what is no text, so that a broken job is an error of its own.
+      name = plain derivation.name;
+      system = plain derivation.system;
       drvPath = plain derivation.drvPath;
       outputs = listToAttrs (
         map (name: { inherit name; value = plain derivation.${name}.outPath; })

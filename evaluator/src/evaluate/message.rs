@@ -15,7 +15,7 @@ pub(super) fn clean(message: &str, source: Option<&str>) -> String {
     }
     let text = without_urls(&text);
     let text = text.strip_prefix("error:").unwrap_or(&text).trim_start();
-    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let lines = without_own_places(text.lines().map(str::trim_end));
     if lines.len() <= MAX_LINES {
         return lines.join("\n");
     }
@@ -23,6 +23,24 @@ pub(super) fn clean(message: &str, source: Option<&str>) -> String {
     let left_out = lines.len() - (MAX_LINES - 1);
     let (head, tail) = (&lines[..MAX_LINES / 2], &lines[lines.len() - (MAX_LINES / 2 - 1)..]);
     format!("{}\n(… {left_out} lines left out …)\n{}", head.join("\n"), tail.join("\n"))
+}
+
+/// Removes places in levain's own expression, with the lines of it that are shown.
+fn without_own_places<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut inside = false;
+    for line in lines {
+        let start = line.trim_start();
+        let excerpt = start.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with('|');
+        inside = start.starts_with("at «string»:") || (inside && (start.is_empty() || excerpt));
+        if !inside {
+            kept.push(line);
+        }
+    }
+    while kept.last().is_some_and(|line| line.is_empty()) {
+        kept.pop();
+    }
+    kept
 }
 
 /// Removes the `«git+file:///…»/` that newer versions of Nix write before a file of a flake.
@@ -74,6 +92,13 @@ mod tests {
         );
         let message = "error:\n  at «git+file:///srv/x?ref=r&rev=1»/flake.nix:2:1: «git+file:x";
         assert_eq!(clean(message, None), "at flake.nix:2:1: «git+file:x");
+    }
+
+    #[test]
+    fn hides_places_in_our_own_expression() {
+        let message = "error: bad\n\n   at «string»:7:2:\n\n     6| x\n      | ^\n     7|\n\n   at /s/h/a.nix:1:2:\n\n     1| y";
+        assert_eq!(clean(message, Some("/s/h")), "bad\n\n   at a.nix:1:2:\n\n     1| y");
+        assert_eq!(clean("error: bad\n\n   at «string»:7:2:\n\n     6| x", None), "bad");
     }
 
     #[test]

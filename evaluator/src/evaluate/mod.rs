@@ -11,6 +11,7 @@ mod nix;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use levain_store::{DerivationPath, NarHash, StoreDir, StorePath};
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,9 @@ pub struct Request {
 pub struct Limits {
     /// Whether it may build derivations and read what they made.
     pub allow_import_from_derivation: bool,
+    /// Directories that it may read beside the flake's repository: where that one borrows its
+    /// objects from, for instance.
+    pub readable: Vec<PathBuf>,
 }
 
 /// The jobs of a flake.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use levain_store::{
     Confinement, EvalError, EvalFailure, EvalRequest, Exit, NarHash, NixProgram, StoreConfig,
@@ -41,9 +42,6 @@ pub struct NixEvaluator {
     pub cache_dir: PathBuf,
     /// How evaluations are kept from the rest of this machine.
     pub confinement: Confinement,
-    /// What evaluations may read beside the flake's repository and the store, such as the
-    /// repository that another one borrows its objects from.
-    pub extra_visible: Vec<PathBuf>,
 }
 
 impl Evaluator for NixEvaluator {
@@ -59,7 +57,7 @@ impl Evaluator for NixEvaluator {
             flake: &request.flake,
             system: &request.system,
             limits: &request.limits,
-            head: std::sync::OnceLock::new(),
+            head: OnceLock::new(),
         };
         let paths = match &request.only {
             None => vec![AttrPath::root()],
@@ -86,7 +84,7 @@ impl Evaluator for NixEvaluator {
         flake: &LockedFlakeRef,
         limits: &Limits,
     ) -> Result<Option<serde_json::Value>, EvaluateError> {
-        let head = std::sync::OnceLock::new();
+        let head = OnceLock::new();
         let asking = Asking { evaluator: self, flake, system: "", limits, head };
         match asking.question("declaration", None)? {
             Ok(AnswerText::Declaration { present, value }) => Ok(present.then_some(value)),
@@ -103,7 +101,7 @@ struct Asking<'a> {
     system: &'a str,
     limits: &'a Limits,
     /// What every answer says; kept from the first one.
-    head: std::sync::OnceLock<Head>,
+    head: OnceLock<Head>,
 }
 
 #[derive(Debug, Clone)]
@@ -225,7 +223,7 @@ impl Asking<'_> {
     /// Applies a Nix function to plain data.
     fn eval<T: DeserializeOwned>(&self, function: &str, arguments: &Data) -> Answer<T, Self> {
         let evaluator = self.evaluator;
-        let mut visible = evaluator.extra_visible.clone();
+        let mut visible = self.limits.readable.clone();
         visible.push(self.flake.location.clone());
         let request = EvalRequest {
             expression: format!("({function}) {}", arguments.print()),
@@ -238,7 +236,8 @@ impl Asking<'_> {
             cache_dir: evaluator.cache_dir.clone(),
         };
         match evaluator.nix.eval(&request) {
-            Ok(json) => match serde_json::from_slice(&json) {
+            // Strings in Nix are bytes. Whatever is wrong in one name must not hide all others.
+            Ok(json) => match serde_json::from_str(&String::from_utf8_lossy(&json)) {
                 Ok(answer) => Ok(Ok(answer)),
                 Err(error) => Err(EvaluateError::Unreadable { what: error.to_string() }),
             },
@@ -304,21 +303,30 @@ impl Asking<'_> {
     }
 
     fn job_error(&self, failure: &EvalFailure, source: &str) -> JobError {
-        let text = describe(failure, Some(source));
-        if !self.limits.allow_import_from_derivation
-            && message::is_about_import_from_derivation(&failure.message)
-        {
-            let hint = "set `evaluation.allowImportFromDerivation = true` in `levainProject`";
-            return JobError {
-                kind: JobErrorKind::ImportFromDerivation,
-                message: format!("{text}\nhint: {hint}"),
-            };
-        }
         let kind = match failure.exit {
             BUILD_FAILED => JobErrorKind::ImportFromDerivation,
+            Exit::Code(_) | Exit::Signal(_) if self.refused_to_build(failure) => {
+                JobErrorKind::ImportFromDerivation
+            }
             Exit::Code(_) | Exit::Signal(_) => JobErrorKind::Evaluation,
         };
-        JobError { kind, message: text }
+        JobError { kind, message: self.message(failure, Some(source)) }
+    }
+
+    /// Returns whether something needs to be built during evaluation, which is not allowed.
+    fn refused_to_build(&self, failure: &EvalFailure) -> bool {
+        !self.limits.allow_import_from_derivation
+            && message::is_about_import_from_derivation(&failure.message)
+    }
+
+    /// Returns the message for people, with a hint where there is one.
+    fn message(&self, failure: &EvalFailure, source: Option<&str>) -> String {
+        let text = describe(failure, source);
+        if self.refused_to_build(failure) {
+            let hint = "set `evaluation.allowImportFromDerivation = true` in `levainProject`";
+            return format!("{text}\nhint: {hint}");
+        }
+        text
     }
 }
 
@@ -370,7 +378,7 @@ impl Questions for Asking<'_> {
     fn hopeless(&self, failure: EvalFailure) -> EvaluateError {
         let flake = Box::new(self.flake.clone());
         let tree = self.tree();
-        let message = describe(&failure, tree.as_ref().map(|tree| tree.source.as_str()));
+        let message = self.message(&failure, tree.as_ref().map(|tree| tree.source.as_str()));
         match tree {
             Some(TreeText { has_flake: false, .. }) => EvaluateError::NotAFlake { flake },
             tree if message::is_about_lock_file(&failure.message) => {

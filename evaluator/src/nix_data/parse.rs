@@ -406,7 +406,7 @@ mod tests {
     }
 
     /// Every value that has a text.
-    pub(crate) fn any_data() -> impl Strategy<Value = Data> {
+    fn any_data() -> impl Strategy<Value = Data> {
         let text = "[^\0]{0,12}";
         let leaf = prop_oneof![
             Just(Data::Null),

@@ -89,6 +89,54 @@ fn a_missing_commit_is_an_error_of_the_flake() {
 }
 
 #[test]
+fn a_broken_output_leaves_the_other_one_alone() {
+    let world = World::new();
+    for (name, packages) in [("abort", "abort \"no packages\""), ("number", "5")] {
+        let text = format!(
+            "{{ outputs = _: {{ packages = {packages}; checks.x86_64-linux.good = derivation {{
+               name = \"good\"; system = \"x86_64-linux\"; builder = \"/bin/sh\"; }}; }}; }}"
+        );
+        let flake = world.commit_files(name, &[("flake.nix", &text)]);
+        let evaluation = world.evaluator.evaluate(&world.request(&flake)).unwrap();
+        let (good, bad) = outcomes(&evaluation);
+        assert_eq!(
+            (good, bad),
+            (vec!["checks.x86_64-linux.good".into()], vec!["packages".into()]),
+            "{packages}"
+        );
+    }
+}
+
+#[test]
+fn a_flake_that_needs_a_build_to_list_its_jobs_gets_the_hint() {
+    let world = World::new();
+    let flake = world.commit_files(
+        "listing",
+        &[(
+            "flake.nix",
+            r#"{ outputs = _: { levainJobs = import (derivation {
+                 name = "jobs.nix"; system = "x86_64-linux"; builder = "/bin/sh";
+               }); }; }"#,
+        )],
+    );
+    let error = world.evaluator.evaluate(&world.request(&flake)).unwrap_err().to_string();
+    assert!(error.contains("evaluation.allowImportFromDerivation"), "{error}");
+}
+
+#[test]
+fn names_that_are_no_utf_8_hide_nothing() {
+    let world = World::new();
+    let flake = world.commit("hydra");
+    let mut text = b"{ outputs = _: { levainJobs = let d = n: derivation { name = n; system = \"x\"; builder = \"/bin/sh\"; }; in { good = d \"good\"; \"bad".to_vec();
+    text.extend(b"\xff\" = d \"named\"; }; }; }");
+    fs::write(flake.location.join("flake.nix"), text).unwrap();
+    let flake = world.commit_tree(&flake.location);
+    let evaluation = world.evaluator.evaluate(&world.request(&flake)).unwrap();
+    assert!(evaluation.jobs.iter().any(|job| job.attr_path == attr_path("good")));
+    assert_eq!(evaluation.jobs.len(), 2);
+}
+
+#[test]
 fn only_some_jobs_give_the_same_as_all() {
     let world = World::new();
     let flake = world.commit("failing");
@@ -127,7 +175,7 @@ fn a_job_that_does_not_exist_is_missing() {
 fn imports_from_derivations_are_built_when_allowed() {
     let world = World::new();
     let flake = world.commit("import-from-derivation");
-    let limits = Limits { allow_import_from_derivation: true };
+    let limits = Limits { allow_import_from_derivation: true, ..Limits::default() };
     let request = Request { limits, ..world.request(&flake) };
     let evaluation = world.evaluator.evaluate(&request).unwrap();
     let (good, bad) = outcomes(&evaluation);

@@ -3,6 +3,7 @@
 //! Every test has a store, a cache and repositories of its own.
 
 #![expect(clippy::unwrap_used, reason = "the lint knows only functions marked as tests")]
+#![expect(clippy::disallowed_methods, reason = "tests prepare files and use the real git and Nix")]
 
 mod flakes;
 mod lib_nix;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use levain_evaluator::{EvaluateError, Evaluator as _, Limits};
+use levain_evaluator::{EvaluateError, Evaluator as _, Limits, LockedFlakeRef, Request};
 use levain_store::{Confinement, StorePath};
 
 use crate::support::{World, outcomes};
@@ -100,6 +100,22 @@ fn confined_evaluation_sees_its_repository_only() {
     world.evaluator.confinement = Confinement::None;
     let evaluation = world.evaluator.evaluate(&world.request(&flake)).unwrap();
     assert_eq!(outcomes(&evaluation).0, ["good", "spy"]);
+}
+
+#[test]
+fn confined_evaluation_sees_what_its_limits_name() {
+    let mut world = World::new();
+    world.evaluator.confinement = Confinement::detect(|name| std::env::var_os(name)).unwrap();
+    let owner = world.commit("hydra");
+    let borrower = world.path("borrower");
+    let clone = ["clone", "-q", "--shared", "hydra", "borrower"];
+    world.git(&world.path(""), &clone);
+    let borrowing = LockedFlakeRef { location: borrower, ..owner.clone() };
+    let without = world.request(&borrowing);
+    assert!(world.evaluator.evaluate(&without).is_err());
+    let limits = Limits { readable: vec![owner.location.clone()], ..Limits::default() };
+    let evaluation = world.evaluator.evaluate(&Request { limits, ..without }).unwrap();
+    assert_eq!(outcomes(&evaluation).0, ["build.x86_64-linux"]);
 }
 
 #[test]

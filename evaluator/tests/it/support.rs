@@ -54,7 +54,6 @@ impl World {
             store: StoreConfig::from_lookup(lookup).unwrap(),
             cache_dir: path("cache"),
             confinement: Confinement::None,
-            extra_visible: Vec::new(),
         };
         Self { evaluator, dir }
     }
@@ -110,7 +109,7 @@ impl World {
     }
 
     pub(crate) fn git(&self, repository: &Path, arguments: &[&str]) -> String {
-        let mut command = program("git");
+        let mut command = Command::new("git");
         command.arg("-C").arg(repository).args(arguments);
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
         for role in ["AUTHOR", "COMMITTER"] {
@@ -125,7 +124,7 @@ impl World {
 
     /// Starts a program of Nix in this world's store.
     pub(crate) fn nix(&self, name: &str, arguments: &[&str]) -> Output {
-        let mut command = program(name);
+        let mut command = Command::new(name);
         command.args(arguments).env_clear().envs(&self.evaluator.store.environment);
         command.env("HOME", self.path("home")).env("XDG_CACHE_HOME", self.path("cache"));
         command.output().unwrap()
@@ -185,9 +184,4 @@ pub(crate) fn outcomes(evaluation: &Evaluation) -> (Vec<String>, Vec<String>) {
         jobs.iter().map(|job| job.attr_path.to_string()).collect()
     };
     (names(good), names(bad))
-}
-
-#[expect(clippy::disallowed_methods, reason = "tests use the real git and the real Nix")]
-fn program(name: &str) -> Command {
-    Command::new(name)
 }

@@ -45,6 +45,15 @@
         "dotted.name" = abort "dotted";
         options = derive "options" { } // { levain.keys = "misspelt"; };
         optionsFunction = derive "options" { } // { levain.key = x: x; };
+        nameless = { type = "derivation"; };
+        wrongName = { type = "derivation"; name = 5; inherit system; drvPath = "x"; outputs = [ ]; };
+        wrongPath = { type = "derivation"; name = "x"; inherit system; drvPath = "x"; outputs = [ ]; };
+        description = derive "described" { } // { meta.description = throw "no description"; };
+        contentAddressed = derive "content-addressed" {
+          __contentAddressed = true;
+          outputHashMode = "recursive";
+          outputHashAlgo = "sha256";
+        };
         tooDeep = nest 20;
         good6 = derive "good6" { };
       };

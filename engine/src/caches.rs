@@ -1,0 +1,253 @@
+//! Looking at pointers, and dropping them by hand.
+
+use std::collections::BTreeMap;
+
+use levain_actions::git::CommitId;
+use levain_store::{ConnectError, Connection, ProtocolError};
+use serde::Serialize;
+
+use crate::candidates::named_paths;
+use crate::jobset::Head;
+use crate::pointers::{Change, Recorded};
+use crate::project::{Project, ProjectError, Surroundings};
+use crate::roots::{self, RootError};
+use crate::shadowing::{Shadowing, ShadowingError};
+use crate::state::{Kind, StateError};
+use crate::success::{RecordedCache, Successes};
+
+/// One entry of one shadow branch.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CacheEntry {
+    /// The jobset on whose shadow branch it stands.
+    pub jobset: String,
+    /// The job.
+    pub attr_path: String,
+    /// What the entry says, or why it is rejected.
+    #[serde(flatten)]
+    pub content: Content,
+}
+
+/// What an entry says.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase", untagged)]
+pub enum Content {
+    /// A good entry.
+    #[serde(rename_all = "camelCase")]
+    Entry {
+        /// The content-addressed copy of the cache output.
+        path: String,
+        /// Its NAR hash.
+        nar_hash: String,
+        /// The key under which it may be used.
+        key: String,
+        /// Number of incremental builds behind it.
+        depth: u32,
+        /// The original commit that it was made from.
+        commit: String,
+        /// When it was made, in seconds since 1970.
+        time: u64,
+        /// Trust in the jobset that made it.
+        tier: String,
+        /// Why the last evaluation did not use it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unused: Option<String>,
+        /// Whether the store has it: `present`, `missing` or `differs`.
+        state: &'static str,
+        /// Its size in bytes, if present.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nar_size: Option<u64>,
+    },
+    /// A bad one.
+    Rejected {
+        /// Why.
+        rejected: String,
+    },
+}
+
+/// Looking or dropping failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CachesError {
+    /// The project.
+    #[error(transparent)]
+    Project(#[from] ProjectError),
+    /// The shadow branch.
+    #[error(transparent)]
+    Shadow(#[from] ShadowingError),
+    /// The store.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The store's answer.
+    #[error(transparent)]
+    Store(#[from] ProtocolError),
+    /// What is remembered.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The roots.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// Nothing to drop or show.
+    #[error(
+        "`{jobset}` has no cache of a job `{job}`\nhint: `levain cache list` shows all there are"
+    )]
+    NoSuchJob {
+        /// The jobset.
+        jobset: String,
+        /// The job.
+        job: String,
+    },
+    /// Dropping needs the right to write.
+    #[error(
+        "nothing is dropped in read-only mode\nhint: leave out `--read-only` and unset `LEVAIN_READ_ONLY`"
+    )]
+    ReadOnly,
+}
+
+/// Returns the entries of all shadow branches here, by jobset and job.
+pub fn list(
+    surroundings: &Surroundings,
+    project: &Project,
+) -> Result<Vec<CacheEntry>, CachesError> {
+    let layout = &project.layout;
+    let recorded =
+        layout.read_all(&project.repository, &layout.prefix).map_err(ProjectError::from)?;
+    let mut listed = Vec::new();
+    if recorded.is_empty() {
+        return Ok(listed);
+    }
+    let mut connection = surroundings.store.connect()?;
+    for branch in &recorded {
+        match &branch.entries {
+            Err(why) => listed.push(CacheEntry {
+                jobset: branch.jobset.clone(),
+                attr_path: "*".into(),
+                content: Content::Rejected { rejected: why.clone() },
+            }),
+            Ok(entries) => {
+                for (job, entry) in entries {
+                    let content = match entry {
+                        Err(error) => Content::Rejected { rejected: error.to_string() },
+                        Ok(entry) => describe(surroundings, &mut connection, entry)?,
+                    };
+                    listed.push(CacheEntry {
+                        jobset: branch.jobset.clone(),
+                        attr_path: job.clone(),
+                        content,
+                    });
+                }
+            }
+        }
+    }
+    Ok(listed)
+}
+
+fn describe(
+    surroundings: &Surroundings,
+    connection: &mut Connection,
+    entry: &levain_evaluator::Entry,
+) -> Result<Content, CachesError> {
+    let info = connection.path_info(&entry.path)?;
+    let state = match &info {
+        None => "missing",
+        Some(info) if info.nar_hash != entry.nar_hash => "differs",
+        Some(_) => "present",
+    };
+    Ok(Content::Entry {
+        path: surroundings.store.dir().display(&entry.path),
+        nar_hash: entry.nar_hash.to_string(),
+        key: entry.key.to_string(),
+        depth: entry.depth,
+        commit: entry.commit.clone(),
+        time: entry.time,
+        tier: entry.tier.name().to_owned(),
+        unused: entry.unused.clone(),
+        state,
+        nar_size: info.map(|info| info.nar_size),
+    })
+}
+
+/// What was dropped.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dropped {
+    /// The jobset.
+    pub jobset: String,
+    /// Jobs whose entries are gone.
+    pub jobs: Vec<String>,
+    /// Incremental successes that do not count any more.
+    pub forgotten: usize,
+    /// The shadow branch's head now.
+    pub head: Option<String>,
+}
+
+/// Drops the caches of `job`, or of all jobs, of one jobset.
+///
+/// What this jobset built from caches does not count as a success any more, so
+/// that the next run builds anew; and a clean success does not bring its own
+/// cache back.
+pub fn drop(project: &Project, head: &Head, job: Option<&str>) -> Result<Dropped, CachesError> {
+    let Some(writer) = &project.writer else { return Err(CachesError::ReadOnly) };
+    let shadowing = Shadowing::new(project, head)?;
+    let (recorded, entries) = shadowing.own()?;
+    let jobset = head.jobset.name();
+    let mut changes = BTreeMap::new();
+    for (name, entry) in entries.unwrap_or_default() {
+        if job.is_none_or(|job| job == name) {
+            // Older shadow commits, and other branches, still name it.
+            if let Ok(entry) = entry {
+                writer.store(Kind::Dropped, &entry.path.to_string(), &entry.time)?;
+            }
+            changes.insert(name, Change::Remove);
+        }
+    }
+    let forgotten = forget(project, &jobset, job)?;
+    if let Some(job) = job
+        && changes.is_empty()
+        && forgotten == 0
+    {
+        return Err(CachesError::NoSuchJob { jobset, job: job.to_owned() });
+    }
+    let original = original_of(recorded.as_ref()).unwrap_or(head.commit);
+    let (now, jobs) = match recorded {
+        Some(_) => shadowing.apply(writer.run_lock(), original, &changes)?,
+        None => (None, Vec::new()),
+    };
+    let layout = &project.layout;
+    let all = layout.read_all(&project.repository, &layout.prefix).map_err(ProjectError::from)?;
+    roots::sync(writer, &named_paths(&all, &layout.store_dir))?;
+    Ok(Dropped { jobset, jobs, forgotten, head: now.map(|id| id.to_string()) })
+}
+
+fn original_of(recorded: Option<&Recorded>) -> Option<CommitId> {
+    recorded?.shadow.as_ref().map(|shadow| shadow.original)
+}
+
+fn forget(project: &Project, jobset: &str, job: Option<&str>) -> Result<usize, CachesError> {
+    let Some(writer) = &project.writer else { return Err(CachesError::ReadOnly) };
+    let mut forgotten = 0;
+    for (name, mut successes) in project.state.load_all::<Successes>(Kind::Successes) {
+        let concerns = |recorded: &str| job.is_none_or(|job| job == recorded);
+        let mut changed = false;
+        if successes.incremental.get(jobset).is_some_and(|success| concerns(&success.job)) {
+            successes.incremental.remove(jobset);
+            forgotten += 1;
+            changed = true;
+        }
+        if let Some(clean) = &mut successes.clean
+            && concerns(&clean.job)
+            && matches!(clean.cache, RecordedCache::Entry(_))
+        {
+            clean.cache = RecordedCache::Dropped;
+            changed = true;
+        }
+        if !changed {
+            continue;
+        }
+        if successes.clean.is_none() && successes.incremental.is_empty() {
+            writer.forget(Kind::Successes, &name)?;
+        } else {
+            writer.store(Kind::Successes, &name, &successes)?;
+        }
+    }
+    Ok(forgotten)
+}
