@@ -218,3 +218,21 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::State;
+
+    #[test]
+    fn the_queues_give_out_a_limited_number_and_a_name_only_once() {
+        let commit = "a".repeat(40);
+        let mut queues = Queues::default();
+        for context in ["a", "A", "a", "b", "c", "d", "e"] {
+            queues.push(Status::new(&commit, context, State::Pending, "").unwrap());
+        }
+        let started: Vec<Status> = std::iter::from_fn(|| queues.start()).collect();
+        let started: Vec<&str> = started.iter().map(Status::context).collect();
+        assert_eq!(started, ["a", "b", "c", "d"]);
+    }
+}

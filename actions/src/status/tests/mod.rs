@@ -97,6 +97,25 @@ fn says(code: u16, message: &str) -> ResponseTemplate {
     ResponseTemplate::new(code).set_body_json(json!({ "message": message }))
 }
 
+/// An address that refuses connections for as long as this lives: the near end of a connection
+/// is taken, but nobody listens there. A port that was merely free could become another test's.
+struct Refusing {
+    connection: std::net::TcpStream,
+    _listener: std::net::TcpListener,
+}
+
+impl Refusing {
+    fn new() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let connection = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        Self { connection, _listener: listener }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.connection.local_addr().unwrap())
+    }
+}
+
 async fn requests(server: &MockServer) -> Vec<Request> {
     server.received_requests().await.unwrap()
 }

@@ -74,8 +74,9 @@ async fn what_cannot_be_delivered_is_handed_back() {
     assert!(outbox.flush().await.is_empty(), "they are taken");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_long_queue_tells_only_how_things_are() {
+    // On one thread nothing is sent before the flush, so all of it queues up.
     let server = forge(vec![created()]).await;
     let (client, _) = client(ForgeKind::GitHub, &server.uri());
     let outbox = outbox(client);
@@ -86,7 +87,7 @@ async fn a_long_queue_tells_only_how_things_are() {
     }
     assert!(outbox.flush().await.is_empty());
     let arrived = arrived(&server).await;
-    assert!(arrived.len() < 600, "{}", arrived.len());
+    assert!((200..250).contains(&arrived.len()), "{}", arrived.len());
     for job in 0..200 {
         let last = arrived.iter().rfind(|(context, _)| *context == format!("job{job}"));
         assert_eq!(last.map(|(_, state)| state.as_str()), Some("success"), "job{job}");

@@ -1,5 +1,7 @@
 //! What is tried again, after which wait, and what is not.
 
+use std::io::{Read, Write};
+
 use super::*;
 
 /// Sends one status to a forge with these answers.
@@ -78,7 +80,9 @@ async fn nobody_waits_for_an_hour_and_nobody_comes_back_early() {
         let error = client.send(&status("levain", State::Success)).await.unwrap_err();
         let DeliveryError::GivingUp { attempts: made, last } = error else { panic!("{error}") };
         assert_eq!(made, attempts);
-        assert!(matches!(*last, DeliveryError::RateLimited { .. }), "{last}");
+        let DeliveryError::RateLimited { wait, message } = *last else { panic!("{last}") };
+        assert_eq!(wait.as_secs(), 3600);
+        assert_eq!(message == "slow down", attempts == 1, "{message}");
     }
     assert_eq!(clock.slept(), Vec::<u128>::new());
     assert_eq!(requests(&server).await.len(), 1);
@@ -174,18 +178,34 @@ async fn an_answer_that_is_no_forges_is_garbage() {
 
 #[tokio::test]
 async fn an_endless_answer_is_not_read_to_its_end() {
-    let body = "x".repeat(8 * 1024 * 1024);
-    let answer = ResponseTemplate::new(500).set_body_string(body);
-    let (result, _, _) = send(ForgeKind::GitHub, vec![answer, created()]).await;
-    result.unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    // Talks until it is hung up on.
+    let talker = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
+        let (mut connection, _) = listener.accept()?;
+        let mut request = Vec::new();
+        while !request.ends_with(b"}") {
+            let mut part = [0; 1024];
+            let length = connection.read(&mut part)?;
+            assert_ne!(length, 0, "the request ends in a brace");
+            request.extend_from_slice(&part[..length]);
+        }
+        connection.write_all(b"HTTP/1.1 422 No\r\ntransfer-encoding: chunked\r\n\r\n")?;
+        let blah = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+        loop {
+            connection.write_all(blah.as_bytes())?;
+        }
+    });
+    let (client, _) = client(ForgeKind::GitHub, &url);
+    let error = client.send(&status("levain", State::Success)).await.unwrap_err();
+    assert!(matches!(&error, DeliveryError::Rejected { status: 422, .. }), "{error}");
+    assert!(talker.await.unwrap().is_err());
 }
 
 #[tokio::test]
 async fn a_forge_that_is_down_costs_its_patience_once() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let (client, clock) = client(ForgeKind::GitHub, &url);
+    let refusing = Refusing::new();
+    let (client, clock) = client(ForgeKind::GitHub, &refusing.url());
     let error = client.send(&status("levain", State::Success)).await.unwrap_err();
     let text = error.to_string();
     assert!(
