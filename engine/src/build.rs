@@ -22,17 +22,17 @@ use crate::cancel::Cancel;
 use crate::progress::Progress;
 
 /// How many lines of a failing build are shown.
-pub const LAST_LINES: usize = 30;
+pub(crate) const LAST_LINES: usize = 30;
 
 /// How often running builds are looked at when Nix says nothing.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// What to build.
-pub type Wanted = BTreeMap<DerivationPath, BTreeMap<String, StorePath>>;
+pub(crate) type Wanted = BTreeMap<DerivationPath, BTreeMap<String, StorePath>>;
 
 /// What is known of a derivation that was started or asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Trace {
+pub(crate) struct Trace {
     /// When it began, in seconds since 1970.
     pub started_at: Option<u64>,
     /// How long it took.
@@ -45,7 +45,7 @@ pub struct Trace {
 
 /// How a wanted derivation ended.
 #[derive(Clone, Debug)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// Its outputs are valid.
     Success,
     /// Nix says that it failed.
@@ -76,7 +76,7 @@ pub enum BuildError {
 }
 
 /// A build of many derivations.
-pub struct Building<'a> {
+pub(crate) struct Building<'a> {
     /// The store.
     pub store: &'a Store,
     /// Options for Nix.
@@ -97,7 +97,7 @@ impl Building<'_> {
     /// are known, with what is known of all derivations so far.
     ///
     /// `watch` is a second connection, used to look at outputs meanwhile.
-    pub fn build(
+    pub(crate) fn build(
         &self,
         wanted: &Wanted,
         watch: &mut Connection,
@@ -195,7 +195,7 @@ fn all_valid(connection: &mut Connection, outputs: &BTreeMap<String, StorePath>)
 
 /// What happened to each derivation that was started.
 #[derive(Debug)]
-pub struct Traces {
+pub(crate) struct Traces {
     logs: PathBuf,
     known: HashMap<DerivationPath, Running>,
 }
@@ -214,12 +214,12 @@ impl Traces {
     }
 
     /// Returns what is known of a derivation.
-    pub fn get(&self, derivation: &DerivationPath) -> Option<&Trace> {
+    pub(crate) fn get(&self, derivation: &DerivationPath) -> Option<&Trace> {
         self.known.get(derivation).map(|running| &running.trace)
     }
 
     /// Returns all derivations that were started.
-    pub fn started(&self) -> impl Iterator<Item = &DerivationPath> {
+    pub(crate) fn started(&self) -> impl Iterator<Item = &DerivationPath> {
         self.known.keys()
     }
 
@@ -314,6 +314,6 @@ impl Running {
 }
 
 /// Returns the present, in seconds since 1970.
-pub fn unix_now() -> u64 {
+pub(crate) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }

@@ -6,7 +6,9 @@ use levain_actions::git::CommitId;
 use levain_store::{ConnectError, Connection, ProtocolError};
 use serde::Serialize;
 
+use crate::build::unix_now;
 use crate::candidates::named_paths;
+use crate::dropped;
 use crate::jobset::Head;
 use crate::pointers::{Change, Recorded};
 use crate::project::{Project, ProjectError, Surroundings};
@@ -191,12 +193,10 @@ pub fn drop(project: &Project, head: &Head, job: Option<&str>) -> Result<Dropped
     let (recorded, entries) = shadowing.own()?;
     let jobset = head.jobset.name();
     let mut changes = BTreeMap::new();
+    let mut time = unix_now();
     for (name, entry) in entries.unwrap_or_default() {
         if job.is_none_or(|job| job == name) {
-            // Older shadow commits, and other branches, still name it.
-            if let Ok(entry) = entry {
-                writer.store(Kind::Dropped, &entry.path.to_string(), &entry.time)?;
-            }
+            time = time.max(entry.map_or(0, |entry| entry.time));
             changes.insert(name, Change::Remove);
         }
     }
@@ -207,6 +207,7 @@ pub fn drop(project: &Project, head: &Head, job: Option<&str>) -> Result<Dropped
     {
         return Err(CachesError::NoSuchJob { jobset, job: job.to_owned() });
     }
+    dropped::note(writer, &jobset, job, time)?;
     let original = original_of(recorded.as_ref()).unwrap_or(head.commit);
     let (now, jobs) = match recorded {
         Some(_) => shadowing.apply(writer.run_lock(), original, &changes)?,

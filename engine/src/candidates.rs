@@ -9,6 +9,7 @@ use levain_evaluator::pointer::Entry;
 use levain_store::{Connection, StoreDir};
 
 use crate::choose::{Candidate, Reason, Refusal, Sources};
+use crate::dropped::{self, Dropped};
 use crate::jobset::Jobset;
 use crate::pointers::{Entries, Layout, Recorded, known};
 use crate::state::{Kind, State};
@@ -18,7 +19,7 @@ use crate::state::{Kind, State};
 const SHADOWS_PER_BRANCH: usize = 3;
 
 /// Everything that was recorded for a project and that one jobset may look at.
-pub struct Records<'a> {
+pub(crate) struct Records<'a> {
     repository: &'a Repository,
     layout: &'a Layout,
     jobset: &'a Jobset,
@@ -26,20 +27,22 @@ pub struct Records<'a> {
     own: Result<Entries, String>,
     others: &'a [Recorded],
     ancestors: Option<HashMap<String, Vec<Candidate>>>,
+    dropped: Dropped,
 }
 
 impl<'a> Records<'a> {
     /// Gathers the records for building `commit` of `jobset`. `own` are the
     /// entries of its own shadow branch; `others` are all shadow branches.
-    pub fn new(
+    pub(crate) fn new(
         repository: &'a Repository,
         layout: &'a Layout,
         jobset: &'a Jobset,
         commit: CommitId,
         own: Result<Entries, String>,
         others: &'a [Recorded],
+        dropped: Dropped,
     ) -> Self {
-        Self { repository, layout, jobset, commit, own, others, ancestors: None }
+        Self { repository, layout, jobset, commit, own, others, ancestors: None, dropped }
     }
 
     /// Returns, by job, the entries recorded for ancestors of the commit, nearest first.
@@ -126,7 +129,7 @@ impl<'a> Records<'a> {
     }
 
     /// Returns the view of one job, for [`crate::choose::choose`].
-    pub fn of_job<'b>(
+    pub(crate) fn of_job<'b>(
         &'b mut self,
         job: &'b str,
         document: &'b KeyDocument,
@@ -138,7 +141,7 @@ impl<'a> Records<'a> {
 }
 
 /// The records as seen by one job.
-pub struct JobRecords<'a, 'b> {
+pub(crate) struct JobRecords<'a, 'b> {
     records: &'b mut Records<'a>,
     job: &'b str,
     document: &'b KeyDocument,
@@ -191,7 +194,7 @@ impl Sources for JobRecords<'_, '_> {
 
     fn verify(&mut self, entry: &Entry) -> Result<(), Refusal> {
         let path = &entry.path;
-        if self.state.load::<u64>(Kind::Dropped, &path.to_string()).is_some() {
+        if entry.time <= dropped::before(&self.records.dropped, self.job) {
             return Err(Refusal::new(Reason::Rejected, "dropped by hand"));
         }
         let missing = |detail: String| Refusal::new(Reason::Missing, detail);
@@ -245,7 +248,7 @@ impl Sources for JobRecords<'_, '_> {
 }
 
 /// Returns every store path that the shadow branches' heads name.
-pub fn named_paths(recorded: &[Recorded], dir: &StoreDir) -> BTreeSet<String> {
+pub(crate) fn named_paths(recorded: &[Recorded], dir: &StoreDir) -> BTreeSet<String> {
     recorded
         .iter()
         .filter_map(|recorded| recorded.entries.as_ref().ok())

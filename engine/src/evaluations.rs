@@ -20,7 +20,7 @@ const FORMAT: u32 = 1;
 /// An evaluation and what was found out about its derivations.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Remembered {
+pub(crate) struct Remembered {
     /// The evaluation.
     pub evaluation: Evaluation,
     /// Keys of jobs, as far as they were computed: by attribute path.
@@ -29,7 +29,7 @@ pub struct Remembered {
 }
 
 /// A result and whether it had to be computed.
-pub struct Evaluated {
+pub(crate) struct Evaluated {
     /// The name under which it is remembered.
     pub id: String,
     /// The result.
@@ -41,7 +41,7 @@ pub struct Evaluated {
 /// Returns the name under which the evaluation of `request` is remembered.
 ///
 /// The location of the repository is not part of it; the commit identifies the tree.
-pub fn id(evaluator: &dyn Evaluator, store_dir: &str, request: &Request) -> String {
+pub(crate) fn id(evaluator: &dyn Evaluator, store_dir: &str, request: &Request) -> String {
     let mut text = format!("levain evaluation {FORMAT}\n");
     for part in [
         evaluator.identity().as_str(),
@@ -61,7 +61,7 @@ pub fn id(evaluator: &dyn Evaluator, store_dir: &str, request: &Request) -> Stri
 }
 
 /// Evaluates `request`, or finds out that this was done before.
-pub fn evaluate(
+pub(crate) fn evaluate(
     evaluator: &dyn Evaluator,
     store_dir: &str,
     request: &Request,
@@ -81,7 +81,7 @@ pub fn evaluate(
 }
 
 /// Remembers a result. A failure costs time later, nothing else.
-pub fn remember(writer: Option<&StateWriter>, evaluated: &Evaluated) {
+pub(crate) fn remember(writer: Option<&StateWriter>, evaluated: &Evaluated) {
     let Some(writer) = writer else { return };
     if let Err(error) = writer.store(Kind::Evaluations, &evaluated.id, &evaluated.remembered) {
         tracing::warn!(%error, "cannot remember an evaluation");

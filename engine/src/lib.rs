@@ -3,25 +3,26 @@
 //! No HTTP server and no database: what has to be remembered lies in files
 //! below the repository's git directory ([`state`]). Start at [`run::run`].
 
-pub mod build;
+mod build;
 pub mod caches;
 pub mod cancel;
-pub mod candidates;
+mod candidates;
 pub mod choose;
 pub mod declaration;
 mod digest;
+mod dropped;
 pub mod eval;
-pub mod evaluations;
+mod evaluations;
 pub mod jobset;
-pub mod plan;
-pub mod pointers;
-pub mod post_build;
+mod plan;
+mod pointers;
+mod post_build;
 pub mod progress;
 pub mod project;
 pub mod report;
-pub mod roots;
+mod roots;
 pub mod run;
-pub mod shadowing;
+mod shadowing;
 pub mod state;
-pub mod statuses;
-pub mod success;
+mod statuses;
+mod success;

@@ -44,7 +44,7 @@ pub enum PlanError {
 
 /// A job that could be evaluated.
 #[derive(Debug)]
-pub struct Surveyed {
+pub(crate) struct Surveyed {
     /// Its attribute path, as printed.
     pub attr_path: String,
     /// Its base derivation.
@@ -55,7 +55,7 @@ pub struct Surveyed {
 
 /// What the survey found out about a job.
 #[derive(Debug)]
-pub enum Finding {
+pub(crate) enum Finding {
     /// Its base derivation has succeeded before.
     Fresh(Success),
     /// Its base derivation's outputs are all in the store, though levain has
@@ -71,14 +71,17 @@ pub enum Finding {
 }
 
 /// Name of the output that the next build may start from, if the job has one.
-pub fn cache_output<'a>(base: &'a JobDerivation, incremental: &'a Incremental) -> Option<&'a str> {
+pub(crate) fn cache_output<'a>(
+    base: &'a JobDerivation,
+    incremental: &'a Incremental,
+) -> Option<&'a str> {
     [incremental.cache_output.as_str(), "intermediates"]
         .into_iter()
         .find(|name| base.outputs.contains_key(*name))
 }
 
 /// What a survey reads from.
-pub struct Survey<'a> {
+pub(crate) struct Survey<'a> {
     /// The store.
     pub store: &'a Store,
     /// What is remembered.
@@ -99,7 +102,7 @@ impl Survey<'_> {
     /// Finds the fresh jobs; asks the store only about jobs without a record.
     ///
     /// `connect` is called when the store has to be asked.
-    pub fn fresh(
+    pub(crate) fn fresh(
         &self,
         base: &JobDerivation,
         connection: &mut LazyConnection<'_>,
@@ -123,7 +126,7 @@ impl Survey<'_> {
     }
 
     /// Chooses the cache of a stale job.
-    pub fn choose(
+    pub(crate) fn choose(
         &self,
         attr_path: &str,
         base: &JobDerivation,
@@ -160,7 +163,7 @@ impl Survey<'_> {
 }
 
 /// Computes the key of a job's cache.
-pub fn key_of(
+pub(crate) fn key_of(
     store: &Store,
     base: &JobDerivation,
     evaluation: &Evaluation,
@@ -181,7 +184,7 @@ pub fn key_of(
 }
 
 /// Tells the project's own sources from other store paths, each looked at once.
-pub struct Sources<'a, 'r> {
+pub(crate) struct Sources<'a, 'r> {
     index: &'a mut SourceIndex<'r>,
     ignore: &'a ShadowFiles,
     known: &'a mut BTreeMap<StorePath, bool>,
@@ -190,7 +193,7 @@ pub struct Sources<'a, 'r> {
 impl<'a, 'r> Sources<'a, 'r> {
     /// Uses `index`, the original commit's tree; the files `ignore` do not
     /// count. Remembers its answers in `known`.
-    pub fn new(
+    pub(crate) fn new(
         index: &'a mut SourceIndex<'r>,
         ignore: &'a ShadowFiles,
         known: &'a mut BTreeMap<StorePath, bool>,
@@ -210,19 +213,19 @@ impl<'a, 'r> Sources<'a, 'r> {
 
 /// A connection that is opened when it is first needed: if every job is known
 /// to be fresh, none is.
-pub struct LazyConnection<'a> {
+pub(crate) struct LazyConnection<'a> {
     store: &'a Store,
     open: Option<Connection>,
 }
 
 impl<'a> LazyConnection<'a> {
     /// Prepares a connection to `store`.
-    pub fn new(store: &'a Store) -> Self {
+    pub(crate) fn new(store: &'a Store) -> Self {
         Self { store, open: None }
     }
 
     /// Returns the connection.
-    pub fn get(&mut self) -> Result<&mut Connection, ConnectError> {
+    pub(crate) fn get(&mut self) -> Result<&mut Connection, ConnectError> {
         let connection = match self.open.take() {
             Some(connection) => connection,
             None => self.store.connect()?,
@@ -232,13 +235,13 @@ impl<'a> LazyConnection<'a> {
 }
 
 /// Returns the name under which successes of a base derivation are remembered.
-pub fn success_name(derivation: &DerivationPath) -> String {
+pub(crate) fn success_name(derivation: &DerivationPath) -> String {
     derivation.to_string()
 }
 
 /// What the pointer file of the second evaluation says: for stale jobs the
 /// chosen entries; all others stay recorded, marked as not used.
-pub fn pointer_for(own: &Entries, jobs: &[Surveyed], unevaluated: &[String]) -> Entries {
+pub(crate) fn pointer_for(own: &Entries, jobs: &[Surveyed], unevaluated: &[String]) -> Entries {
     let mut entries = Entries::new();
     for (job, entry) in own {
         let Ok(entry) = entry else { continue };
@@ -274,7 +277,7 @@ fn covers(path: &str, job: &str) -> bool {
 
 /// What a stale job builds.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub(crate) struct Target {
     /// The derivation.
     pub derivation: DerivationPath,
     /// Its outputs.
@@ -287,7 +290,7 @@ pub struct Target {
 
 impl Target {
     /// Returns the base derivation as the target.
-    pub fn base(base: &JobDerivation, refusal: Option<Refusal>) -> Self {
+    pub(crate) fn base(base: &JobDerivation, refusal: Option<Refusal>) -> Self {
         Self {
             derivation: base.derivation.clone(),
             outputs: base.outputs.clone(),
@@ -298,14 +301,14 @@ impl Target {
 }
 
 /// The outcomes of a shadow evaluation, by attribute path.
-pub type ShadowJobs<'a> = BTreeMap<String, &'a Result<JobDerivation, JobError>>;
+pub(crate) type ShadowJobs<'a> = BTreeMap<String, &'a Result<JobDerivation, JobError>>;
 
 /// Decides what a stale job builds, given the shadow evaluation.
 ///
 /// A job takes a cache exactly when a pointer's path is among the inputs of its
 /// shadow derivation's graph; one that takes none is built from its base
 /// derivation, the one that a user's own `nix build` gives.
-pub fn resolve(
+pub(crate) fn resolve(
     store: &Store,
     job: &Surveyed,
     choice: &Choice,

@@ -12,7 +12,7 @@ use levain_evaluator::pointer::{Entry, EntryError, Pointer};
 use levain_store::StoreDir;
 
 /// The entries of one pointer file, by job.
-pub type Entries = BTreeMap<String, Result<Entry, EntryError>>;
+pub(crate) type Entries = BTreeMap<String, Result<Entry, EntryError>>;
 
 /// A shadow branch as found in the repository.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Layout {
 /// The newer source commit wins by ancestry, not by the clock: a build that was
 /// started earlier may well finish later. Where neither descends from the other
 /// (the branch was force-pushed), the one that `tip` still contains wins.
-pub fn supersedes(
+pub(crate) fn supersedes(
     repository: &Repository,
     tip: CommitId,
     old: &Entry,
@@ -130,13 +130,13 @@ pub fn supersedes(
 }
 
 /// Returns the commit, if it is known and present.
-pub fn known(repository: &Repository, commit: &str) -> Option<CommitId> {
+pub(crate) fn known(repository: &Repository, commit: &str) -> Option<CommitId> {
     let id = commit.parse::<CommitId>().ok()?;
     repository.commit_time(id).ok().map(|_| id)
 }
 
 /// Puts the entries of `theirs` into `ours` where they are newer or alone.
-pub fn merge(
+pub(crate) fn merge(
     repository: &Repository,
     tip: CommitId,
     ours: &mut Entries,
@@ -156,7 +156,7 @@ pub fn merge(
 }
 
 /// Returns the text of a pointer file.
-pub fn print(dir: &StoreDir, entries: &Entries) -> String {
+pub(crate) fn print(dir: &StoreDir, entries: &Entries) -> String {
     if entries.is_empty() {
         return Pointer::Null.print(dir);
     }
@@ -186,7 +186,7 @@ pub enum PointerMoveError {
 
 /// The right to change one jobset's shadow branch.
 #[derive(Debug)]
-pub struct ShadowBranch<'a> {
+pub(crate) struct ShadowBranch<'a> {
     /// Where it lives.
     pub repository: &'a Repository,
     /// Proof that no other levain writes here.
@@ -203,7 +203,7 @@ pub struct ShadowBranch<'a> {
 
 /// A change of one entry.
 #[derive(Clone, Debug)]
-pub enum Change {
+pub(crate) enum Change {
     /// Point the job at this entry, unless the present one is newer.
     Set(Entry),
     /// Forget the job's entry.
@@ -215,7 +215,7 @@ const ATTEMPTS: u32 = 8;
 impl ShadowBranch<'_> {
     /// Makes the branch mirror `original` with exactly `entries`; does nothing
     /// if it does so already. Returns the shadow commit.
-    pub fn mirror(
+    pub(crate) fn mirror(
         &self,
         original: CommitId,
         entries: &Entries,
@@ -242,7 +242,7 @@ impl ShadowBranch<'_> {
     /// Applies `changes` to the entries that are recorded at this moment.
     ///
     /// Returns the resulting head and the jobs whose entry did change.
-    pub fn apply(
+    pub(crate) fn apply(
         &self,
         original: CommitId,
         changes: &BTreeMap<String, Change>,
@@ -304,7 +304,7 @@ impl ShadowBranch<'_> {
 
     /// Takes over what the remote recorded meanwhile: its head becomes the
     /// previous shadow commit, and newer entries win.
-    pub fn take_over(&self, remote: &Recorded) -> Result<(), PointerMoveError> {
+    pub(crate) fn take_over(&self, remote: &Recorded) -> Result<(), PointerMoveError> {
         let Some(theirs) = &remote.shadow else { return Ok(()) };
         for _ in 0..ATTEMPTS {
             let Some(own) = self.layout.read(self.repository, self.reference, "")? else {

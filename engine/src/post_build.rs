@@ -12,6 +12,7 @@ use levain_evaluator::pointer::Entry;
 use levain_store::{Connection, CopyError, ProtocolError, Store};
 
 use crate::build::unix_now;
+use crate::dropped;
 use crate::jobset::Head;
 use crate::plan::{Surveyed, Target, success_name};
 use crate::pointers::Change;
@@ -44,7 +45,7 @@ pub enum PostBuildError {
 }
 
 /// Records the successes of one run.
-pub struct PostBuild<'a> {
+pub(crate) struct PostBuild<'a> {
     store: &'a Store,
     writer: &'a StateWriter,
     head: &'a Head,
@@ -59,7 +60,7 @@ pub struct PostBuild<'a> {
 }
 
 /// A success, as a run found it.
-pub struct Succeeded<'a> {
+pub(crate) struct Succeeded<'a> {
     /// The job.
     pub job: &'a Surveyed,
     /// What was built.
@@ -72,7 +73,7 @@ pub struct Succeeded<'a> {
 
 impl<'a> PostBuild<'a> {
     /// Prepares for the successes of a run about `head`.
-    pub fn new(
+    pub(crate) fn new(
         store: &'a Store,
         writer: &'a StateWriter,
         head: &'a Head,
@@ -91,7 +92,7 @@ impl<'a> PostBuild<'a> {
     }
 
     /// Records a success and moves the job's pointer.
-    pub fn succeeded(
+    pub(crate) fn succeeded(
         &mut self,
         connection: &mut Connection,
         success: &Succeeded<'_>,
@@ -107,7 +108,7 @@ impl<'a> PostBuild<'a> {
         connection: &mut Connection,
         success: &Succeeded<'_>,
     ) -> Result<(), PostBuildError> {
-        let time = unix_now();
+        let time = self.time(&success.job.attr_path);
         let entry = self.entry(connection, success, time)?;
         let dir = self.store.dir();
         let target = success.target;
@@ -143,6 +144,12 @@ impl<'a> PostBuild<'a> {
         Ok(())
     }
 
+    /// Returns the present, but later than a time before which caches are dropped.
+    fn time(&self, attr_path: &str) -> u64 {
+        let dropped = dropped::read(self.writer.state(), &self.head.jobset.name());
+        unix_now().max(dropped::before(&dropped, attr_path) + 1)
+    }
+
     /// Copies the cache output to a content-addressed path, roots that, and
     /// returns the entry that names it.
     fn entry(
@@ -161,10 +168,6 @@ impl<'a> PostBuild<'a> {
         let copy = connection.copy_content_addressed(self.store, path)?;
         roots::add(self.writer, connection, self.store.dir(), &copy.path)?;
         let depth = success.target.caches.iter().map(|(_, c)| c.entry.depth + 1).max();
-        if depth.is_none() {
-            // A clean build has vouched for this very content, whatever was thought of it before.
-            self.writer.forget(Kind::Dropped, &copy.path.to_string())?;
-        }
         Ok(Some(Entry {
             path: copy.path,
             nar_hash: copy.info.nar_hash,
@@ -179,7 +182,7 @@ impl<'a> PostBuild<'a> {
 
     /// Makes sure that a fresh job's pointer names the cache of its success:
     /// after a kill, or on a new branch, it may not yet.
-    pub fn fresh(
+    pub(crate) fn fresh(
         &mut self,
         connection: &mut Connection,
         attr_path: &str,
@@ -201,7 +204,7 @@ impl<'a> PostBuild<'a> {
     }
 
     /// Moves all pointers that were gathered.
-    pub fn flush(&mut self) -> Result<(), PostBuildError> {
+    pub(crate) fn flush(&mut self) -> Result<(), PostBuildError> {
         let Some(shadowing) = self.shadowing else { return Ok(()) };
         if self.changes.is_empty() {
             return Ok(());

@@ -79,7 +79,7 @@ struct Variables<'a> {
 }
 
 /// The shadow branch of the jobset that a run is about.
-pub struct Shadowing<'a> {
+pub(crate) struct Shadowing<'a> {
     project: &'a Project,
     head: &'a Head,
     /// Its ref.
@@ -88,7 +88,7 @@ pub struct Shadowing<'a> {
 }
 
 /// A shadow commit and where it can be evaluated.
-pub struct Mirrored {
+pub(crate) struct Mirrored {
     /// The commit.
     pub id: CommitId,
     /// How to evaluate it.
@@ -101,7 +101,7 @@ const ATTEMPTS: u32 = 5;
 
 impl<'a> Shadowing<'a> {
     /// Names the shadow branch of `head`'s jobset.
-    pub fn new(project: &'a Project, head: &'a Head) -> Result<Self, ShadowingError> {
+    pub(crate) fn new(project: &'a Project, head: &'a Head) -> Result<Self, ShadowingError> {
         let jobset = head.jobset.name();
         let variables = Variables {
             jobset: &jobset,
@@ -156,7 +156,7 @@ impl<'a> Shadowing<'a> {
     }
 
     /// Fetches what others recorded, if this project exchanges shadow branches.
-    pub fn fetch(&self) -> Result<bool, ShadowingError> {
+    pub(crate) fn fetch(&self) -> Result<bool, ShadowingError> {
         if !self.project.declaration.shadow.push {
             return Ok(false);
         }
@@ -167,7 +167,7 @@ impl<'a> Shadowing<'a> {
     }
 
     /// Returns all shadow branches that are known here, the remote's included.
-    pub fn known(&self) -> Result<Vec<Recorded>, GitError> {
+    pub(crate) fn known(&self) -> Result<Vec<Recorded>, GitError> {
         let mut known = self.layout().read_all(self.repository(), &self.layout().prefix)?;
         if let Some(remote) = &self.project.remote {
             known.extend(self.layout().read_all(self.repository(), &self.tracking_prefix(remote))?);
@@ -177,7 +177,9 @@ impl<'a> Shadowing<'a> {
 
     /// Returns the entries of this jobset, its remote twin's newer ones
     /// included, or why its pointer file is rejected; and its head.
-    pub fn own(&self) -> Result<(Option<Recorded>, Result<Entries, String>), ShadowingError> {
+    pub(crate) fn own(
+        &self,
+    ) -> Result<(Option<Recorded>, Result<Entries, String>), ShadowingError> {
         let local =
             self.layout().read(self.repository(), &self.reference, &self.head.jobset.name())?;
         let twin = match self.exchanged() {
@@ -201,7 +203,7 @@ impl<'a> Shadowing<'a> {
     }
 
     /// Makes the shadow branch mirror the head with `entries`.
-    pub fn mirror(
+    pub(crate) fn mirror(
         &self,
         lock: Option<&RunLock>,
         previous: Option<&Recorded>,
@@ -243,7 +245,7 @@ impl<'a> Shadowing<'a> {
     }
 
     /// Changes entries at this moment's head; returns the head and the jobs that changed.
-    pub fn apply(
+    pub(crate) fn apply(
         &self,
         lock: &RunLock,
         original: CommitId,
@@ -256,7 +258,7 @@ impl<'a> Shadowing<'a> {
     ///
     /// A lost race is not lost work: what the other recorded is taken over, and
     /// the push repeated. Returns whether the remote has it now.
-    pub fn push(&self, lock: &RunLock) -> Result<bool, ShadowingError> {
+    pub(crate) fn push(&self, lock: &RunLock) -> Result<bool, ShadowingError> {
         let Some(remote) = self.exchanged() else { return Ok(false) };
         let tracking = self.tracking(remote);
         for _ in 0..ATTEMPTS {
@@ -302,7 +304,7 @@ impl<'a> Shadowing<'a> {
 }
 
 /// Makes a shadow commit in a temporary repository.
-pub fn aside(
+pub(crate) fn aside(
     repository: &Repository,
     commit: &ShadowCommit<'_>,
     layout: &Layout,

@@ -5,7 +5,7 @@
 //! evaluations/ID.json  evaluations, by everything they depend on
 //! successes/DRV.json   which base derivations have succeeded, and how
 //! keys/KEY.json        what went into a key, to explain why another differs
-//! dropped/PATH.json    caches that were dropped by hand and must not come back
+//! dropped/ID.json      until when caches were dropped by hand
 //! roots/NAME           links that keep caches from garbage collection
 //! logs/DRV.log         the last build log of a derivation
 //! ```

@@ -39,7 +39,7 @@ pub enum StatusesError {
 }
 
 /// The statuses of one run.
-pub struct Statuses {
+pub(crate) struct Statuses {
     outbox: Outbox,
     texts: StatusTexts,
     prefix: String,
@@ -62,7 +62,7 @@ impl Statuses {
     ///
     /// A client is only made when the run may write, a forge is declared and
     /// there is a token; nothing else can send.
-    pub fn new(
+    pub(crate) fn new(
         project: &Project,
         head: &Head,
         access: Access,
@@ -106,12 +106,12 @@ impl Statuses {
     }
 
     /// Returns whether anything is sent.
-    pub fn sends(&self) -> bool {
+    pub(crate) fn sends(&self) -> bool {
         self.outbox.sends()
     }
 
     /// Tells where the jobset as a whole stands.
-    pub fn summary(
+    pub(crate) fn summary(
         &self,
         phase: SummaryPhase,
         jobs: usize,
@@ -141,7 +141,7 @@ impl Statuses {
     }
 
     /// Tells that a job waits or is being built.
-    pub fn job_phase(&self, job: &JobReport, phase: JobPhase) {
+    pub(crate) fn job_phase(&self, job: &JobReport, phase: JobPhase) {
         match self.texts.job(phase, &self.job_text(job)) {
             Ok(status) => self.post(status),
             Err(error) => tracing::warn!(%error, job = job.attr_path, "cannot word a status"),
@@ -149,7 +149,7 @@ impl Statuses {
     }
 
     /// Tells how a job ended.
-    pub fn job_ended(&self, job: &JobReport) {
+    pub(crate) fn job_ended(&self, job: &JobReport) {
         self.job_phase(
             job,
             match job.status {
@@ -200,7 +200,7 @@ impl Statuses {
     }
 
     /// Waits until everything is sent; returns what could not be delivered.
-    pub async fn flush(&self) -> Vec<Undelivered> {
+    pub(crate) async fn flush(&self) -> Vec<Undelivered> {
         let undelivered = self.outbox.flush().await;
         undelivered
             .into_iter()

@@ -10,7 +10,7 @@ use crate::jobset::Jobset;
 /// All known successes of one base derivation.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Successes {
+pub(crate) struct Successes {
     /// The build of the base derivation itself. A pure derivation that
     /// succeeded has succeeded for everyone, whoever started it.
     pub clean: Option<Success>,
@@ -21,7 +21,7 @@ pub struct Successes {
 /// One success.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Success {
+pub(crate) struct Success {
     /// The derivation that was built, as a store path.
     pub built: String,
     /// Its outputs, as store paths.
@@ -41,7 +41,7 @@ pub struct Success {
 /// What became of a success's cache output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum RecordedCache {
+pub(crate) enum RecordedCache {
     /// The job has none, or incremental mode was off.
     None,
     /// There is a content-addressed copy; this is its pointer entry.
@@ -52,17 +52,17 @@ pub enum RecordedCache {
 
 /// A pointer entry as text: the pointer's own format, so that there is one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StoredEntry(String);
+pub(crate) struct StoredEntry(String);
 
 impl StoredEntry {
     /// Stores `entry`.
-    pub fn new(dir: &levain_store::StoreDir, entry: &Entry) -> Self {
+    pub(crate) fn new(dir: &levain_store::StoreDir, entry: &Entry) -> Self {
         let entries = [("entry".to_owned(), Ok(entry.clone()))].into();
         Self(levain_evaluator::pointer::Pointer::Entries(entries).print(dir))
     }
 
     /// Returns the entry, if it can still be understood.
-    pub fn entry(&self, dir: &levain_store::StoreDir) -> Option<Entry> {
+    pub(crate) fn entry(&self, dir: &levain_store::StoreDir) -> Option<Entry> {
         use levain_evaluator::pointer::Pointer;
         match Pointer::parse(dir, self.0.as_bytes()).ok()? {
             Pointer::Entries(mut entries) => entries.remove("entry")?.ok(),
@@ -74,7 +74,7 @@ impl StoredEntry {
 impl Successes {
     /// Returns the best success that `jobset` may rely on: a clean one, else
     /// its own, else the newest of a jobset that it trusts.
-    pub fn usable(&self, jobset: &Jobset) -> Option<&Success> {
+    pub(crate) fn usable(&self, jobset: &Jobset) -> Option<&Success> {
         self.clean.as_ref().or_else(|| self.incremental.get(&jobset.name())).or_else(|| {
             self.incremental
                 .iter()
@@ -85,7 +85,7 @@ impl Successes {
     }
 
     /// Adds a success of `jobset`; `incremental` says whether it used a cache.
-    pub fn add(&mut self, jobset: &Jobset, success: Success, built_from: BuiltFrom) {
+    pub(crate) fn add(&mut self, jobset: &Jobset, success: Success, built_from: BuiltFrom) {
         match built_from {
             BuiltFrom::Nothing => self.clean = Some(success),
             BuiltFrom::Cache => {
@@ -97,7 +97,7 @@ impl Successes {
 
 /// What a build started from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BuiltFrom {
+pub(crate) enum BuiltFrom {
     /// The base derivation.
     Nothing,
     /// A derivation with a cache among its inputs.

@@ -13,6 +13,7 @@ use super::{Run, RunError, now};
 use crate::candidates::Records;
 use crate::choose::{Candidate, Choice, Origin, Reason, Refusal};
 use crate::declaration::Mode;
+use crate::dropped;
 use crate::evaluations::{self, Evaluated};
 use crate::plan::{self, Finding, LazyConnection, PlanError, Sources, Surveyed, Target};
 use crate::pointers::{Entries, Recorded};
@@ -171,6 +172,7 @@ impl Run<'_> {
                 self.head.commit,
                 own,
                 &others,
+                dropped::read(&self.project.state, &self.head.jobset.name()),
             );
             let surveyor = self.surveyor();
             for job in &mut survey.jobs {

@@ -1,0 +1,21 @@
+//! Whole-system tests: the built `levain`, real Nix, real git, real HTTP on loopback.
+//!
+//! Each test has an [`environment::Environment`] of its own (store, home,
+//! repositories), so all run side by side. To add one, write a function in the
+//! module of its topic; `every_file_is_a_module` finds forgotten files.
+
+mod environment;
+mod main_job;
+
+#[test]
+fn every_file_is_a_module() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/system");
+    let main = std::fs::read_to_string(dir.join("main.rs")).unwrap();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let Some(module) = name.strip_suffix(".rs").filter(|module| *module != "main") else {
+            continue;
+        };
+        assert!(main.contains(&format!("mod {module};")), "`{name}` is not a module of main.rs");
+    }
+}
