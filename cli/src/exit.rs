@@ -46,12 +46,10 @@ impl Failure {
 
     /// Standard output could not be written.
     pub(crate) fn output(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self { code: BROKEN_PIPE, message: String::new() },
-            _ => {
-                Self { code: FAILURE, message: format!("cannot write to standard output: {error}") }
-            }
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self { code: BROKEN_PIPE, message: String::new() };
         }
+        Self { code: FAILURE, message: format!("cannot write to standard output: {error}") }
     }
 }
 

@@ -27,6 +27,10 @@ pub(crate) const LAST_LINES: usize = 30;
 /// How often running builds are looked at when Nix says nothing.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// Told how each wanted derivation ended; may use the connection meanwhile.
+pub(crate) type Ended<'a> =
+    dyn FnMut(&mut Connection, &mut dyn Progress, &DerivationPath, Ending, &Traces) + 'a;
+
 /// What to build.
 pub(crate) type Wanted = BTreeMap<DerivationPath, BTreeMap<String, StorePath>>;
 
@@ -102,7 +106,7 @@ impl Building<'_> {
         wanted: &Wanted,
         watch: &mut Connection,
         progress: &mut dyn Progress,
-        ended: &mut dyn FnMut(&mut Connection, &mut dyn Progress, &DerivationPath, Ending, &Traces),
+        ended: &mut Ended<'_>,
     ) -> Result<Traces, BuildError> {
         let mut traces = Traces::new(self.logs);
         // A success that was not recorded, as after a crash, is found here.
@@ -216,11 +220,6 @@ impl Traces {
     /// Returns what is known of a derivation.
     pub(crate) fn get(&self, derivation: &DerivationPath) -> Option<&Trace> {
         self.known.get(derivation).map(|running| &running.trace)
-    }
-
-    /// Returns all derivations that were started.
-    pub(crate) fn started(&self) -> impl Iterator<Item = &DerivationPath> {
-        self.known.keys()
     }
 
     fn has_stopped(&self, derivation: &DerivationPath) -> bool {

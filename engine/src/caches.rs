@@ -238,7 +238,7 @@ fn forget(project: &Project, jobset: &str, job: Option<&str>) -> Result<usize, C
             && concerns(&clean.job)
             && matches!(clean.cache, RecordedCache::Entry(_))
         {
-            clean.cache = RecordedCache::Dropped;
+            clean.cache = RecordedCache::Unusable;
             changed = true;
         }
         if !changed {

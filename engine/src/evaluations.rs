@@ -4,8 +4,6 @@
 //! of which are in the commit. So its result is kept under everything it
 //! depends on, and asking again costs one file read instead of a process.
 
-use std::fmt::Write as _;
-
 use levain_evaluator::evaluate::{Evaluation, Evaluator, Request};
 use levain_evaluator::key::KeyDocument;
 use levain_evaluator::{EvaluateError, LockedFlakeRef};
@@ -51,11 +49,10 @@ pub(crate) fn id(evaluator: &dyn Evaluator, store_dir: &str, request: &Request) 
         &request.system,
         if request.limits.allow_import_from_derivation { "import-from-derivation" } else { "" },
     ] {
-        // Writing to a string cannot fail.
-        write!(text, "{}:{part}\n", part.len()).expect("writing to a string");
+        text.push_str(&format!("{}:{part}\n", part.len()));
     }
     for path in request.only.iter().flatten() {
-        write!(text, "only {path}\n").expect("writing to a string");
+        text.push_str(&format!("only {path}\n"));
     }
     sha256_hex(text.as_bytes())
 }
@@ -70,7 +67,7 @@ pub(crate) fn evaluate(
     let id = id(evaluator, store_dir, request);
     if let Some(mut remembered) = state.load::<Remembered>(Kind::Evaluations, &id) {
         remembered.evaluation.flake = LockedFlakeRef {
-            nar_hash: remembered.evaluation.flake.nar_hash.clone(),
+            nar_hash: remembered.evaluation.flake.nar_hash,
             ..request.flake.clone()
         };
         return Ok(Evaluated { id, remembered, memoized: true });

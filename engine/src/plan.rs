@@ -82,8 +82,6 @@ pub(crate) fn cache_output<'a>(
 
 /// What a survey reads from.
 pub(crate) struct Survey<'a> {
-    /// The store.
-    pub store: &'a Store,
     /// What is remembered.
     pub state: &'a State,
     /// The jobset.

@@ -16,6 +16,7 @@ use crate::dropped;
 use crate::jobset::Head;
 use crate::plan::{Surveyed, Target, success_name};
 use crate::pointers::Change;
+use crate::report::Undelivered;
 use crate::roots::{self, RootError};
 use crate::shadowing::{Shadowing, ShadowingError};
 use crate::state::{Kind, StateError, StateWriter};
@@ -26,7 +27,7 @@ const GATHER: Duration = Duration::from_secs(1);
 
 /// A success could not be recorded, or its pointer not be moved.
 #[derive(Debug, thiserror::Error)]
-pub enum PostBuildError {
+pub(crate) enum PostBuildError {
     /// The cache could not be copied.
     #[error("cannot keep the cache: {0}")]
     Copy(#[from] CopyError),
@@ -55,6 +56,8 @@ pub(crate) struct PostBuild<'a> {
     flushed: Option<Instant>,
     /// Jobs whose pointers moved.
     pub moved: Vec<String>,
+    /// What could not be recorded.
+    pub troubles: Vec<Undelivered>,
     /// Time spent, in seconds.
     pub seconds: f64,
 }
@@ -87,20 +90,29 @@ impl<'a> PostBuild<'a> {
             changes: BTreeMap::new(),
             flushed: None,
             moved: Vec::new(),
+            troubles: Vec::new(),
             seconds: 0.0,
         }
     }
 
     /// Records a success and moves the job's pointer.
-    pub(crate) fn succeeded(
-        &mut self,
-        connection: &mut Connection,
-        success: &Succeeded<'_>,
-    ) -> Result<(), PostBuildError> {
+    ///
+    /// What goes wrong does not undo the success; it is kept in `troubles`.
+    pub(crate) fn succeeded(&mut self, connection: &mut Connection, success: &Succeeded<'_>) {
         let started = Instant::now();
         let result = self.record(connection, success);
+        self.note(&success.job.attr_path, result);
         self.seconds += started.elapsed().as_secs_f64();
-        result
+    }
+
+    fn note(&mut self, subject: &str, result: Result<(), PostBuildError>) {
+        if let Err(error) = result {
+            self.troubles.push(Undelivered {
+                kind: "record",
+                subject: subject.to_owned(),
+                error: error.to_string(),
+            });
+        }
     }
 
     fn record(
@@ -109,7 +121,20 @@ impl<'a> PostBuild<'a> {
         success: &Succeeded<'_>,
     ) -> Result<(), PostBuildError> {
         let time = self.time(&success.job.attr_path);
-        let entry = self.entry(connection, success, time)?;
+        // A cache that cannot be kept costs the next build its start, not this one its success.
+        let (entry, cache) = match self.entry(connection, success, time) {
+            Ok(Some(entry)) => {
+                let stored = StoredEntry::new(self.store.dir(), &entry);
+                (Some(entry), RecordedCache::Entry(stored))
+            }
+            Ok(None) => (None, RecordedCache::None),
+            Err(error) => {
+                let lasting =
+                    matches!(error, PostBuildError::Copy(CopyError::SelfReference { .. }));
+                self.note(&success.job.attr_path, Err(error));
+                (None, if lasting { RecordedCache::Unusable } else { RecordedCache::None })
+            }
+        };
         let dir = self.store.dir();
         let target = success.target;
         let record = Success {
@@ -123,10 +148,7 @@ impl<'a> PostBuild<'a> {
             time,
             tier: self.head.jobset.tier(),
             job: success.job.attr_path.clone(),
-            cache: match &entry {
-                Some(entry) => RecordedCache::Entry(StoredEntry::new(dir, entry)),
-                None => RecordedCache::None,
-            },
+            cache,
         };
         if let Some(document) = success.key {
             self.writer.store(Kind::Keys, document.key().as_str(), document)?;
@@ -139,7 +161,7 @@ impl<'a> PostBuild<'a> {
         successes.add(&self.head.jobset, record, built_from);
         self.writer.store(Kind::Successes, &name, &successes)?;
         if let Some(entry) = entry {
-            self.point(&success.job.attr_path, entry)?;
+            self.point(&success.job.attr_path, entry);
         }
         Ok(())
     }
@@ -182,40 +204,47 @@ impl<'a> PostBuild<'a> {
 
     /// Makes sure that a fresh job's pointer names the cache of its success:
     /// after a kill, or on a new branch, it may not yet.
-    pub(crate) fn fresh(
-        &mut self,
-        connection: &mut Connection,
-        attr_path: &str,
-        entry: Entry,
-    ) -> Result<(), PostBuildError> {
-        if !connection.is_valid(&entry.path)? {
-            return Ok(());
+    pub(crate) fn fresh(&mut self, connection: &mut Connection, attr_path: &str, entry: Entry) {
+        let result = self.root_again(connection, &entry);
+        if matches!(result, Ok(true)) {
+            self.point(attr_path, Entry { unused: None, ..entry });
         }
-        roots::add(self.writer, connection, self.store.dir(), &entry.path)?;
-        self.point(attr_path, Entry { unused: None, ..entry })
+        self.note(attr_path, result.map(|_| ()));
     }
 
-    fn point(&mut self, attr_path: &str, entry: Entry) -> Result<(), PostBuildError> {
+    /// Returns whether the path is still there, rooted if it is.
+    fn root_again(
+        &self,
+        connection: &mut Connection,
+        entry: &Entry,
+    ) -> Result<bool, PostBuildError> {
+        if !connection.is_valid(&entry.path)? {
+            return Ok(false);
+        }
+        roots::add(self.writer, connection, self.store.dir(), &entry.path)?;
+        Ok(true)
+    }
+
+    fn point(&mut self, attr_path: &str, entry: Entry) {
         self.changes.insert(attr_path.to_owned(), Change::Set(entry));
         if self.flushed.is_none_or(|last| last.elapsed() >= GATHER) {
-            self.flush()?;
+            self.flush();
         }
-        Ok(())
     }
 
     /// Moves all pointers that were gathered.
-    pub(crate) fn flush(&mut self) -> Result<(), PostBuildError> {
-        let Some(shadowing) = self.shadowing else { return Ok(()) };
+    pub(crate) fn flush(&mut self) {
+        let Some(shadowing) = self.shadowing else { return };
         if self.changes.is_empty() {
-            return Ok(());
+            return;
         }
         let started = Instant::now();
-        let (_, moved) =
-            shadowing.apply(self.writer.run_lock(), self.head.commit, &self.changes)?;
-        self.changes.clear();
-        self.moved.extend(moved);
+        let changes = std::mem::take(&mut self.changes);
+        match shadowing.apply(self.writer.run_lock(), self.head.commit, &changes) {
+            Ok((_, moved)) => self.moved.extend(moved),
+            Err(error) => self.note(&shadowing.reference, Err(error.into())),
+        }
         self.flushed = Some(Instant::now());
         self.seconds += started.elapsed().as_secs_f64();
-        Ok(())
     }
 }

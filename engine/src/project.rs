@@ -297,7 +297,7 @@ impl Project {
                     found = true;
                     break;
                 }
-                Err(error @ (RemoteError::Unreachable { .. } | RemoteError::GitMissing { .. })) => {
+                Err(error @ (RemoteError::Unreachable { .. } | RemoteError::GitMissing)) => {
                     return Err(error.into());
                 }
                 Err(error) => tracing::debug!(%error, source, "no such ref"),

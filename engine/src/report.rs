@@ -35,7 +35,7 @@ pub struct Report {
     pub jobs: Vec<JobReport>,
     /// How many jobs ended how.
     pub counters: Counters,
-    /// What could not be told to others: statuses and pushes.
+    /// What could not be told to others or kept for later: statuses, pushes, caches.
     pub undelivered: Vec<Undelivered>,
     /// What read-only mode kept from being written.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -237,7 +237,7 @@ pub struct Counters {
 
 impl Counters {
     /// Counts the jobs of a report.
-    pub fn of(jobs: &[JobReport]) -> Self {
+    pub fn of<'a>(jobs: impl IntoIterator<Item = &'a JobReport>) -> Self {
         let mut counters = Self::default();
         for job in jobs {
             *match job.status {
@@ -253,13 +253,13 @@ impl Counters {
     }
 }
 
-/// Something that could not be told to others. It does not change the result.
+/// Something that could not be told to others or kept. It does not change the result.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Undelivered {
-    /// `status`, `push` or `fetch`.
+    /// `status`, `push`, `fetch`, or `record`: a success whose cache was not kept.
     pub kind: &'static str,
-    /// The status context or the ref.
+    /// The status context, the ref or the job.
     pub subject: String,
     /// Why.
     pub error: String,

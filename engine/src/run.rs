@@ -25,7 +25,6 @@ use crate::evaluations::{self, Evaluated};
 use crate::jobset::Head;
 use crate::plan::{LazyConnection, PlanError};
 use crate::pointers::{Entries, print};
-use crate::post_build::PostBuildError;
 use crate::progress::{Progress, Stage};
 use crate::project::{Access, Place, Project, ProjectError, Selection, Surroundings};
 use crate::report::{
@@ -84,9 +83,6 @@ pub enum RunError {
     /// Building.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// Recording.
-    #[error(transparent)]
-    PostBuild(#[from] PostBuildError),
     /// The store.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -134,7 +130,14 @@ pub fn run(
             let phase = match error {
                 RunError::Cancelled => SummaryPhase::Cancelled,
                 RunError::Evaluate(_) => SummaryPhase::Failure,
-                _ => SummaryPhase::Error,
+                RunError::Project(_)
+                | RunError::Statuses(_)
+                | RunError::Shadow(_)
+                | RunError::Plan(_)
+                | RunError::Build(_)
+                | RunError::Connect(_)
+                | RunError::Store(_)
+                | RunError::Logs(_) => SummaryPhase::Error,
             };
             let text = error.to_string();
             statuses.summary(phase, 0, counters, text.lines().next());

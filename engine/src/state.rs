@@ -55,12 +55,13 @@ pub enum StateError {
 }
 
 fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "free some space on that disk, then start levain again; nothing is lost"
-        }
-        io::ErrorKind::PermissionDenied => "levain must be able to write there; check its owner",
-        _ => "look at that path, then start levain again",
+    let kind = error.kind();
+    if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        "free some space on that disk, then start levain again; nothing is lost"
+    } else if kind == io::ErrorKind::PermissionDenied {
+        "levain must be able to write there; check its owner"
+    } else {
+        "look at that path, then start levain again"
     }
 }
 

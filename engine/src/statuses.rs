@@ -105,11 +105,6 @@ impl Statuses {
         })
     }
 
-    /// Returns whether anything is sent.
-    pub(crate) fn sends(&self) -> bool {
-        self.outbox.sends()
-    }
-
     /// Tells where the jobset as a whole stands.
     pub(crate) fn summary(
         &self,

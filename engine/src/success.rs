@@ -46,8 +46,8 @@ pub(crate) enum RecordedCache {
     None,
     /// There is a content-addressed copy; this is its pointer entry.
     Entry(StoredEntry),
-    /// There was one and someone dropped it: it must not come back by itself.
-    Dropped,
+    /// There is one that must not be used: it was dropped, or refers to itself.
+    Unusable,
 }
 
 /// A pointer entry as text: the pointer's own format, so that there is one.

@@ -4,6 +4,8 @@
 //! repositories), so all run side by side. To add one, write a function in the
 //! module of its topic; `every_file_is_a_module` finds forgotten files.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
 mod environment;
 mod main_job;
 

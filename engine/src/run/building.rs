@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
+use levain_actions::status::SummaryPhase;
 use levain_evaluator::key::KeyDocument;
 use levain_store::{BuildStatus, Connection, DerivationPath, Store};
 
@@ -11,13 +12,30 @@ use super::planning::{Survey, stage_of};
 use super::{Run, RunError, tell, tell_pending};
 use crate::build::{Building, Ending, Trace, Traces, Wanted};
 use crate::declaration::Mode;
-use crate::plan::{self, Finding, LazyConnection, PlanError, Surveyed, Target};
+use crate::plan::{self, Finding, LazyConnection, Surveyed, Target};
 use crate::pointers::Entries;
-use crate::post_build::{PostBuild, PostBuildError, Succeeded};
+use crate::post_build::{PostBuild, Succeeded};
 use crate::progress::Progress;
 use crate::report::{CacheReport, Counters, JobReport, JobStatus, PointerReport};
+use crate::statuses::Statuses;
 use crate::success::{RecordedCache, Success};
-use levain_actions::status::SummaryPhase;
+
+/// What the last steps share.
+struct Stage<'b, 's> {
+    survey: &'b Survey,
+    post_build: Option<PostBuild<'b>>,
+    connection: &'b mut LazyConnection<'s>,
+    progress: &'b mut dyn Progress,
+    reports: BTreeMap<String, JobReport>,
+}
+
+impl Stage<'_, '_> {
+    /// Notes how a job ended, and tells everyone.
+    fn ended(&mut self, statuses: &Statuses, report: JobReport) {
+        tell(statuses, self.progress, &report);
+        self.reports.insert(report.attr_path.clone(), report);
+    }
+}
 
 impl Run<'_> {
     /// Builds what is stale; returns how every job ended.
@@ -31,76 +49,54 @@ impl Run<'_> {
         progress: &mut dyn Progress,
     ) -> Result<Vec<JobReport>, RunError> {
         progress.stage(stage_of(survey));
-        let mut reports: BTreeMap<String, JobReport> = BTreeMap::new();
-        for (attr_path, error) in &survey.errors {
-            let report = failed_evaluation(attr_path, &error.message);
-            tell(self.statuses, progress, &report);
-            reports.insert(attr_path.clone(), report);
-        }
         let shadowing = (self.mode != Mode::Off).then_some(self.shadowing);
-        let mut post_build =
-            self.project.writer.as_ref().map(|writer| {
-                PostBuild::new(&self.surroundings.store, writer, self.head, shadowing)
-            });
-        self.settle_fresh(
-            survey,
-            entries,
-            post_build.as_mut(),
-            connection,
-            progress,
-            &mut reports,
-        )?;
-        let built = self.build_stale(
-            survey,
-            targets,
-            logs,
-            post_build.as_mut(),
-            connection,
-            progress,
-            &mut reports,
-        );
-        if let Some(post_build) = &mut post_build {
-            post_build.flush()?;
-            self.seconds.post_build += post_build.seconds;
+        let store = &self.surroundings.store;
+        let post_build = self.project.writer.as_ref();
+        let post_build =
+            post_build.map(|writer| PostBuild::new(store, writer, self.head, shadowing));
+        let mut stage =
+            Stage { survey, post_build, connection, progress, reports: BTreeMap::new() };
+        for (attr_path, error) in &survey.errors {
+            stage.ended(self.statuses, failed_evaluation(attr_path, &error.message));
         }
-        built?;
-        let moved: BTreeSet<String> =
-            post_build.map(|post_build| post_build.moved.into_iter().collect()).unwrap_or_default();
+        self.settle_fresh(&mut stage, entries)?;
+        self.build_stale(&mut stage, targets, logs)?;
+        let Stage { post_build, mut reports, .. } = stage;
+        let mut moved = BTreeSet::new();
+        if let Some(mut post_build) = post_build {
+            post_build.flush();
+            self.seconds.post_build += post_build.seconds;
+            moved.extend(post_build.moved);
+            self.undelivered.extend(post_build.troubles);
+        }
         self.add_pointers(&mut reports, &moved)?;
         Ok(reports.into_values().collect())
     }
 
     /// Reports fresh jobs, and completes what a killed run left undone for them.
-    fn settle_fresh(
-        &mut self,
-        survey: &Survey,
-        entries: &Entries,
-        mut post_build: Option<&mut PostBuild<'_>>,
-        connection: &mut LazyConnection<'_>,
-        progress: &mut dyn Progress,
-        reports: &mut BTreeMap<String, JobReport>,
-    ) -> Result<(), RunError> {
+    fn settle_fresh(&self, stage: &mut Stage<'_, '_>, entries: &Entries) -> Result<(), RunError> {
+        let survey = stage.survey;
         for job in &survey.jobs {
             let report = match &job.finding {
                 Finding::Stale { .. } => continue,
                 Finding::Fresh(success) => {
-                    if let Some(post_build) = &mut post_build {
-                        self.complete(job, success, survey, entries, post_build, connection)?;
+                    if self.mode != Mode::Off
+                        && let Some(post_build) = &mut stage.post_build
+                    {
+                        self.complete(job, success, survey, entries, post_build, stage.connection)?;
                     }
                     self.fresh_report(job, success)
                 }
                 Finding::Built => {
                     let target = Target::base(&job.base, None);
-                    if let Some(post_build) = &mut post_build {
-                        let success = self.succeeded(job, &target, survey);
-                        post_build
-                            .succeeded(connection.get().map_err(PlanError::from)?, &success)?;
+                    if let Some(post_build) = &mut stage.post_build {
+                        let connection = stage.connection.get()?;
+                        post_build.succeeded(connection, &self.succeeded(job, &target, survey));
                     }
                     JobReport { status: JobStatus::Fresh, ..self.outline(job, Some(&target)) }
                 }
             };
-            tell(self.statuses, progress, &report);
-            reports.insert(job.attr_path.clone(), report);
+            stage.ended(self.statuses, report);
         }
         Ok(())
     }
@@ -114,11 +110,8 @@ impl Run<'_> {
         post_build: &mut PostBuild<'_>,
         connection: &mut LazyConnection<'_>,
     ) -> Result<(), RunError> {
-        if self.mode == Mode::Off {
-            return Ok(());
-        }
         match &success.cache {
-            RecordedCache::Dropped => {}
+            RecordedCache::Unusable => {}
             RecordedCache::Entry(stored) => {
                 let dir = self.surroundings.store.dir();
                 let Some(entry) = stored.entry(dir) else { return Ok(()) };
@@ -127,24 +120,20 @@ impl Run<'_> {
                     Some(Err(_)) | None => false,
                 };
                 if !is_there {
-                    let connection = connection.get().map_err(PlanError::from)?;
-                    post_build.fresh(connection, &job.attr_path, entry)?;
+                    post_build.fresh(connection.get()?, &job.attr_path, entry);
                 }
             }
             // Recorded before incremental mode was switched on: its cache may still be there.
             RecordedCache::None => {
                 let incremental = &self.project.declaration.incremental;
-                let Some(output) = plan::cache_output(&job.base, incremental) else {
+                let target = Target::base(&job.base, None);
+                let output = plan::cache_output(&job.base, incremental);
+                let Some(path) = output.and_then(|output| target.outputs.get(output)) else {
                     return Ok(());
                 };
-                let target = Target::base(&job.base, None);
-                let connection = connection.get().map_err(PlanError::from)?;
-                let there = match target.outputs.get(output) {
-                    Some(path) => connection.is_valid(path).map_err(PlanError::from)?,
-                    None => false,
-                };
-                if there && survey.evaluated.remembered.keys.contains_key(&job.attr_path) {
-                    post_build.succeeded(connection, &self.succeeded(job, &target, survey))?;
+                let connection = connection.get()?;
+                if key_of(survey, job).is_some() && connection.is_valid(path)? {
+                    post_build.succeeded(connection, &self.succeeded(job, &target, survey));
                 }
             }
         }
@@ -167,14 +156,11 @@ impl Run<'_> {
 
     fn build_stale(
         &mut self,
-        survey: &Survey,
+        stage: &mut Stage<'_, '_>,
         targets: &BTreeMap<String, Target>,
         logs: &Path,
-        mut post_build: Option<&mut PostBuild<'_>>,
-        connection: &mut LazyConnection<'_>,
-        progress: &mut dyn Progress,
-        reports: &mut BTreeMap<String, JobReport>,
     ) -> Result<(), RunError> {
+        let survey = stage.survey;
         let mut wanted = Wanted::new();
         let mut jobs_of: BTreeMap<&DerivationPath, Vec<&Surveyed>> = BTreeMap::new();
         for job in &survey.jobs {
@@ -187,39 +173,38 @@ impl Run<'_> {
             return Ok(());
         }
         let total = survey.jobs.len() + survey.errors.len();
-        self.statuses.summary(SummaryPhase::Running, total, counted(reports), None);
+        self.statuses.summary(
+            SummaryPhase::Running,
+            total,
+            Counters::of(stage.reports.values()),
+            None,
+        );
         let started = Instant::now();
         let store = &self.surroundings.store;
-        let building = Building { store, options: &self.options.build, logs, cancel: self.cancel };
-        let watch = connection.get().map_err(PlanError::from)?;
-        let mut failure: Option<PostBuildError> = None;
-        let this = &*self;
+        let options = &self.options.build;
+        let building = Building { store, options, logs, cancel: self.cancel };
+        let watch = stage.connection.get()?;
+        let (post_build, reports) = (&mut stage.post_build, &mut stage.reports);
+        let before = post_build.as_ref().map_or(0.0, |post_build| post_build.seconds);
         building.build(
             &wanted,
             watch,
-            progress,
+            stage.progress,
             &mut |watch, progress, derivation, ending, traces| {
                 for job in jobs_of.get(derivation).into_iter().flatten() {
                     let target = &targets[&job.attr_path];
-                    if let (Ending::Success, Some(post_build)) = (&ending, &mut post_build) {
-                        let success = this.succeeded(job, target, survey);
-                        if let Err(error) = post_build.succeeded(watch, &success) {
-                            progress.warning(&format!("{}: {error}", job.attr_path));
-                            failure.get_or_insert(error);
-                        }
+                    if let (Ending::Success, Some(post_build)) = (&ending, &mut *post_build) {
+                        post_build.succeeded(watch, &self.succeeded(job, target, survey));
                     }
-                    let report = this.ended(job, target, &ending, traces, store, watch);
-                    tell(this.statuses, progress, &report);
+                    let report = self.ended(job, target, &ending, traces, store, watch);
+                    tell(self.statuses, progress, &report);
                     reports.insert(job.attr_path.clone(), report);
                 }
             },
         )?;
-        let post = post_build.map_or(0.0, |post_build| post_build.seconds);
-        self.seconds.build += (started.elapsed().as_secs_f64() - post).max(0.0);
-        match failure {
-            Some(error) => Err(error.into()),
-            None => Ok(()),
-        }
+        let after = stage.post_build.as_ref().map_or(0.0, |post_build| post_build.seconds);
+        self.seconds.build += (started.elapsed().as_secs_f64() - (after - before)).max(0.0);
+        Ok(())
     }
 
     /// Returns what is known of a job before it ends.
@@ -310,12 +295,9 @@ impl Run<'_> {
                 ..timed
             },
             Ending::Failure { status, message } => {
-                let culprit = match status {
-                    BuildStatus::DependencyFailed => {
-                        failed_dependency(store, &target.derivation, traces, watch)
-                    }
-                    _ => None,
-                };
+                let culprit = (*status == BuildStatus::DependencyFailed)
+                    .then(|| failed_dependency(store, &target.derivation, traces, watch))
+                    .flatten();
                 let trace = culprit.as_ref().and_then(|path| traces.get(path)).unwrap_or(&own);
                 with_error(blame(*status), message.clone(), trace)
             }
@@ -344,11 +326,6 @@ impl Run<'_> {
         }
         Ok(())
     }
-}
-
-fn counted(reports: &BTreeMap<String, JobReport>) -> Counters {
-    let reports: Vec<JobReport> = reports.values().cloned().collect();
-    Counters::of(&reports)
 }
 
 fn key_of<'a>(survey: &'a Survey, job: &Surveyed) -> Option<&'a KeyDocument> {

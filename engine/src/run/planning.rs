@@ -64,7 +64,6 @@ pub(super) struct ShadowBefore {
 impl Run<'_> {
     fn surveyor(&self) -> plan::Survey<'_> {
         plan::Survey {
-            store: &self.surroundings.store,
             state: &self.project.state,
             jobset: &self.head.jobset,
             incremental: &self.project.declaration.incremental,
