@@ -103,6 +103,14 @@ pub enum ProjectError {
         /// What was selected, for people.
         of: String,
     },
+    /// A shadow branch was named.
+    #[error(
+        "`{name}` is a shadow branch, which levain makes itself and never builds\nhint: name the branch that it mirrors"
+    )]
+    ShadowBranch {
+        /// Its name.
+        name: String,
+    },
     /// No such pull request.
     #[error("the remote has no pull request {number}: tried {}\nhint: look up the number on the forge", tried.join(", "))]
     NoPullRequest {
@@ -184,7 +192,7 @@ impl Project {
             Access::Write => Some(state.lock()?),
         };
         if let Place::Url(_) = place {
-            repository.fetch(ORIGIN, &["+refs/heads/*:refs/heads/*".to_owned()], Prune::Yes)?;
+            fetch_heads(&repository, &state)?;
         }
         let remote = repository.remote_url(ORIGIN).map(|url| Remote { name: ORIGIN.into(), url });
         let default_branch = repository.default_branch()?;
@@ -218,6 +226,13 @@ impl Project {
             prefix: declaration.shadow_prefix().to_owned(),
             store_dir: surroundings.store.dir().clone(),
         };
+        let remembered = state.load::<String>(Kind::Evaluations, SHADOW_PREFIX);
+        if let Some(writer) = &writer
+            && remembered.as_ref() != Some(&layout.prefix)
+        {
+            // The next fetch into a mirror has to know before it can read the declaration.
+            writer.store(Kind::Evaluations, SHADOW_PREFIX, &layout.prefix)?;
+        }
         Ok(Self {
             repository,
             remote,
@@ -255,6 +270,10 @@ impl Project {
                 }
             },
         };
+        let reference = format!("refs/heads/{name}");
+        if reference.starts_with(&self.layout.prefix) {
+            return Err(ProjectError::ShadowBranch { name });
+        }
         let tip = self.repository.branch(&name)?;
         let commit = revision.unwrap_or(tip);
         if !self.repository.is_ancestor(commit, tip)? {
@@ -264,7 +283,6 @@ impl Project {
             });
         }
         let is_default = self.default_branch.as_deref() == Some(name.as_str());
-        let reference = format!("refs/heads/{name}");
         Ok(Head {
             jobset: Jobset { kind: JobsetKind::Branch { name, is_default } },
             commit,
@@ -276,7 +294,8 @@ impl Project {
     /// Returns the branch that a commit given alone belongs to: the default
     /// branch if that contains it, else the first that does.
     fn branch_with(&self, commit: CommitId) -> Result<String, ProjectError> {
-        let branches = self.repository.branches_containing(commit)?;
+        let mut branches = self.repository.branches_containing(commit)?;
+        branches.retain(|name| !format!("refs/heads/{name}").starts_with(&self.layout.prefix));
         let default = self.default_branch.clone().filter(|name| branches.contains(name));
         default.or_else(|| branches.into_iter().next()).ok_or_else(|| ProjectError::NotInJobset {
             commit: commit.to_string(),
@@ -362,6 +381,21 @@ pub fn readable(repository: &Repository) -> Vec<PathBuf> {
         Err(error) => tracing::warn!(%error, "evaluation may not find all objects"),
     }
     directories
+}
+
+/// Name under which the start of all shadow refs' names is remembered.
+const SHADOW_PREFIX: &str = "shadow-prefix";
+
+/// Fetches the branches into a mirror, but for shadow branches among them: those
+/// are levain's own, and may be newer here.
+fn fetch_heads(repository: &Repository, state: &State) -> Result<(), RemoteError> {
+    let mut refspecs = vec!["+refs/heads/*:refs/heads/*".to_owned()];
+    if let Some(prefix) = state.load::<String>(Kind::Evaluations, SHADOW_PREFIX)
+        && prefix.starts_with("refs/heads/")
+    {
+        refspecs.push(format!("^{prefix}*"));
+    }
+    repository.fetch(ORIGIN, &refspecs, Prune::Yes)
 }
 
 /// Opens or makes the mirror of `url`.

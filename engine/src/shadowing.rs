@@ -99,6 +99,9 @@ pub(crate) struct Mirrored {
 
 const ATTEMPTS: u32 = 5;
 
+/// Reflog message of a removed shadow branch.
+const GONE: &str = "levain: the branch is gone";
+
 impl<'a> Shadowing<'a> {
     /// Names the shadow branch of `head`'s jobset.
     pub(crate) fn new(project: &'a Project, head: &'a Head) -> Result<Self, ShadowingError> {
@@ -210,6 +213,7 @@ impl<'a> Shadowing<'a> {
         entries: &Entries,
     ) -> Result<Mirrored, ShadowingError> {
         let Some(lock) = lock else { return self.mirror_aside(previous, entries) };
+        self.clear_the_way(lock)?;
         let branch = self.branch(lock);
         if let Some(remote) = self.exchanged()
             && let Some(twin) = self.layout().read(self.repository(), &self.tracking(remote), "")?
@@ -219,6 +223,40 @@ impl<'a> Shadowing<'a> {
         let id = branch.mirror(self.head.commit, entries)?;
         let flake = Project::flake(self.repository(), &self.reference, id);
         Ok(Mirrored { id, flake, _overlay: None })
+    }
+
+    /// Removes shadow branches whose names leave no room for this one's (`a`
+    /// and `a/b`), if the branches that they mirrored are gone.
+    fn clear_the_way(&self, lock: &RunLock) -> Result<(), ShadowingError> {
+        for (name, id) in self.obstacles(&self.layout().prefix, &self.reference)? {
+            let swap = self.repository().swap(lock, &name, Some(id), None, GONE)?;
+            tracing::info!(?swap, name, "the branch of this shadow branch is gone");
+        }
+        Ok(())
+    }
+
+    /// Returns refs below `prefix` that cannot exist beside `wanted` and mirror a deleted branch.
+    fn obstacles(
+        &self,
+        prefix: &str,
+        wanted: &str,
+    ) -> Result<Vec<(String, CommitId)>, ShadowingError> {
+        let mut found = Vec::new();
+        for (name, id) in self.repository().references(prefix)? {
+            let is_obstacle =
+                |a: &str, b: &str| a.strip_prefix(b).is_some_and(|r| r.starts_with('/'));
+            if !is_obstacle(&name, wanted) && !is_obstacle(wanted, &name) {
+                continue;
+            }
+            let mirrored =
+                name.strip_prefix(prefix).and_then(|jobset| jobset.strip_prefix("heads/"));
+            if let Some(branch) = mirrored
+                && self.repository().reference(&format!("refs/heads/{branch}"))?.is_none()
+            {
+                found.push((name, id));
+            }
+        }
+        Ok(found)
     }
 
     fn mirror_aside(
@@ -261,6 +299,7 @@ impl<'a> Shadowing<'a> {
     pub(crate) fn push(&self, lock: &RunLock) -> Result<bool, ShadowingError> {
         let Some(remote) = self.exchanged() else { return Ok(false) };
         let tracking = self.tracking(remote);
+        self.clear_the_way_there(remote, lock, &tracking)?;
         for _ in 0..ATTEMPTS {
             let Some(own) = self.repository().reference(&self.reference)? else { return Ok(false) };
             let expected = self.repository().reference(&tracking)?;
@@ -300,6 +339,26 @@ impl<'a> Shadowing<'a> {
             }
         }
         Err(ShadowingError::LostRaces { reference: self.reference.clone(), attempts: ATTEMPTS })
+    }
+}
+
+impl Shadowing<'_> {
+    /// Does the same as [`Shadowing::clear_the_way`] at the remote.
+    fn clear_the_way_there(
+        &self,
+        remote: &Remote,
+        lock: &RunLock,
+        tracking: &str,
+    ) -> Result<(), ShadowingError> {
+        let prefix = self.tracking_prefix(remote);
+        for (name, id) in self.obstacles(&prefix, tracking)? {
+            let there = name.replacen(&prefix, &self.layout().prefix, 1);
+            let update = PushUpdate { name: there, new: None, expected: Some(id) };
+            let outcome = self.repository().push(&remote.name, &[update])?;
+            let swap = self.repository().swap(lock, &name, Some(id), None, GONE)?;
+            tracing::info!(?outcome, ?swap, name, "the branch of this shadow branch is gone");
+        }
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use levain_actions::status::SummaryPhase;
+use levain_evaluator::Entry;
 use levain_evaluator::key::KeyDocument;
 use levain_store::{BuildStatus, Connection, DerivationPath, Store};
 
@@ -115,8 +116,14 @@ impl Run<'_> {
             RecordedCache::Entry(stored) => {
                 let dir = self.surroundings.store.dir();
                 let Some(entry) = stored.entry(dir) else { return Ok(()) };
+                // The base derivation is that of this head as well. What it gave when it was built
+                // itself is as good as if this jobset had built it; what a cache was part of
+                // stays as trusted as its maker.
+                let is_clean = success.built == dir.display(job.base.derivation.as_store_path());
+                let tier = if is_clean { self.head.jobset.tier() } else { entry.tier };
+                let entry = Entry { commit: self.head.commit.to_string(), tier, ..entry };
                 let is_there = match entries.get(&job.attr_path) {
-                    Some(Ok(own)) => own.path == entry.path || own.commit == entry.commit,
+                    Some(Ok(own)) => own.path == entry.path,
                     Some(Err(_)) | None => false,
                 };
                 if !is_there {
