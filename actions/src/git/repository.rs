@@ -28,8 +28,11 @@ impl std::fmt::Debug for Repository {
 impl Repository {
     /// Opens the repository that `path` lies in: a work tree, a directory in it, a linked work tree, or a bare repository.
     pub fn discover(path: &Path) -> Result<Self, GitError> {
-        let inner =
-            git2::Repository::discover(path).map_err(|source| opening(path.to_owned(), source))?;
+        let inner = git2::Repository::discover(path).map_err(|source| {
+            // `.` tells nobody where levain looked.
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            opening(path, source)
+        })?;
         Ok(Self { inner })
     }
 
