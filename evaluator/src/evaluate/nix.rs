@@ -376,6 +376,10 @@ impl Questions for Asking<'_> {
     }
 
     fn hopeless(&self, failure: EvalFailure) -> EvaluateError {
+        // Asked only now: a Nix that is too old fails somehow, and one that is not need not be asked.
+        if let Err(error) = self.evaluator.nix.version() {
+            return EvaluateError::NixProgram(Box::new(error));
+        }
         let flake = Box::new(self.flake.clone());
         let tree = self.tree();
         let message = self.message(&failure, tree.as_ref().map(|tree| tree.source.as_str()));
@@ -441,7 +445,9 @@ fn kind_error(path: &AttrPath, kind: &str) -> JobError {
         ),
         other => {
             let found = phrase(other);
-            let message = format!("expected a derivation, found {found}");
+            let message = format!(
+                "expected a derivation, found {found}\nhint: jobs are derivations, in attribute sets of any depth; remove what is neither"
+            );
             (JobErrorKind::NotADerivation { found }, message)
         }
     };
