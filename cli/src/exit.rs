@@ -69,9 +69,23 @@ fn with_causes(error: &dyn Error) -> String {
         next = cause.source();
     }
     match hint {
+        // Whatever else could be done: this comes first.
+        Some(_) | None if is_about_space(&text) => format!("{text}\nhint: {FREE_SPACE}"),
         Some(hint) => format!("{text}\nhint: {hint}"),
         None => text,
     }
+}
+
+const FREE_SPACE: &str =
+    "free some space on that disk, then start levain again; nothing is lost";
+
+/// Returns whether a disk is full, in the words of the system or of Nix's database.
+///
+/// The full disk shows in libgit2's and Nix's messages only as text.
+fn is_about_space(text: &str) -> bool {
+    ["No space left on device", "Disk quota exceeded", "database or disk is full"]
+        .iter()
+        .any(|words| text.contains(words))
 }
 
 /// Prints the failure, if there is one, and returns the exit code.

@@ -6,8 +6,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+mod bad_input;
 mod environment;
+mod jobs;
 mod main_job;
+mod status;
 
 #[test]
 fn every_file_is_a_module() {
