@@ -10,6 +10,7 @@
 mod ansi;
 pub mod aterm;
 pub mod base32;
+pub mod compare;
 pub mod config;
 pub mod content_address;
 pub mod derivation;
