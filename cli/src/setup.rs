@@ -62,6 +62,8 @@ pub(crate) fn surroundings(global: &Global, trust: Trust) -> Result<Surroundings
         }
     };
     let cache_dir = directory("XDG_CACHE_HOME", ".cache")?.join("levain");
+    // Nix notes there which store paths it fetched, without noting the store.
+    let cache_dir = cache_dir.join(config.real_dir.strip_prefix("/").unwrap_or(&config.real_dir));
     let mirrors = directory("XDG_STATE_HOME", ".local/state")?.join("levain/mirrors");
     std::fs::create_dir_all(&cache_dir).map_err(|error| {
         Failure::user(format!("cannot create `{}`: {error}", cache_dir.display()))
