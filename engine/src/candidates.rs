@@ -100,7 +100,7 @@ impl<'a> Records<'a> {
         let mut by_job: HashMap<String, Vec<Candidate>> = HashMap::new();
         for (_, job, candidate) in found {
             let known = by_job.entry(job).or_default();
-            if known.iter().all(|other| other.entry.path != candidate.entry.path) {
+            if known.iter().all(|other| !is_same(other, &candidate)) {
                 known.push(candidate);
             }
         }
@@ -184,7 +184,7 @@ impl Sources for JobRecords<'_, '_> {
             }
         }
         found.sort_by_key(|candidate| u64::MAX - candidate.entry.time);
-        found.dedup_by(|a, b| a.entry.path == b.entry.path);
+        found.dedup_by(|a, b| is_same(a, b));
         found
     }
 
@@ -245,6 +245,13 @@ impl Sources for JobRecords<'_, '_> {
             more => format!("changed: {} and {} more", changes[..4].join(", "), more - 4),
         }
     }
+}
+
+/// Returns whether two candidates are one, found twice. An equal path alone does
+/// not make them one: it may be recorded under another key, or by someone else.
+fn is_same(a: &Candidate, b: &Candidate) -> bool {
+    let bare = |candidate: &Candidate| Entry { unused: None, ..candidate.entry.clone() };
+    a.jobset == b.jobset && bare(a) == bare(b)
 }
 
 /// Returns every store path that the shadow branches' heads name.

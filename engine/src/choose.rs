@@ -157,7 +157,7 @@ pub trait Sources {
 pub struct Limits {
     /// Depth at which the next build is clean.
     pub depth: u32,
-    /// Age in seconds beyond which an entry is not used.
+    /// Age in seconds from which on an entry is not used.
     pub max_age: u64,
     /// The present, in seconds since 1970.
     pub now: u64,
@@ -218,7 +218,7 @@ fn check(
         return Err(Refusal::new(Reason::KeyChanged, sources.explain_key(&entry.key)));
     }
     let age = limits.now.saturating_sub(entry.time);
-    if age > limits.max_age {
+    if age >= limits.max_age {
         let detail = format!("recorded {} days ago", age / 86_400);
         return Err(Refusal::new(Reason::Expired, detail));
     }

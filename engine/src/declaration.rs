@@ -44,9 +44,10 @@ pub struct Incremental {
     pub pull_requests: bool,
     /// Patterns (`*` matches any text) of the branches that build incrementally.
     pub branches: Vec<String>,
-    /// Number of incremental builds in a row after which one is clean.
+    /// Number of incremental builds in a row after which one is clean; with 0
+    /// every build is.
     pub depth_limit: u32,
-    /// Age in days after which an entry is not used any more.
+    /// Age in days from which on an entry is not used any more; with 0 none ever is.
     pub max_age_days: u32,
     /// Name of the output that the next build may start from. `intermediates`
     /// is accepted as well when a job has no output of this name.

@@ -239,15 +239,11 @@ pub(crate) fn success_name(derivation: &DerivationPath) -> String {
 
 /// What the pointer file of the second evaluation says: for stale jobs the
 /// chosen entries; all others stay recorded, marked as not used.
-pub(crate) fn pointer_for(own: &Entries, jobs: &[Surveyed], unevaluated: &[String]) -> Entries {
+pub(crate) fn pointer_for(own: &Entries, jobs: &[Surveyed]) -> Entries {
     let mut entries = Entries::new();
     for (job, entry) in own {
         let Ok(entry) = entry else { continue };
-        let known = jobs.iter().any(|surveyed| surveyed.attr_path == *job);
-        // A job that cannot be evaluated right now is not gone.
-        if known || unevaluated.iter().any(|path| covers(path, job)) {
-            entries.insert(job.clone(), Ok(Entry { unused: None, ..entry.clone() }));
-        }
+        entries.insert(job.clone(), Ok(Entry { unused: None, ..entry.clone() }));
     }
     for job in jobs {
         let unused = match &job.finding {
@@ -266,6 +262,13 @@ pub(crate) fn pointer_for(own: &Entries, jobs: &[Surveyed], unevaluated: &[Strin
         }
     }
     entries
+}
+
+/// Returns whether the jobset still has `job`, as far as that is known: one
+/// that cannot be evaluated right now is not gone.
+pub(crate) fn is_known(job: &str, jobs: &[Surveyed], unevaluated: &[String]) -> bool {
+    jobs.iter().any(|surveyed| surveyed.attr_path == job)
+        || unevaluated.iter().any(|path| covers(path, job))
 }
 
 /// Returns whether `job` is `path` or lies below it.

@@ -12,7 +12,7 @@ use levain_actions::shadow::ShadowCommit;
 use levain_actions::status::{JobPhase, RetryPolicy, SummaryPhase};
 use levain_evaluator::EvaluateError;
 use levain_evaluator::evaluate::{Evaluation, Request};
-use levain_evaluator::pointer::Pointer;
+use levain_evaluator::pointer::{Entry, Pointer};
 use levain_store::{BuildOptions, ConnectError, ProtocolError};
 use tokio::runtime::Handle;
 
@@ -24,7 +24,7 @@ use crate::digest::sha256_hex;
 use crate::evaluations::{self, Evaluated};
 use crate::jobset::Head;
 use crate::plan::{LazyConnection, PlanError};
-use crate::pointers::{Entries, print};
+use crate::pointers::{Entries, known, print};
 use crate::progress::{Progress, Stage};
 use crate::project::{Access, Place, Project, ProjectError, Selection, Surroundings};
 use crate::report::{
@@ -353,8 +353,15 @@ impl<'a> Run<'a> {
         if self.mode == Mode::Off {
             return Ok((None, own));
         }
-        let entries = survey.pointer(&own);
         let started = Instant::now();
+        let repository = &self.project.repository;
+        let is_newer = |entry: &Entry| {
+            known(repository, &entry.commit).is_some_and(|commit| {
+                commit != self.head.commit
+                    && repository.is_ancestor(self.head.commit, commit).unwrap_or(false)
+            })
+        };
+        let entries = survey.pointer(&own, &is_newer);
         let is_current = before.original == Some(self.head.commit);
         if survey.is_all_fresh() && (is_current || self.project.writer.is_none()) {
             return Ok((None, own));

@@ -11,6 +11,10 @@ mod environment;
 mod jobs;
 mod main_job;
 mod status;
+mod caches;
+mod keys;
+mod pointers;
+mod shadow;
 
 #[test]
 fn every_file_is_a_module() {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use levain_actions::git::{CommitId, SourceIndex};
 use levain_evaluator::evaluate::JobError;
 use levain_evaluator::key::KeyDocument;
+use levain_evaluator::pointer::Entry;
 use levain_store::StorePath;
 
 use super::{Run, RunError, now};
@@ -38,13 +39,24 @@ impl Survey {
     }
 
     /// Returns the pointer file for the shadow evaluation. If there is nothing
-    /// to build, there is nothing to choose either: all stays as it is.
-    pub(super) fn pointer(&self, own: &Entries) -> Entries {
-        if self.is_all_fresh() {
-            return own.clone();
-        }
+    /// to build, there is nothing to choose either: entries stay as they are.
+    ///
+    /// Entries of jobs that are gone go in either case, unless `is_newer` says
+    /// that they were made from a later commit, about whose jobs this one says
+    /// nothing.
+    pub(super) fn pointer(&self, own: &Entries, is_newer: &dyn Fn(&Entry) -> bool) -> Entries {
         let unevaluated: Vec<String> = self.errors.iter().map(|(path, _)| path.clone()).collect();
-        plan::pointer_for(own, &self.jobs, &unevaluated)
+        let kept = own
+            .iter()
+            .filter(|(job, entry)| {
+                plan::is_known(job, &self.jobs, &unevaluated) || entry.as_ref().is_ok_and(is_newer)
+            })
+            .map(|(job, entry)| (job.clone(), entry.clone()))
+            .collect();
+        if self.is_all_fresh() {
+            return kept;
+        }
+        plan::pointer_for(&kept, &self.jobs)
     }
 
     fn stale(&self) -> impl Iterator<Item = &Surveyed> {
