@@ -7,14 +7,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
 mod bad_input;
+mod caches;
 mod environment;
 mod jobs;
-mod main_job;
-mod status;
-mod caches;
 mod keys;
+mod main_job;
 mod pointers;
 mod shadow;
+mod shadow_branch;
+mod status;
 
 #[test]
 fn every_file_is_a_module() {
