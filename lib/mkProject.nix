@@ -9,7 +9,8 @@
   `incremental`
   : `enable` is the one switch. `defaultBranch`, `pullRequests` and `branches` (patterns with `*`)
     say where builds are incremental; `depthLimit` and `maxAgeDays` how long; `cacheOutput` names
-    the output that the next build starts from.
+    the output that the next build starts from;
+    `audit.every` has every so manieth incremental build compared with a clean one.
 
   `files`
   : `pointer` and `commit` name the two files of the shadow branch.
@@ -58,6 +59,7 @@ let
           depthLimit = integer;
           maxAgeDays = integer;
           cacheOutput = string;
+          audit = settings { types.every = integer; };
         };
       };
       files = settings { types = texts [ "pointer" "commit" ]; };

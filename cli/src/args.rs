@@ -37,6 +37,7 @@ pub(crate) enum Command {
     Run(Run),
     Eval(Eval),
     Why(Why),
+    Audit(Audit),
     Cache(Cache),
 }
 
@@ -140,6 +141,21 @@ pub(crate) struct Why {
     pub format: Format,
 }
 
+/// Compare what was built from caches with clean builds, file by file
+///
+/// If a difference is not one that two clean builds have as well, the cache
+/// lied: it is dropped, and the job builds clean until `levain cache allow`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Audit {
+    /// Attribute path of the job [default: all jobs built from caches]
+    pub job: Option<String>,
+    #[command(flatten)]
+    pub select: Select,
+    /// How results are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
 /// Look at the caches that shadow branches point at, or drop them
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Cache {
@@ -162,6 +178,11 @@ pub(crate) enum CacheCommand {
         /// How results are printed
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
+    },
+    /// Let a job use caches again after an audit found that they lied
+    Allow {
+        /// Attribute path of the job
+        job: String,
     },
     /// Drop the cache of a job, or of all jobs, of one branch or pull request
     ///

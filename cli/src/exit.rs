@@ -76,8 +76,7 @@ fn with_causes(error: &dyn Error) -> String {
     }
 }
 
-const FREE_SPACE: &str =
-    "free some space on that disk, then start levain again; nothing is lost";
+const FREE_SPACE: &str = "free some space on that disk, then start levain again; nothing is lost";
 
 /// Returns whether a disk is full, in the words of the system or of Nix's database.
 ///

@@ -39,6 +39,7 @@ fn dispatch(args: &Args, runtime: &tokio::runtime::Handle) -> Result<ExitCode, F
         Command::Run(command) => commands::run::run(&args.global, command, runtime),
         Command::Eval(command) => commands::eval::eval(&args.global, command),
         Command::Why(command) => commands::why::why(&args.global, command, runtime),
+        Command::Audit(command) => commands::audit::audit(&args.global, command, runtime),
         Command::Cache(command) => commands::cache::cache(&args.global, command),
     }
 }

@@ -46,6 +46,7 @@ impl Progress for Shown {
             Stage::EvaluateShadow => "evaluating with caches".to_owned(),
             Stage::Build { jobs: 0, .. } => return,
             Stage::Build { jobs, fresh } => format!("building {jobs} jobs, {fresh} are fresh"),
+            Stage::Audit { jobs } => format!("auditing {jobs} jobs: building them clean"),
             Stage::Deliver => "delivering".to_owned(),
         };
         if let Some(old) = self.stage.take() {
@@ -53,7 +54,7 @@ impl Progress for Shown {
         }
         match &self.bars {
             None => {
-                if let Stage::Build { .. } = stage {
+                if let Stage::Build { .. } | Stage::Audit { .. } = stage {
                     self.line(&text);
                 }
             }

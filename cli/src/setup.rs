@@ -5,14 +5,17 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use levain_engine::cancel::Cancel;
 use levain_engine::project::{Selection, Surroundings};
 use levain_evaluator::NixEvaluator;
 use levain_store::nix::{Confinement, NixProgram};
 use levain_store::{Store, StoreConfig};
+use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Global, Select};
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 
 /// Sends logs to standard error: warnings, and more on request or by `LEVAIN_LOG`.
 pub(crate) fn logs(verbose: u8) {
@@ -103,4 +106,23 @@ pub(crate) fn selection(select: &Select) -> (Selection, Trust) {
         revision: select.rev.clone(),
     };
     (selection, trust)
+}
+
+/// The first signal stops the builds and lets the run end in order; the second ends levain at once,
+/// which is just as safe, only less polite.
+pub(crate) fn stop_on_signals(runtime: &Handle, cancel: &Cancel) {
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        let cancel = cancel.clone();
+        let _guard = runtime.enter();
+        let Ok(mut signals) = signal(kind) else { continue };
+        runtime.spawn(async move {
+            if signals.recv().await.is_none() {
+                return;
+            }
+            cancel.cancel();
+            if signals.recv().await.is_some() {
+                std::process::exit(i32::from(exit::INTERRUPTED));
+            }
+        });
+    }
 }

@@ -219,6 +219,12 @@ pub fn drop(project: &Project, head: &Head, job: Option<&str>) -> Result<Dropped
     Ok(Dropped { jobset, jobs, forgotten, head: now.map(|id| id.to_string()) })
 }
 
+/// Lets a job that an audit switched off use caches again. Returns whether it was off.
+pub fn allow(project: &Project, job: &str) -> Result<bool, CachesError> {
+    let Some(writer) = &project.writer else { return Err(CachesError::ReadOnly) };
+    Ok(dropped::allow(writer, job)?)
+}
+
 fn original_of(recorded: Option<&Recorded>) -> Option<CommitId> {
     recorded?.shadow.as_ref().map(|shadow| shadow.original)
 }

@@ -52,6 +52,16 @@ pub struct Incremental {
     /// Name of the output that the next build may start from. `intermediates`
     /// is accepted as well when a job has no output of this name.
     pub cache_output: String,
+    /// When incremental builds are compared with clean ones.
+    pub audit: Audit,
+}
+
+/// When incremental builds are compared with clean ones.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Audit {
+    /// Every how many incremental builds in a row one is audited; 0 for never.
+    pub every: u32,
 }
 
 impl Default for Incremental {
@@ -64,6 +74,7 @@ impl Default for Incremental {
             depth_limit: 50,
             max_age_days: 30,
             cache_output: "cache".into(),
+            audit: Audit::default(),
         }
     }
 }

@@ -12,12 +12,22 @@ use crate::digest::sha256_hex;
 use crate::state::{Kind, State, StateError, StateWriter};
 
 #[derive(Serialize, Deserialize)]
-struct Mark {
-    jobset: String,
-    /// All jobs if absent.
-    job: Option<String>,
-    /// In seconds since 1970.
-    time: u64,
+#[serde(rename_all = "kebab-case")]
+enum Mark {
+    /// Nothing recorded until then is used.
+    Until {
+        jobset: String,
+        /// All jobs if absent.
+        job: Option<String>,
+        /// In seconds since 1970.
+        time: u64,
+    },
+    /// An audit found that the job's caches lie: none is used on any jobset.
+    Off {
+        job: String,
+        /// The original commit that was audited.
+        commit: String,
+    },
 }
 
 /// The times until which caches are dropped, by job; that of all jobs under `None`.
@@ -28,9 +38,40 @@ pub(crate) fn read(state: &State, jobset: &str) -> Dropped {
     state
         .load_all::<Mark>(Kind::Dropped)
         .into_iter()
-        .filter(|(_, mark)| mark.jobset == jobset)
-        .map(|(_, mark)| (mark.job, mark.time))
+        .filter_map(|(_, mark)| match mark {
+            Mark::Until { jobset: of, job, time } if of == jobset => Some((job, time)),
+            Mark::Until { .. } | Mark::Off { .. } => None,
+        })
         .collect()
+}
+
+/// Returns the jobs that must not use caches, and the commit whose audit said so.
+pub(crate) fn switched_off(state: &State) -> BTreeMap<String, String> {
+    state
+        .load_all::<Mark>(Kind::Dropped)
+        .into_iter()
+        .filter_map(|(_, mark)| match mark {
+            Mark::Off { job, commit } => Some((job, commit)),
+            Mark::Until { .. } => None,
+        })
+        .collect()
+}
+
+/// Keeps a job from using caches until [`allow`] is called.
+pub(crate) fn switch_off(writer: &StateWriter, job: &str, commit: &str) -> Result<(), StateError> {
+    let mark = Mark::Off { job: job.to_owned(), commit: commit.to_owned() };
+    writer.store(Kind::Dropped, &off_name(job), &mark)
+}
+
+/// Lets a job use caches again. Returns whether it was kept from it.
+pub(crate) fn allow(writer: &StateWriter, job: &str) -> Result<bool, StateError> {
+    let was_off = switched_off(writer.state()).contains_key(job);
+    writer.forget(Kind::Dropped, &off_name(job))?;
+    Ok(was_off)
+}
+
+fn off_name(job: &str) -> String {
+    format!("off-{}", sha256_hex(job.as_bytes()))
 }
 
 /// Returns the time until which caches of `job` are dropped; 0 if none are.
@@ -47,6 +88,6 @@ pub(crate) fn note(
     time: u64,
 ) -> Result<(), StateError> {
     let name = sha256_hex(format!("{jobset}\n{}", job.unwrap_or_default()).as_bytes());
-    let mark = Mark { jobset: jobset.to_owned(), job: job.map(str::to_owned), time };
+    let mark = Mark::Until { jobset: jobset.to_owned(), job: job.map(str::to_owned), time };
     writer.store(Kind::Dropped, &name, &mark)
 }

@@ -3,6 +3,7 @@
 //! No HTTP server and no database: what has to be remembered lies in files
 //! below the repository's git directory ([`state`]). Start at [`run::run`].
 
+pub mod audit;
 mod build;
 pub mod caches;
 pub mod cancel;

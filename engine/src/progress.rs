@@ -36,6 +36,11 @@ pub enum Stage {
         /// Jobs that are fresh.
         fresh: usize,
     },
+    /// Building this many jobs clean, to compare.
+    Audit {
+        /// Jobs to audit.
+        jobs: usize,
+    },
     /// Pushing the shadow branch and waiting for statuses.
     Deliver,
 }

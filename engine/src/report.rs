@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use levain_store::StoreDir;
 use serde::Serialize;
 
+use crate::audit::Verdict;
 use crate::choose::{Candidate, Origin, Reason};
 
 /// Everything that a run found out and did.
@@ -167,6 +168,9 @@ pub struct JobReport {
     /// The last lines of the failing derivation's log.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub last_lines: Vec<String>,
+    /// What an audit by policy found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Verdict>,
     /// The entry that its pointer has now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pointer: Option<PointerReport>,
@@ -257,7 +261,8 @@ impl Counters {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Undelivered {
-    /// `status`, `push`, `fetch`, or `record`: a success whose cache was not kept.
+    /// `status`, `push`, `fetch`, `record`: a success whose cache was not kept,
+    /// or `audit`: a cache that lied.
     pub kind: &'static str,
     /// The status context, the ref or the job.
     pub subject: String,

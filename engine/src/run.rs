@@ -34,10 +34,12 @@ use crate::roots;
 use crate::shadowing::{Mirrored, Shadowing, ShadowingError, aside};
 use crate::statuses::{Statuses, StatusesError};
 
+mod auditing;
 mod building;
 mod planning;
 mod why;
 
+pub use auditing::{AuditJobsError, Audited, audit};
 pub use why::{Changed, Considered, Why, WhyError, why};
 
 /// What a run is asked to do.
@@ -210,7 +212,9 @@ impl<'a> Run<'a> {
         let targets = self.resolve(&mut survey, mirrored.as_ref(), &entries, progress)?;
         self.stop_if_cancelled()?;
         let logs = self.logs()?;
-        let built = self.build(&survey, &targets, &entries, &logs, &mut connection, progress)?;
+        let mut built =
+            self.build(&survey, &targets, &entries, &logs, &mut connection, progress)?;
+        self.audit_by_policy(&survey, &mut built, &logs, &mut connection, progress)?;
         progress.stage(Stage::Deliver);
         self.release_roots();
         let pushed = self.push();

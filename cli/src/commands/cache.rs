@@ -43,6 +43,12 @@ pub(crate) fn cache(global: &Global, args: &Cache) -> Result<ExitCode, Failure> 
                 Format::Text => print(&shown(&entries))?,
             }
         }
+        CacheCommand::Allow { job } => {
+            let project = open(None, Access::Write)?;
+            let was_off = caches::allow(&project, job).map_err(|error| Failure::error(&error))?;
+            let text = if was_off { "uses caches again" } else { "was never kept from caches" };
+            print(&format!("`{job}` {text}\n"))?;
+        }
         CacheCommand::Drop { job, select } => {
             let (selection, _) = setup::selection(select);
             let project = open(select.declaration.as_deref(), Access::Write)?;

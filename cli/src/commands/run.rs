@@ -10,7 +10,6 @@ use levain_engine::report::{JobReport, JobStatus, Report};
 use levain_engine::run::{self, Options, RunError};
 use levain_store::BuildOptions;
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{print, print_json};
 use crate::args::{Format, Global, Run};
@@ -44,7 +43,7 @@ pub(crate) fn run(global: &Global, args: &Run, runtime: &Handle) -> Result<ExitC
         runtime: runtime.clone(),
     };
     let cancel = Cancel::default();
-    stop_on_signals(runtime, &cancel);
+    setup::stop_on_signals(runtime, &cancel);
     let mut progress = Shown::new();
     let result = run::run(&surroundings, &options, &cancel, &mut progress);
     drop(progress);
@@ -92,25 +91,6 @@ fn token(args: &Run) -> Result<Option<Token>, Failure> {
         Ok(value) => Token::from_value(&value).map(Some).map_err(|error| Failure::error(&error)),
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(error) => Err(Failure::user(format!("`LEVAIN_TOKEN` cannot be read: {error}"))),
-    }
-}
-
-/// The first signal stops the builds and lets the run end in order; the second ends levain at once,
-/// which is just as safe, only less polite.
-fn stop_on_signals(runtime: &Handle, cancel: &Cancel) {
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
-        let cancel = cancel.clone();
-        let _guard = runtime.enter();
-        let Ok(mut signals) = signal(kind) else { continue };
-        runtime.spawn(async move {
-            if signals.recv().await.is_none() {
-                return;
-            }
-            cancel.cancel();
-            if signals.recv().await.is_some() {
-                std::process::exit(i32::from(exit::INTERRUPTED));
-            }
-        });
     }
 }
 

@@ -250,6 +250,7 @@ impl Run<'_> {
             log: None,
             error: None,
             last_lines: Vec::new(),
+            audit: None,
             pointer: None,
         }
     }
@@ -362,6 +363,7 @@ fn failed_evaluation(attr_path: &str, message: &str) -> JobReport {
         log: None,
         error: Some(message.to_owned()),
         last_lines: Vec::new(),
+        audit: None,
         pointer: None,
     }
 }

@@ -186,10 +186,19 @@ impl Run<'_> {
                 dropped::read(&self.project.state, &self.head.jobset.name()),
             );
             let surveyor = self.surveyor();
+            let off = dropped::switched_off(&self.project.state);
             for job in &mut survey.jobs {
                 let attr_path = &job.attr_path;
                 if let Finding::Stale { key, choice } = &mut job.finding {
                     *key = survey.evaluated.remembered.keys.get(attr_path).cloned();
+                    if let Some(commit) = off.get(attr_path) {
+                        let detail = format!(
+                            "an audit of {} found that its cache lied; `levain cache allow {attr_path}` turns caches on again",
+                            commit.get(..12).unwrap_or(commit)
+                        );
+                        *choice = Choice::none(Refusal::new(Reason::Disabled, detail));
+                        continue;
+                    }
                     let connection = connection.get().map_err(PlanError::from)?;
                     *choice = surveyor.choose(
                         attr_path,

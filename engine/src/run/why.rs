@@ -5,10 +5,11 @@
 use levain_evaluator::key::{self, KeyChange, KeyDocument};
 use serde::Serialize;
 
+use super::planning::Survey;
 use super::{Options, Run, RunError};
 use crate::cancel::Cancel;
 use crate::choose::{Origin, Refusal};
-use crate::plan::{Finding, LazyConnection};
+use crate::plan::{Finding, LazyConnection, Surveyed};
 use crate::progress::Progress;
 use crate::project::{Project, Surroundings};
 use crate::report::CacheReport;
@@ -130,21 +131,28 @@ pub fn why(
     run.why(job, progress)
 }
 
+impl Survey {
+    /// Returns the job of that name, or an error that says what there is instead.
+    pub(super) fn find(&self, job: &str) -> Result<&Surveyed, WhyError> {
+        if let Some((_, error)) = self.errors.iter().find(|(path, _)| path == job) {
+            let message = error.message.clone();
+            return Err(WhyError::Broken { job: job.to_owned(), message });
+        }
+        self.jobs.iter().find(|known| known.attr_path == job).ok_or_else(|| {
+            let mut known: Vec<String> =
+                self.jobs.iter().map(|known| known.attr_path.clone()).collect();
+            known.sort_by_key(|known| usize::MAX - alike(known, job));
+            WhyError::Unknown { job: job.to_owned(), known }
+        })
+    }
+}
+
 impl Run<'_> {
     fn why(mut self, job: &str, progress: &mut dyn Progress) -> Result<Why, WhyError> {
         let base = self.evaluate_base(progress)?;
         let mut connection = LazyConnection::new(&self.surroundings.store);
         let mut survey = self.survey(base, &mut connection)?;
-        if let Some((_, error)) = survey.errors.iter().find(|(path, _)| path == job) {
-            let message = error.message.clone();
-            return Err(WhyError::Broken { job: job.to_owned(), message });
-        }
-        if survey.jobs.iter().all(|known| known.attr_path != job) {
-            let mut known: Vec<String> =
-                survey.jobs.iter().map(|known| known.attr_path.clone()).collect();
-            known.sort_by_key(|known| usize::MAX - alike(known, job));
-            return Err(WhyError::Unknown { job: job.to_owned(), known });
-        }
+        survey.find(job)?;
         survey.jobs.retain(|known| known.attr_path == job);
         let before = self.choose(&mut survey, &mut connection, progress)?;
         let own_key = before
@@ -152,10 +160,7 @@ impl Run<'_> {
             .as_ref()
             .and_then(|entries| entries.get(job)?.as_ref().ok())
             .map(|entry| entry.key.clone());
-        let known = survey.jobs.first();
-        let Some(found) = known else {
-            return Err(WhyError::Unknown { job: job.to_owned(), known: Vec::new() });
-        };
+        let found = survey.find(job)?;
         let dir = self.surroundings.store.dir();
         let mut why = Why {
             attr_path: job.to_owned(),
