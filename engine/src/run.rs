@@ -132,6 +132,10 @@ pub fn run(
             let phase = match error {
                 RunError::Cancelled => SummaryPhase::Cancelled,
                 RunError::Evaluate(_) => SummaryPhase::Failure,
+                // An author must not be blamed for the machine's Nix.
+                RunError::Evaluate(
+                    EvaluateError::NixProgram(_) | EvaluateError::Unreadable { .. },
+                ) => SummaryPhase::Error,
                 RunError::Project(_)
                 | RunError::Statuses(_)
                 | RunError::Shadow(_)
@@ -141,7 +145,12 @@ pub fn run(
                 | RunError::Store(_)
                 | RunError::Logs(_) => SummaryPhase::Error,
             };
-            let text = error.to_string();
+            // A forge has little room, and its readers need not know our directories.
+            let text = if let RunError::Evaluate(error) = &error {
+                error.brief()
+            } else {
+                error.to_string()
+            };
             statuses.summary(phase, 0, counters, text.lines().next());
             for undelivered in options.runtime.block_on(statuses.flush()) {
                 progress.warning(&format!("{}: {}", undelivered.subject, undelivered.error));
@@ -202,6 +211,7 @@ impl<'a> Run<'a> {
     fn carry_out(&mut self, progress: &mut dyn Progress) -> Result<Report, RunError> {
         self.tell_what_is_left_out(progress);
         self.statuses.summary(SummaryPhase::Pending, 0, Counters::default(), None);
+        self.tell_if_nobody_is_told(progress);
         progress.stage(Stage::EvaluateBase);
         let base = self.evaluate_base(progress)?;
         // Kept open to the end: it protects what was chosen from garbage collection.
@@ -259,6 +269,20 @@ impl<'a> Run<'a> {
     }
 
     fn request(&self, flake: levain_evaluator::LockedFlakeRef) -> Request {
+    /// A declared forge that hears nothing is a surprise that shows nowhere else.
+    fn tell_if_nobody_is_told(&mut self, progress: &mut dyn Progress) {
+        let (Some(forge), Some(_)) = (&self.project.declaration.forge, &self.project.writer) else {
+            return;
+        };
+        if self.options.token.is_none() {
+            let text = format!(
+                "no statuses are sent to {}, for want of a token; see `--token-file`",
+                forge.kind
+            );
+            self.notice(progress, text);
+        }
+    }
+
         Request {
             flake,
             system: self.surroundings.system.clone(),
@@ -367,7 +391,7 @@ impl<'a> Run<'a> {
         };
         let entries = survey.pointer(&own, &is_newer);
         let is_current = before.original == Some(self.head.commit);
-        if survey.is_all_fresh() && (is_current || self.project.writer.is_none()) {
+        if survey.is_all_fresh() && is_current {
             return Ok((None, own));
         }
         let lock = self.project.writer.as_ref().map(|writer| writer.run_lock());
@@ -388,6 +412,9 @@ impl<'a> Run<'a> {
         &mut self,
         mirrored: &Mirrored,
         entries: &Entries,
+            if survey.is_all_fresh() {
+                return Ok((None, own));
+            }
         progress: &mut dyn Progress,
     ) -> Result<Evaluation, RunError> {
         progress.stage(Stage::EvaluateShadow);
@@ -469,6 +496,9 @@ impl<'a> Run<'a> {
             pushed,
         });
         Report {
+        if self.project.writer.is_none() {
+            self.tell_what_is_withheld(&jobs);
+        }
             version: 1,
             repository: self.project.label.clone(),
             jobset: self.head.jobset.name(),
@@ -497,6 +527,29 @@ impl<'a> Run<'a> {
         } else if counters.errors > 0 {
             SummaryPhase::Error
         } else {
+    /// Says what a run with the right to write would have written besides the shadow commit.
+    fn tell_what_is_withheld(&mut self, jobs: &[JobReport]) {
+        for job in jobs {
+            let built = matches!(job.status, JobStatus::Clean | JobStatus::Incremental);
+            if self.mode != Mode::Off && built && job.key.is_some() {
+                self.withheld.push(format!("the cache of `{}` and its pointer", job.attr_path));
+            }
+        }
+        if !self.withheld.is_empty()
+            && let Some(remote) = self.shadowing.exchanged()
+        {
+            let reference = &self.shadowing.reference;
+            self.withheld.push(format!("a push of `{reference}` to `{}`", remote.name));
+        }
+        if let Some(forge) = &self.project.declaration.forge {
+            let commit = self.head.commit.short();
+            let count = jobs.len();
+            let kind = forge.kind;
+            self.withheld
+                .push(format!("statuses of {count} jobs and a summary on {commit}, to {kind}"));
+        }
+    }
+
             SummaryPhase::Success
         };
         self.statuses.summary(phase, report.jobs.len(), counters, None);

@@ -153,7 +153,7 @@ impl<'a> Shadowing<'a> {
     }
 
     /// Returns the remote, if this shadow branch may be exchanged with it.
-    fn exchanged(&self) -> Option<&'a Remote> {
+    pub(crate) fn exchanged(&self) -> Option<&'a Remote> {
         let allowed = self.project.declaration.shadow.push && self.head.jobset.may_be_pushed();
         self.project.remote.as_ref().filter(|_| allowed)
     }

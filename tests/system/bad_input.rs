@@ -467,9 +467,9 @@ fn a_forge_that_refuses_or_answers_garbage() {
     ] {
         let environment = Environment::new();
         let forge = Forge::answering(answer);
-        let repository = incremental(&environment, &forge.declared("github", "octo/bread"));
-        let mut command = environment.levain_command(&repository.path, &["run"]);
-        let ran = Ran::from(command.env("LEVAIN_TOKEN", SECRET).output().unwrap()).code(4);
+        let repository =
+            incremental(&environment, &format!("; {}", forge.declared("github", "octo/bread")));
+        let ran = repository.levain_with_token(&["run"]).code(4);
         assert!(ran.stdout.contains("1 clean, 0 failed"), "{}", ran.stdout);
         let line = "not delivered: status `levain/x86_64-linux.app`: ";
         assert!(ran.stdout.contains(line), "{}", ran.stdout);

@@ -82,6 +82,14 @@ fn the_outputs_that_name_jobs() {
     let found = report(&repository, &hydra);
     assert_eq!(ended(&found), [("a.b", "fresh")].into());
 
+    // What plain Nix has built already needs no building, either.
+    nix(&repository, &["build", "--no-link", ".#hydraJobs.a.b"]);
+    fs::remove_dir_all(repository.path.join(".git/levain")).unwrap();
+    let found = repository.report(&[]);
+    assert_eq!(ended(&found), [("a.b", "fresh")].into());
+    let out = job(&found, "a.b")["outputs"]["out"].as_str().unwrap();
+    assert_eq!(fs::read_to_string(out).unwrap(), "app\n");
+
     let found = report(&repository, &format!("levainJobs.c = job \"c\"; {hydra}"));
     assert_eq!(ended(&found), [("c", "clean")].into());
 }

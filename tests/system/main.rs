@@ -13,6 +13,7 @@ mod jobs;
 mod keys;
 mod main_job;
 mod pointers;
+mod read_only;
 mod shadow;
 mod shadow_branch;
 mod status;

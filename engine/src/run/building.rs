@@ -7,7 +7,7 @@ use std::time::Instant;
 use levain_actions::status::SummaryPhase;
 use levain_evaluator::Entry;
 use levain_evaluator::key::KeyDocument;
-use levain_store::{BuildStatus, Connection, DerivationPath, Store};
+use levain_store::{BuildStatus, Connection, DerivationPath, Store, StoreDir};
 
 use super::planning::{Survey, stage_of};
 use super::{Run, RunError, tell, tell_pending};
@@ -94,7 +94,11 @@ impl Run<'_> {
                         let connection = stage.connection.get()?;
                         post_build.succeeded(connection, &self.succeeded(job, &target, survey));
                     }
-                    JobReport { status: JobStatus::Fresh, ..self.outline(job, Some(&target)) }
+                    JobReport {
+                        status: JobStatus::Fresh,
+                        outputs: displayed(&target, self.surroundings.store.dir()),
+                        ..self.outline(job, Some(&target))
+                    }
                 }
             };
             stage.ended(self.statuses, report);
@@ -295,11 +299,7 @@ impl Run<'_> {
                     true => JobStatus::Clean,
                     false => JobStatus::Incremental,
                 },
-                outputs: target
-                    .outputs
-                    .iter()
-                    .map(|(name, path)| (name.clone(), store.dir().display(path)))
-                    .collect(),
+                outputs: displayed(target, store.dir()),
                 ..timed
             },
             Ending::Failure { status, message } => {
@@ -342,6 +342,10 @@ fn key_of<'a>(survey: &'a Survey, job: &Surveyed) -> Option<&'a KeyDocument> {
 
 fn shown_log(trace: &Trace) -> Option<String> {
     trace.log.as_ref().map(|path| path.display().to_string())
+}
+
+fn displayed(target: &Target, dir: &StoreDir) -> BTreeMap<String, String> {
+    target.outputs.iter().map(|(name, path)| (name.clone(), dir.display(path))).collect()
 }
 
 fn failed_evaluation(attr_path: &str, message: &str) -> JobReport {

@@ -19,7 +19,7 @@ use crate::evaluations::{self, Evaluated};
 use crate::plan::{self, Finding, LazyConnection, PlanError, Sources, Surveyed, Target};
 use crate::pointers::{Entries, Recorded};
 use crate::progress::{Progress, Stage};
-use crate::project::ProjectError;
+use crate::project::{Place, ProjectError};
 use crate::report::Undelivered;
 use crate::shadowing::Mirrored;
 
@@ -216,6 +216,14 @@ impl Run<'_> {
 
     fn fetch_shadows(&mut self, progress: &mut dyn Progress) {
         let started = Instant::now();
+        // A mirror is levain's own, but a checkout is somebody else's, with all its refs.
+        if let (None, Place::Directory(_)) = (&self.project.writer, &self.options.place) {
+            if self.shadowing.exchanged().is_some() {
+                let text = "read-only: shadow branches are not fetched, only known ones are used";
+                self.notice(progress, text.into());
+            }
+            return;
+        }
         if let Err(error) = self.shadowing.fetch() {
             let text = format!("cannot fetch the shadow branches, going on without: {error}");
             progress.warning(&text);

@@ -239,6 +239,26 @@ pub enum EvaluateError {
     },
 }
 
+impl EvaluateError {
+    /// Returns the error in a line for those who know the commit: without it, without where the
+    /// repository lies on this machine, and without a hint.
+    pub fn brief(&self) -> String {
+        let text = match self {
+            Self::NotAFlake { .. } => "there is no `flake.nix`".to_owned(),
+            Self::FlakeFailed { message, .. } => format!("cannot be evaluated: {message}"),
+            Self::LockFile { state, .. } => format!("the lock file is {state}"),
+            Self::NarHashMismatch { found, expected, .. } => {
+                format!("the tree has the NAR hash `{found}`, expected `{expected}`")
+            }
+            Self::OutputNotAnAttributeSet { .. }
+            | Self::NoJobs { .. }
+            | Self::NixProgram(_)
+            | Self::Unreadable { .. } => self.to_string(),
+        };
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+}
+
 /// What is wrong with a lock file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockFileState {
