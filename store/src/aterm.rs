@@ -94,9 +94,34 @@ impl Derivation {
 
     /// Returns the text of a `.drv` file, with its paths in the store `dir`.
     pub fn to_aterm(&self, dir: &StoreDir) -> Vec<u8> {
+        self.write(dir, false, |text| {
+            write_list(text, &self.input_derivations, |text, (path, outputs)| {
+                let path = dir.display(path.as_ref());
+                write_input(text, &path, outputs.iter().map(String::as_str));
+            });
+        })
+    }
+
+    /// Returns the text over which a derivation is hashed: its input derivations replaced by `inputs`
+    /// and, if `masked`, its own output paths left empty.
+    pub(crate) fn to_aterm_modulo(
+        &self,
+        dir: &StoreDir,
+        masked: bool,
+        inputs: &BTreeMap<&str, BTreeSet<&str>>,
+    ) -> Vec<u8> {
+        self.write(dir, masked, |text| {
+            write_list(text, inputs, |text, (hash, outputs)| {
+                write_input(text, hash, outputs.iter().copied());
+            });
+        })
+    }
+
+    fn write(&self, dir: &StoreDir, masked: bool, inputs: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let mut text = b"Derive(".to_vec();
         write_list(&mut text, &self.outputs, |text, (name, output)| {
-            let path = output.path.as_ref().map(|path| dir.display(path)).unwrap_or_default();
+            let path = output.path.as_ref().filter(|_| !masked);
+            let path = path.map(|path| dir.display(path)).unwrap_or_default();
             text.push(b'(');
             for (index, part) in
                 [name, &path, &output.hash_algorithm, &output.hash].iter().enumerate()
@@ -109,13 +134,7 @@ impl Derivation {
             text.push(b')');
         });
         text.push(b',');
-        write_list(&mut text, &self.input_derivations, |text, (path, outputs)| {
-            text.push(b'(');
-            write_string(text, dir.display(path.as_ref()).as_bytes());
-            text.push(b',');
-            write_list(text, outputs, |text, name| write_string(text, name.as_bytes()));
-            text.push(b')');
-        });
+        inputs(&mut text);
         text.push(b',');
         write_list(&mut text, &self.input_sources, |text, path| {
             write_string(text, dir.display(path).as_bytes());
@@ -128,15 +147,25 @@ impl Derivation {
         write_list(&mut text, &self.args, |text, arg| write_string(text, arg));
         text.push(b',');
         write_list(&mut text, &self.env, |text, (name, value)| {
+            let own = masked
+                && std::str::from_utf8(name).is_ok_and(|name| self.outputs.contains_key(name));
             text.push(b'(');
             write_string(text, name);
             text.push(b',');
-            write_string(text, value);
+            write_string(text, if own { b"" } else { value });
             text.push(b')');
         });
         text.push(b')');
         text
     }
+}
+
+fn write_input<'n>(text: &mut Vec<u8>, path: &str, outputs: impl Iterator<Item = &'n str>) {
+    text.push(b'(');
+    write_string(text, path.as_bytes());
+    text.push(b',');
+    write_list(text, outputs, |text, name| write_string(text, name.as_bytes()));
+    text.push(b')');
 }
 
 fn write_list<T>(
@@ -156,16 +185,22 @@ fn write_list<T>(
 
 fn write_string(text: &mut Vec<u8>, bytes: &[u8]) {
     text.push(b'"');
-    for byte in bytes {
-        match byte {
-            b'"' => text.extend(b"\\\""),
-            b'\\' => text.extend(b"\\\\"),
-            b'\n' => text.extend(b"\\n"),
-            b'\r' => text.extend(b"\\r"),
-            b'\t' => text.extend(b"\\t"),
-            other => text.push(*other),
-        }
+    // Nearly all of it is plain, so it is copied in pieces.
+    let mut plain = 0;
+    for (index, byte) in bytes.iter().enumerate() {
+        let escaped = match byte {
+            b'"' => b"\\\"",
+            b'\\' => b"\\\\",
+            b'\n' => b"\\n",
+            b'\r' => b"\\r",
+            b'\t' => b"\\t",
+            _ => continue,
+        };
+        text.extend_from_slice(&bytes[plain..index]);
+        text.extend_from_slice(escaped);
+        plain = index + 1;
     }
+    text.extend_from_slice(&bytes[plain..]);
     text.push(b'"');
 }
 

@@ -14,6 +14,8 @@ pub mod compare;
 pub mod config;
 pub mod content_address;
 pub mod derivation;
+pub mod derivation_hash;
+pub mod digest;
 pub mod hash;
 pub mod nar;
 pub mod nix;
@@ -25,6 +27,8 @@ pub use ansi::strip_ansi;
 pub use aterm::AtermError;
 pub use config::{Remote, StoreConfig, StoreConfigError};
 pub use derivation::{Derivation, DerivationOutput};
+pub use derivation_hash::{DerivationHash, DerivationHashError};
+pub use digest::{Digest, DigestError, HashAlgorithm, HashFormat};
 pub use hash::{HashError, NarHash};
 pub use nar::NarError;
 pub use nix::{

@@ -1,6 +1,7 @@
 //! Writes a file, directory or symlink as a NAR, Nix's archive of exactly what a store keeps.
 //!
-//! There is no reader: levain only ever sends archives. Start at [`dump`].
+//! There is no reader: levain only ever sends archives. Start at [`dump`]; trees that are on no
+//! disk are written by an [`Encoder`].
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -9,6 +10,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::hash::{HashingWriter, NarHash};
+
+mod encoder;
+
+pub use encoder::{Encoder, NarHasher};
 
 /// A file system object that could not be archived.
 #[derive(Debug, thiserror::Error)]

@@ -8,4 +8,5 @@ mod end;
 mod eval;
 mod files;
 mod fixture;
+mod output_paths;
 mod remote;
