@@ -45,7 +45,7 @@ impl Progress for Shown {
             Stage::EvaluateBase => "evaluating".to_owned(),
             Stage::EvaluateShadow => "evaluating with caches".to_owned(),
             Stage::Build { jobs: 0, .. } => return,
-            Stage::Build { jobs, fresh } => format!("building {jobs} jobs, {fresh} are fresh"),
+            Stage::Build { jobs, fresh } => format!("{jobs} to build, {fresh} fresh"),
             Stage::Audit { jobs } => format!("auditing {jobs} jobs: building them clean"),
             Stage::Deliver => "delivering".to_owned(),
         };

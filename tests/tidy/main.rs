@@ -23,10 +23,10 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Returns whether the file holds nothing but tests or benchmarks.
+    /// Returns whether the file holds nothing but tests, benchmarks or examples.
     pub(crate) fn is_test(&self) -> bool {
         let parts: Vec<&str> = self.path.split('/').collect();
-        parts.iter().any(|part| matches!(*part, "tests" | "benches" | "tests.rs"))
+        parts.iter().any(|part| matches!(*part, "tests" | "benches" | "examples" | "tests.rs"))
     }
 
     /// Returns the lines before the first inline test module, numbered from 1.
