@@ -8,6 +8,8 @@
 
 mod bad_input;
 mod caches;
+mod command_line;
+mod declaration;
 mod environment;
 mod jobs;
 mod keys;

@@ -46,9 +46,14 @@ impl Forge {
         Self { runtime, server }
     }
 
+    /// Returns where it is.
+    pub(crate) fn url(&self) -> String {
+        self.server.uri()
+    }
+
     /// Returns the declaration of this forge, without a semicolon.
     pub(crate) fn declared(&self, kind: &str, repository: &str) -> String {
-        let url = self.server.uri();
+        let url = self.url();
         format!(
             "forge = {{ kind = \"{kind}\"; apiUrl = \"{url}\"; repository = \"{repository}\"; }}"
         )

@@ -348,6 +348,10 @@ fn displayed(target: &Target, dir: &StoreDir) -> BTreeMap<String, String> {
     target.outputs.iter().map(|(name, path)| (name.clone(), dir.display(path))).collect()
 }
 
+fn shown_log(trace: &Trace) -> Option<String> {
+    trace.log.as_ref().map(|path| path.display().to_string())
+}
+
 fn failed_evaluation(attr_path: &str, message: &str) -> JobReport {
     JobReport {
         attr_path: attr_path.to_owned(),
