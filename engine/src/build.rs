@@ -132,6 +132,7 @@ impl Building<'_> {
                 let results = connection.build(&derivations, &mut forward);
                 send.send(Event::Done(results)).unwrap_or_default();
             });
+            let mut looked = Instant::now();
             loop {
                 let event = match receive.recv_timeout(LOOK) {
                     Ok(event) => Some(event),
@@ -148,9 +149,12 @@ impl Building<'_> {
                             look_at.push(own);
                         }
                     }
-                    None => {
-                        look_at.extend(open.iter().filter(|path| traces.has_stopped(path)));
-                    }
+                    None => {}
+                }
+                // Nix 2.8 says that a wanted build has stopped only when all have.
+                if looked.elapsed() >= LOOK {
+                    looked = Instant::now();
+                    look_at = open.iter().filter(|path| traces.has_started(path)).copied().collect();
                 }
                 for path in look_at {
                     if all_valid(watch, &wanted[path]) {
@@ -222,8 +226,8 @@ impl Traces {
         self.known.get(derivation).map(|running| &running.trace)
     }
 
-    fn has_stopped(&self, derivation: &DerivationPath) -> bool {
-        self.known.get(derivation).is_some_and(|running| running.stopped)
+    fn has_started(&self, derivation: &DerivationPath) -> bool {
+        self.known.contains_key(derivation)
     }
 
     /// Records an event; returns the derivation whose build it ends.

@@ -11,6 +11,7 @@ mod caches;
 mod command_line;
 mod declaration;
 mod environment;
+mod interruption;
 mod jobs;
 mod keys;
 mod main_job;

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, ChildStderr, Stdio};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -193,14 +196,18 @@ pub(crate) enum History {
     Replaced,
 }
 
-/// A program under way, killed if the test ends first.
+/// A program under way.
 #[must_use]
 pub(crate) struct Started {
     /// The process.
     pub child: Child,
-    stderr: BufReader<ChildStderr>,
+    lines: Receiver<String>,
+    stdout: JoinHandle<String>,
     seen: String,
 }
+
+/// Longer than anything that is waited for takes, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Started {
     /// Starts levain.
@@ -208,17 +215,32 @@ impl Started {
         let mut command = environment.levain_command(directory, args);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        Self { child, stderr, seen: String::new() }
+        let (send, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                // Nobody listens any more when the test has ended.
+                send.send(line).unwrap_or_default();
+            }
+        });
+        let mut stdout = child.stdout.take().unwrap();
+        let stdout = thread::spawn(move || {
+            let mut text = String::new();
+            stdout.read_to_string(&mut text).unwrap();
+            text
+        });
+        Self { child, lines, stdout, seen: String::new() }
     }
 
     /// Reads standard error until a line has `text` in it.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) {
         loop {
-            let mut line = String::new();
-            let length = self.stderr.read_line(&mut line).unwrap();
-            assert_ne!(length, 0, "it ended without saying `{text}`:\n{}", self.seen);
+            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+                self.child.kill().unwrap_or_default();
+                panic!("it did not say `{text}`:\n{}", self.seen);
+            };
             self.seen.push_str(&line);
+            self.seen.push('\n');
             if line.contains(text) {
                 return;
             }
@@ -227,19 +249,17 @@ impl Started {
 
     /// Waits for its end.
     pub(crate) fn end(mut self) -> Ran {
-        let mut stderr = std::mem::take(&mut self.seen);
-        self.stderr.read_to_string(&mut stderr).unwrap();
-        let mut stdout = String::new();
-        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        while let Ok(line) = self.lines.recv() {
+            self.seen.push_str(&line);
+            self.seen.push('\n');
+        }
         let code = self.child.wait().unwrap().code();
-        Ran { stdout, stderr, code }
+        Ran { stdout: self.stdout.join().unwrap(), stderr: self.seen, code }
     }
-}
 
-impl Drop for Started {
-    fn drop(&mut self) {
-        // Both fail only if it has ended already.
-        self.child.kill().unwrap_or_default();
-        self.child.wait().map(|_status| ()).unwrap_or_default();
+    /// Kills it.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }

@@ -51,13 +51,14 @@ const ETC: &[&str] = &[
 const SYSTEM: &[&str] =
     &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/run/current-system"];
 
+/// The home directory inside, empty at first, and in memory like all of `/tmp`.
+pub(super) const HOME: &str = "/tmp/levain-home";
+
 /// What an evaluation may see and write.
 pub(super) struct View<'a> {
     pub(super) store: &'a StoreConfig,
     /// The program that is started.
     pub(super) program: &'a Path,
-    /// The home directory, empty at first.
-    pub(super) home: &'a Path,
     /// Nix's cache of what it fetched.
     pub(super) cache_dir: &'a Path,
     /// What it may read besides.
@@ -91,7 +92,8 @@ fn bubblewrap(program: &Path, view: &View<'_>) -> Vec<OsString> {
     };
     command.words(kinds);
     command.words(&["--die-with-parent", "--new-session"]);
-    command.words(&["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--dir", "/var/tmp"]);
+    command.words(&["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--dir", HOME]);
+    command.words(&["--dir", "/var/tmp"]);
     for dir in SYSTEM.iter().map(Path::new) {
         match fs::read_link(dir) {
             Ok(target) => command.three("--symlink", target, dir),
@@ -119,7 +121,6 @@ fn bubblewrap(program: &Path, view: &View<'_>) -> Vec<OsString> {
     if let Remote::Socket(socket) = view.store.resolve_remote() {
         mounts.push((socket, true));
     }
-    mounts.push((view.home.to_owned(), true));
     mounts.push((view.cache_dir.to_owned(), true));
     mounts.sort_by_key(|(path, _)| path.components().count());
     for (path, writable) in mounts {

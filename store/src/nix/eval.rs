@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 
-use super::confinement::{Confinement, View};
+use super::confinement::{self, Confinement, View};
 use super::program::NixProgram;
 use crate::ansi::strip_ansi;
 use crate::config::{Remote, StoreConfig, find_program};
@@ -118,9 +118,22 @@ impl NixProgram {
     /// Evaluates an expression purely; returns its value as JSON.
     pub fn eval(&self, request: &EvalRequest) -> Result<Vec<u8>, EvalError> {
         make_dir(&request.cache_dir)?;
-        let home = tempfile::Builder::new().prefix("levain-home-").tempdir();
-        let home =
-            home.map_err(|source| EvalError::Directory { path: std::env::temp_dir(), source })?;
+        let confined = match request.confinement {
+            Confinement::Bubblewrap { .. } => true,
+            Confinement::None => false,
+        };
+        // Confined, it lies in memory: nothing stays behind if we are killed.
+        let outside = match confined {
+            true => None,
+            false => {
+                let made = tempfile::Builder::new().prefix("levain-home-").tempdir();
+                Some(made.map_err(|source| EvalError::Directory {
+                    path: std::env::temp_dir(),
+                    source,
+                })?)
+            }
+        };
+        let home = outside.as_ref().map_or(Path::new(confinement::HOME), |dir| dir.path());
         if request.store.resolve_remote() == Remote::Child {
             // Nix makes these itself, but confined it could not make their parents.
             make_dir(&request.store.real_dir)?;
@@ -130,7 +143,6 @@ impl NixProgram {
         let view = View {
             store: &request.store,
             program: &program,
-            home: home.path(),
             cache_dir: &request.cache_dir,
             visible: &request.visible,
         };
@@ -144,15 +156,11 @@ impl NixProgram {
             .args(words)
             .env_clear()
             .envs(&request.store.environment)
-            .env("HOME", home.path())
+            .env("HOME", home)
             .env("XDG_CACHE_HOME", &request.cache_dir)
             // Git asks nobody, and says what Nix expects it to say.
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("LC_ALL", "C");
-        let confined = match request.confinement {
-            Confinement::Bubblewrap { .. } => true,
-            Confinement::None => false,
-        };
         if confined {
             // Its own `/tmp` is there, another directory may not be.
             command.env_remove("TMPDIR");
