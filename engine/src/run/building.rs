@@ -340,10 +340,6 @@ fn key_of<'a>(survey: &'a Survey, job: &Surveyed) -> Option<&'a KeyDocument> {
     survey.evaluated.remembered.keys.get(&job.attr_path)
 }
 
-fn shown_log(trace: &Trace) -> Option<String> {
-    trace.log.as_ref().map(|path| path.display().to_string())
-}
-
 fn displayed(target: &Target, dir: &StoreDir) -> BTreeMap<String, String> {
     target.outputs.iter().map(|(name, path)| (name.clone(), dir.display(path))).collect()
 }
