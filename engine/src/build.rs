@@ -15,10 +15,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use levain_store::{
     BuildEvent, BuildOptions, BuildResult, BuildStatus, ConnectError, Connection, DerivationPath,
-    ProtocolError, Store, StorePath,
+    ProtocolError, StorePath,
 };
 
 use crate::cancel::Cancel;
+use crate::connections::LazyConnection;
 use crate::progress::Progress;
 
 /// How many lines of a failing build are shown.
@@ -81,8 +82,6 @@ pub enum BuildError {
 
 /// A build of many derivations.
 pub(crate) struct Building<'a> {
-    /// The store.
-    pub store: &'a Store,
     /// Options for Nix.
     pub options: &'a BuildOptions,
     /// Where logs are kept.
@@ -100,10 +99,12 @@ impl Building<'_> {
     /// Builds `wanted`. Calls `ended` once for each, successes as soon as they
     /// are known, with what is known of all derivations so far.
     ///
-    /// `watch` is a second connection, used to look at outputs meanwhile.
+    /// Takes a connection from `builder`; `watch` is a second one, used to look
+    /// at outputs meanwhile.
     pub(crate) fn build(
         &self,
         wanted: &Wanted,
+        builder: &mut LazyConnection,
         watch: &mut Connection,
         progress: &mut dyn Progress,
         ended: &mut Ended<'_>,
@@ -119,7 +120,7 @@ impl Building<'_> {
         if open.is_empty() {
             return Ok(traces);
         }
-        let mut connection = self.store.connect()?;
+        let mut connection = builder.take()?;
         connection.set_options(self.options)?;
         self.cancel.on_cancel(connection.closer());
         let derivations: Vec<DerivationPath> = open.iter().copied().cloned().collect();

@@ -57,12 +57,14 @@ pub(crate) fn id(evaluator: &dyn Evaluator, store_dir: &str, request: &Request) 
     sha256_hex(text.as_bytes())
 }
 
-/// Evaluates `request`, or finds out that this was done before.
+/// Evaluates `request`, or finds out that this was done before. Calls `on_work`
+/// before it evaluates.
 pub(crate) fn evaluate(
     evaluator: &dyn Evaluator,
     store_dir: &str,
     request: &Request,
     state: &State,
+    on_work: &mut dyn FnMut(),
 ) -> Result<Evaluated, EvaluateError> {
     let id = id(evaluator, store_dir, request);
     if let Some(mut remembered) = state.load::<Remembered>(Kind::Evaluations, &id) {
@@ -72,6 +74,7 @@ pub(crate) fn evaluate(
         };
         return Ok(Evaluated { id, remembered, memoized: true });
     }
+    on_work();
     let evaluation = evaluator.evaluate(request)?;
     let remembered = Remembered { evaluation, keys: std::collections::BTreeMap::new() };
     Ok(Evaluated { id, remembered, memoized: false })

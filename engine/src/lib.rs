@@ -9,6 +9,7 @@ pub mod caches;
 pub mod cancel;
 mod candidates;
 pub mod choose;
+mod connections;
 pub mod declaration;
 mod digest;
 mod dropped;

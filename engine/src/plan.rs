@@ -19,6 +19,7 @@ use levain_actions::shadow::ShadowFiles;
 
 use crate::candidates::Records;
 use crate::choose::{Candidate, Choice, Limits, Origin, Reason, Refusal, choose};
+use crate::connections::LazyConnection;
 use crate::declaration::{Incremental, Mode};
 use crate::jobset::Jobset;
 use crate::pointers::Entries;
@@ -103,7 +104,7 @@ impl Survey<'_> {
     pub(crate) fn fresh(
         &self,
         base: &JobDerivation,
-        connection: &mut LazyConnection<'_>,
+        connection: &mut LazyConnection,
     ) -> Result<Option<Finding>, PlanError> {
         if self.ignore_successes {
             return Ok(None);
@@ -206,29 +207,6 @@ impl<'a, 'r> Sources<'a, 'r> {
         let found = self.index.find(&store.real_path(path), self.ignore)?.is_some();
         self.known.insert(path.clone(), found);
         Ok(found)
-    }
-}
-
-/// A connection that is opened when it is first needed: if every job is known
-/// to be fresh, none is.
-pub(crate) struct LazyConnection<'a> {
-    store: &'a Store,
-    open: Option<Connection>,
-}
-
-impl<'a> LazyConnection<'a> {
-    /// Prepares a connection to `store`.
-    pub(crate) fn new(store: &'a Store) -> Self {
-        Self { store, open: None }
-    }
-
-    /// Returns the connection.
-    pub(crate) fn get(&mut self) -> Result<&mut Connection, ConnectError> {
-        let connection = match self.open.take() {
-            Some(connection) => connection,
-            None => self.store.connect()?,
-        };
-        Ok(self.open.insert(connection))
     }
 }
 

@@ -19,11 +19,12 @@ use tokio::runtime::Handle;
 use crate::build::{BuildError, unix_now};
 use crate::cancel::Cancel;
 use crate::candidates::named_paths;
+use crate::connections::Connections;
 use crate::declaration::Mode;
 use crate::digest::sha256_hex;
 use crate::evaluations::{self, Evaluated};
 use crate::jobset::Head;
-use crate::plan::{LazyConnection, PlanError};
+use crate::plan::PlanError;
 use crate::pointers::{Entries, known, print};
 use crate::progress::{Progress, Stage};
 use crate::project::{Access, Place, Project, ProjectError, Selection, Surroundings};
@@ -131,11 +132,11 @@ pub fn run(
             let counters = Counters::default();
             let phase = match error {
                 RunError::Cancelled => SummaryPhase::Cancelled,
-                RunError::Evaluate(_) => SummaryPhase::Failure,
                 // An author must not be blamed for the machine's Nix.
                 RunError::Evaluate(
                     EvaluateError::NixProgram(_) | EvaluateError::Unreadable { .. },
                 ) => SummaryPhase::Error,
+                RunError::Evaluate(_) => SummaryPhase::Failure,
                 RunError::Project(_)
                 | RunError::Statuses(_)
                 | RunError::Shadow(_)
@@ -210,21 +211,21 @@ impl<'a> Run<'a> {
 
     fn carry_out(&mut self, progress: &mut dyn Progress) -> Result<Report, RunError> {
         self.tell_what_is_left_out(progress);
-        self.statuses.summary(SummaryPhase::Pending, 0, Counters::default(), None);
         self.tell_if_nobody_is_told(progress);
+        self.statuses.summary(SummaryPhase::Pending, 0, Counters::default(), None);
         progress.stage(Stage::EvaluateBase);
-        let base = self.evaluate_base(progress)?;
-        // Kept open to the end: it protects what was chosen from garbage collection.
-        let mut connection = LazyConnection::new(&self.surroundings.store);
-        let mut survey = self.survey(base, &mut connection)?;
-        let shadow_before = self.choose(&mut survey, &mut connection, progress)?;
+        let mut connections = Connections::new(&self.surroundings.store);
+        let base = self.evaluate_base(&mut || connections.warm(), progress)?;
+        let watch = &mut connections.watch;
+        let mut survey = self.survey(base, watch)?;
+        let shadow_before = self.choose(&mut survey, watch, progress)?;
         let (mirrored, entries) = self.mirror(&survey, &shadow_before)?;
         let targets = self.resolve(&mut survey, mirrored.as_ref(), &entries, progress)?;
         self.stop_if_cancelled()?;
         let logs = self.logs()?;
         let mut built =
-            self.build(&survey, &targets, &entries, &logs, &mut connection, progress)?;
-        self.audit_by_policy(&survey, &mut built, &logs, &mut connection, progress)?;
+            self.build(&survey, &targets, &entries, &logs, &mut connections, progress)?;
+        self.audit_by_policy(&survey, &mut built, &logs, &mut connections, progress)?;
         progress.stage(Stage::Deliver);
         self.release_roots();
         let pushed = self.push();
@@ -268,7 +269,6 @@ impl<'a> Run<'a> {
         self.seconds.git += started.elapsed().as_secs_f64();
     }
 
-    fn request(&self, flake: levain_evaluator::LockedFlakeRef) -> Request {
     /// A declared forge that hears nothing is a surprise that shows nowhere else.
     fn tell_if_nobody_is_told(&mut self, progress: &mut dyn Progress) {
         let (Some(forge), Some(_)) = (&self.project.declaration.forge, &self.project.writer) else {
@@ -283,6 +283,7 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn request(&self, flake: levain_evaluator::LockedFlakeRef) -> Request {
         Request {
             flake,
             system: self.surroundings.system.clone(),
@@ -292,20 +293,30 @@ impl<'a> Run<'a> {
     }
 
     /// Evaluates the original commit with the null pointer.
-    fn evaluate_base(&mut self, progress: &mut dyn Progress) -> Result<Evaluated, RunError> {
+    ///
+    /// Calls `on_work` first if that takes more than a look at what is remembered.
+    fn evaluate_base(
+        &mut self,
+        on_work: &mut dyn FnMut(),
+        progress: &mut dyn Progress,
+    ) -> Result<Evaluated, RunError> {
         let started = Instant::now();
         let (flake, _overlay) = self.base_flake(progress)?;
         let request = self.request(flake);
-        let evaluated = self.evaluate(&request)?;
+        let evaluated = self.evaluate(&request, on_work)?;
         self.seconds.evaluate_base += started.elapsed().as_secs_f64();
         self.record_evaluation(&evaluated, None, started);
         Ok(evaluated)
     }
 
-    fn evaluate(&self, request: &Request) -> Result<Evaluated, EvaluateError> {
+    fn evaluate(
+        &self,
+        request: &Request,
+        on_work: &mut dyn FnMut(),
+    ) -> Result<Evaluated, EvaluateError> {
         let evaluator = self.surroundings.evaluator.as_ref();
         let dir = self.surroundings.store.dir().as_str();
-        evaluations::evaluate(evaluator, dir, request, &self.project.state)
+        evaluations::evaluate(evaluator, dir, request, &self.project.state, on_work)
     }
 
     fn record_evaluation(
@@ -401,6 +412,9 @@ impl<'a> Run<'a> {
                 self.head.commit.short(),
                 self.shadowing.reference
             ));
+            if survey.is_all_fresh() {
+                return Ok((None, own));
+            }
         }
         let mirrored = self.shadowing.mirror(lock, before.recorded.as_ref(), &entries)?;
         self.seconds.git += started.elapsed().as_secs_f64();
@@ -412,15 +426,12 @@ impl<'a> Run<'a> {
         &mut self,
         mirrored: &Mirrored,
         entries: &Entries,
-            if survey.is_all_fresh() {
-                return Ok((None, own));
-            }
         progress: &mut dyn Progress,
     ) -> Result<Evaluation, RunError> {
         progress.stage(Stage::EvaluateShadow);
         let started = Instant::now();
         let request = self.request(mirrored.flake.clone());
-        let evaluated = self.evaluate(&request)?;
+        let evaluated = self.evaluate(&request, &mut || {})?;
         self.seconds.evaluate_shadow += started.elapsed().as_secs_f64();
         let pointer = print(self.surroundings.store.dir(), entries);
         self.record_evaluation(&evaluated, Some(sha256_hex(pointer.as_bytes())), started);
@@ -485,6 +496,9 @@ impl<'a> Run<'a> {
         mirrored: Option<&Mirrored>,
         pushed: bool,
     ) -> Report {
+        if self.project.writer.is_none() {
+            self.tell_what_is_withheld(&jobs);
+        }
         let repository = &self.project.repository;
         let head: Option<CommitId> =
             repository.reference(&self.shadowing.reference).unwrap_or_default();
@@ -496,9 +510,6 @@ impl<'a> Run<'a> {
             pushed,
         });
         Report {
-        if self.project.writer.is_none() {
-            self.tell_what_is_withheld(&jobs);
-        }
             version: 1,
             repository: self.project.label.clone(),
             jobset: self.head.jobset.name(),
@@ -516,17 +527,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Sends the summary and waits for everything that is to be delivered.
-    fn finish(&mut self, mut report: Report) -> Result<Report, RunError> {
-        let started = Instant::now();
-        let counters = report.counters;
-        let phase = if counters.cancelled > 0 {
-            SummaryPhase::Cancelled
-        } else if counters.failed > 0 || report.jobs.iter().any(is_authors_error) {
-            SummaryPhase::Failure
-        } else if counters.errors > 0 {
-            SummaryPhase::Error
-        } else {
     /// Says what a run with the right to write would have written besides the shadow commit.
     fn tell_what_is_withheld(&mut self, jobs: &[JobReport]) {
         for job in jobs {
@@ -550,6 +550,17 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Sends the summary and waits for everything that is to be delivered.
+    fn finish(&mut self, mut report: Report) -> Result<Report, RunError> {
+        let started = Instant::now();
+        let counters = report.counters;
+        let phase = if counters.cancelled > 0 {
+            SummaryPhase::Cancelled
+        } else if counters.failed > 0 || report.jobs.iter().any(is_authors_error) {
+            SummaryPhase::Failure
+        } else if counters.errors > 0 {
+            SummaryPhase::Error
+        } else {
             SummaryPhase::Success
         };
         self.statuses.summary(phase, report.jobs.len(), counters, None);

@@ -11,8 +11,9 @@ use crate::build::{Building, Ending, Wanted};
 use crate::caches::{self, CachesError};
 use crate::cancel::Cancel;
 use crate::choose::Reason;
+use crate::connections::Connections;
 use crate::dropped;
-use crate::plan::{self, LazyConnection, Surveyed, success_name};
+use crate::plan::{self, Surveyed, success_name};
 use crate::progress::{Progress, Stage};
 use crate::project::{Project, Surroundings};
 use crate::report::{JobReport, JobStatus, Undelivered};
@@ -76,9 +77,9 @@ pub fn audit(
     let shadowing = Shadowing::new(&project, &head).map_err(RunError::from)?;
     let mut run = Run::new(surroundings, options, cancel, &project, &head, &statuses, &shadowing);
     progress.stage(Stage::EvaluateBase);
-    let base = run.evaluate_base(progress)?;
-    let mut connection = LazyConnection::new(&surroundings.store);
-    let mut survey = run.survey(base, &mut connection)?;
+    let base = run.evaluate_base(&mut || {}, progress)?;
+    let mut connections = Connections::new(&surroundings.store);
+    let mut survey = run.survey(base, &mut connections.watch)?;
     if let Some(job) = job {
         survey.find(job)?;
         survey.jobs.retain(|known| known.attr_path == job);
@@ -98,7 +99,7 @@ pub fn audit(
         }
     }
     let logs = run.logs()?;
-    audited.extend(run.audit_jobs(&due, &logs, &mut connection, progress)?);
+    audited.extend(run.audit_jobs(&due, &logs, &mut connections, progress)?);
     for lie in audited.iter().filter(|audited| audited.verdict.is_lie()) {
         run.switch_off(lie)?;
     }
@@ -118,7 +119,7 @@ impl Run<'_> {
         &self,
         due: &[(&Surveyed, Success)],
         logs: &Path,
-        connection: &mut LazyConnection<'_>,
+        connections: &mut Connections,
         progress: &mut dyn Progress,
     ) -> Result<Vec<Audited>, RunError> {
         if due.is_empty() {
@@ -130,18 +131,30 @@ impl Run<'_> {
             .iter()
             .map(|(job, _)| (job.base.derivation.clone(), job.base.outputs.clone()))
             .collect();
-        let building = Building { store, options: &self.options.build, logs, cancel: self.cancel };
+        let building = Building { options: &self.options.build, logs, cancel: self.cancel };
         let mut endings: BTreeMap<_, Ending> = BTreeMap::new();
-        let watch = connection.get()?;
-        building.build(&wanted, watch, progress, &mut |_, _, derivation, ending, _| {
-            endings.insert(derivation.clone(), ending);
-        })?;
+        let watch = connections.watch.get()?;
+        building.build(
+            &wanted,
+            &mut connections.builder,
+            watch,
+            progress,
+            &mut |_, _, derivation, ending, _| {
+                endings.insert(derivation.clone(), ending);
+            },
+        )?;
         let mut audited = Vec::new();
         for (job, success) in due {
             let output = plan::cache_output(&job.base, &self.project.declaration.incremental);
             let (verdict, files, error) = match endings.get(&job.base.derivation) {
                 Some(Ending::Success) => {
-                    match compare_with_clean(store, connection.get()?, success, &job.base, output) {
+                    match compare_with_clean(
+                        store,
+                        connections.watch.get()?,
+                        success,
+                        &job.base,
+                        output,
+                    ) {
                         Ok((verdict, files)) => (verdict, files, None),
                         Err(error) => (Verdict::Unfinished, Vec::new(), Some(error.to_string())),
                     }
@@ -179,7 +192,7 @@ impl Run<'_> {
         survey: &Survey,
         reports: &mut [JobReport],
         logs: &Path,
-        connection: &mut LazyConnection<'_>,
+        connections: &mut Connections,
         progress: &mut dyn Progress,
     ) -> Result<(), RunError> {
         let every = self.project.declaration.incremental.audit.every;
@@ -198,7 +211,7 @@ impl Run<'_> {
                 Some((job, self.recorded_incremental(job)?))
             })
             .collect();
-        for audited in self.audit_jobs(&due, logs, connection, progress)? {
+        for audited in self.audit_jobs(&due, logs, connections, progress)? {
             let Some(report) =
                 reports.iter_mut().find(|report| report.attr_path == audited.attr_path)
             else {

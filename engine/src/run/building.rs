@@ -12,8 +12,9 @@ use levain_store::{BuildStatus, Connection, DerivationPath, Store, StoreDir};
 use super::planning::{Survey, stage_of};
 use super::{Run, RunError, tell, tell_pending};
 use crate::build::{Building, Ending, Trace, Traces, Wanted};
+use crate::connections::{Connections, LazyConnection};
 use crate::declaration::Mode;
-use crate::plan::{self, Finding, LazyConnection, Surveyed, Target};
+use crate::plan::{self, Finding, Surveyed, Target};
 use crate::pointers::Entries;
 use crate::post_build::{PostBuild, Succeeded};
 use crate::progress::Progress;
@@ -22,15 +23,16 @@ use crate::statuses::Statuses;
 use crate::success::{RecordedCache, Success};
 
 /// What the last steps share.
-struct Stage<'b, 's> {
+struct Stage<'b> {
     survey: &'b Survey,
     post_build: Option<PostBuild<'b>>,
-    connection: &'b mut LazyConnection<'s>,
+    connection: &'b mut LazyConnection,
+    builder: &'b mut LazyConnection,
     progress: &'b mut dyn Progress,
     reports: BTreeMap<String, JobReport>,
 }
 
-impl Stage<'_, '_> {
+impl Stage<'_> {
     /// Notes how a job ended, and tells everyone.
     fn ended(&mut self, statuses: &Statuses, report: JobReport) {
         tell(statuses, self.progress, &report);
@@ -46,7 +48,7 @@ impl Run<'_> {
         targets: &BTreeMap<String, Target>,
         entries: &Entries,
         logs: &Path,
-        connection: &mut LazyConnection<'_>,
+        connections: &mut Connections,
         progress: &mut dyn Progress,
     ) -> Result<Vec<JobReport>, RunError> {
         progress.stage(stage_of(survey));
@@ -55,8 +57,9 @@ impl Run<'_> {
         let post_build = self.project.writer.as_ref();
         let post_build =
             post_build.map(|writer| PostBuild::new(store, writer, self.head, shadowing));
-        let mut stage =
-            Stage { survey, post_build, connection, progress, reports: BTreeMap::new() };
+        let Connections { watch: connection, builder } = connections;
+        let reports = BTreeMap::new();
+        let mut stage = Stage { survey, post_build, connection, builder, progress, reports };
         for (attr_path, error) in &survey.errors {
             stage.ended(self.statuses, failed_evaluation(attr_path, &error.message));
         }
@@ -75,7 +78,7 @@ impl Run<'_> {
     }
 
     /// Reports fresh jobs, and completes what a killed run left undone for them.
-    fn settle_fresh(&self, stage: &mut Stage<'_, '_>, entries: &Entries) -> Result<(), RunError> {
+    fn settle_fresh(&self, stage: &mut Stage<'_>, entries: &Entries) -> Result<(), RunError> {
         let survey = stage.survey;
         for job in &survey.jobs {
             let report = match &job.finding {
@@ -113,7 +116,7 @@ impl Run<'_> {
         survey: &Survey,
         entries: &Entries,
         post_build: &mut PostBuild<'_>,
-        connection: &mut LazyConnection<'_>,
+        connection: &mut LazyConnection,
     ) -> Result<(), RunError> {
         match &success.cache {
             RecordedCache::Unusable => {}
@@ -167,7 +170,7 @@ impl Run<'_> {
 
     fn build_stale(
         &mut self,
-        stage: &mut Stage<'_, '_>,
+        stage: &mut Stage<'_>,
         targets: &BTreeMap<String, Target>,
         logs: &Path,
     ) -> Result<(), RunError> {
@@ -193,12 +196,13 @@ impl Run<'_> {
         let started = Instant::now();
         let store = &self.surroundings.store;
         let options = &self.options.build;
-        let building = Building { store, options, logs, cancel: self.cancel };
+        let building = Building { options, logs, cancel: self.cancel };
         let watch = stage.connection.get()?;
         let (post_build, reports) = (&mut stage.post_build, &mut stage.reports);
         let before = post_build.as_ref().map_or(0.0, |post_build| post_build.seconds);
         building.build(
             &wanted,
+            stage.builder,
             watch,
             stage.progress,
             &mut |watch, progress, derivation, ending, traces| {

@@ -13,10 +13,11 @@ use levain_store::StorePath;
 use super::{Run, RunError, now};
 use crate::candidates::Records;
 use crate::choose::{Candidate, Choice, Origin, Reason, Refusal};
+use crate::connections::LazyConnection;
 use crate::declaration::Mode;
 use crate::dropped;
 use crate::evaluations::{self, Evaluated};
-use crate::plan::{self, Finding, LazyConnection, PlanError, Sources, Surveyed, Target};
+use crate::plan::{self, Finding, PlanError, Sources, Surveyed, Target};
 use crate::pointers::{Entries, Recorded};
 use crate::progress::{Progress, Stage};
 use crate::project::{Place, ProjectError};
@@ -89,7 +90,7 @@ impl Run<'_> {
     pub(super) fn survey(
         &mut self,
         base: Evaluated,
-        connection: &mut LazyConnection<'_>,
+        connection: &mut LazyConnection,
     ) -> Result<Survey, RunError> {
         let started = Instant::now();
         let survey = self.survey_once(base, connection)?;
@@ -114,7 +115,7 @@ impl Run<'_> {
     fn survey_once(
         &self,
         evaluated: Evaluated,
-        connection: &mut LazyConnection<'_>,
+        connection: &mut LazyConnection,
     ) -> Result<Survey, PlanError> {
         let surveyor = self.surveyor();
         let mut jobs = Vec::new();
@@ -139,7 +140,7 @@ impl Run<'_> {
     fn has_lost_derivations(
         &self,
         survey: &Survey,
-        connection: &mut LazyConnection<'_>,
+        connection: &mut LazyConnection,
     ) -> Result<bool, PlanError> {
         if !survey.evaluated.memoized {
             return Ok(false);
@@ -156,7 +157,7 @@ impl Run<'_> {
     pub(super) fn choose(
         &mut self,
         survey: &mut Survey,
-        connection: &mut LazyConnection<'_>,
+        connection: &mut LazyConnection,
         progress: &mut dyn Progress,
     ) -> Result<ShadowBefore, RunError> {
         let started = Instant::now();
@@ -215,7 +216,6 @@ impl Run<'_> {
     }
 
     fn fetch_shadows(&mut self, progress: &mut dyn Progress) {
-        let started = Instant::now();
         // A mirror is levain's own, but a checkout is somebody else's, with all its refs.
         if let (None, Place::Directory(_)) = (&self.project.writer, &self.options.place) {
             if self.shadowing.exchanged().is_some() {
@@ -224,6 +224,7 @@ impl Run<'_> {
             }
             return;
         }
+        let started = Instant::now();
         if let Err(error) = self.shadowing.fetch() {
             let text = format!("cannot fetch the shadow branches, going on without: {error}");
             progress.warning(&text);

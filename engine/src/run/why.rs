@@ -9,7 +9,8 @@ use super::planning::Survey;
 use super::{Options, Run, RunError};
 use crate::cancel::Cancel;
 use crate::choose::{Origin, Refusal};
-use crate::plan::{Finding, LazyConnection, Surveyed};
+use crate::connections::LazyConnection;
+use crate::plan::{Finding, Surveyed};
 use crate::progress::Progress;
 use crate::project::{Project, Surroundings};
 use crate::report::CacheReport;
@@ -149,7 +150,7 @@ impl Survey {
 
 impl Run<'_> {
     fn why(mut self, job: &str, progress: &mut dyn Progress) -> Result<Why, WhyError> {
-        let base = self.evaluate_base(progress)?;
+        let base = self.evaluate_base(&mut || {}, progress)?;
         let mut connection = LazyConnection::new(&self.surroundings.store);
         let mut survey = self.survey(base, &mut connection)?;
         survey.find(job)?;
