@@ -19,6 +19,7 @@ const ROUNDS: u64 = 10;
 struct Random(u64);
 
 impl Random {
+    #[expect(clippy::print_stdout, reason = "shown when the test fails, to repeat it")]
     fn new(lane: u64) -> Self {
         let seed = match std::env::var("LEVAIN_TEST_SEED") {
             Ok(seed) => seed.parse().unwrap(),
@@ -217,6 +218,7 @@ fn processes_with(text: &str) -> Vec<String> {
 }
 
 /// Kills levain after each of ten commits that `edit` makes, and checks before and after a restart.
+#[expect(clippy::print_stdout, reason = "shown when the test fails, to repeat it")]
 fn lane(number: u64, prepare: impl Fn(&mut Lane<'_>), edit: impl Fn(&mut Lane<'_>, u64)) {
     let environment = Environment::new();
     let mut lane = Lane::new(&environment, number);

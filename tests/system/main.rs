@@ -6,24 +6,25 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+mod audit;
 mod bad_input;
+mod building;
 mod caches;
 mod command_line;
 mod declaration;
 mod environment;
-mod interruption;
-mod building;
 mod garbage;
+mod interruption;
 mod jobs;
 mod keys;
 mod main_job;
 mod pointers;
-mod trust;
-mod remote;
 mod read_only;
+mod remote;
 mod shadow;
 mod shadow_branch;
 mod status;
+mod trust;
 
 #[test]
 fn every_file_is_a_module() {
