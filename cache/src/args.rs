@@ -1,0 +1,126 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use levain_cache::SetName;
+use levain_cache::gone::OutputPattern;
+
+/// Keep what a build made for the next build of the same job
+#[derive(Debug, Parser)]
+#[command(name = "levain-cache", version, about)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Put a set back before the tool starts, and give every source its time
+    Restore(Restore),
+    /// Keep files after the build succeeded
+    Persist(Persist),
+    /// Show what a cache holds
+    Inspect(Inspect),
+}
+
+/// What both halves of a build must be told alike.
+#[derive(Args, Debug)]
+pub(crate) struct Common {
+    /// Name of the set
+    pub(crate) name: SetName,
+    /// Directory of the sources [default: the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) source: Option<PathBuf>,
+    /// Directory of the outputs [default: the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) into: Option<PathBuf>,
+    /// Where `restore` leaves word for `persist` [default: `.levain-cache` in Nix's build directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// Text that must be the same for a set to be used, such as the toolchain's store path
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) key: Option<String>,
+    /// Leave these paths alone: neither sources nor outputs
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Allow symbolic links to this place outside the tree; those into the store always are
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) outside_link: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Restore {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Cache to restore from; empty or `null` means a clean build
+    #[arg(long, value_name = "CACHE_PATH")]
+    pub(crate) from: Option<String>,
+    /// Restore only if these sources are as they were, since the tool does not look at them
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) definition: Vec<String>,
+    /// What to do when sources are gone
+    #[arg(long, value_enum, default_value = "keep")]
+    pub(crate) gone: GoneRule,
+    /// Outputs of a source that is gone, as `src/{dir}/{stem}.ts=dist/{dir}/{stem}.js`
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) gone_outputs: Vec<OutputPattern>,
+    /// Sources that matter to `--gone` [default: all]
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) gone_match: Vec<String>,
+    /// Accept a set that was made in another directory
+    #[arg(long)]
+    pub(crate) relocatable: bool,
+    /// Remove what stands below the set's paths and is not in it
+    #[arg(long)]
+    pub(crate) sync: bool,
+    /// Most bytes to restore
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 30)]
+    pub(crate) budget: u64,
+    /// Fail if the cache is damaged, foreign or hostile, instead of building clean
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GoneRule {
+    /// Nothing: the tool itself notices
+    Keep,
+    /// Do not restore the set
+    Drop,
+    /// Leave out the outputs named with `--gone-outputs`
+    Outputs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Persist {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Files and directories to keep; `.` keeps everything that is no source
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Cache output to write to [default: the build's output `cache`]
+    #[arg(long, value_name = "OUTPUT")]
+    pub(crate) to: Option<PathBuf>,
+    /// Word about where the set comes from, such as `commit=1234abcd`
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) origin: Vec<String>,
+    /// Most bytes to keep; what no build used for longest goes first
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) budget: Option<u64>,
+    /// Skip paths that do not exist
+    #[arg(long)]
+    pub(crate) optional: bool,
+    /// How hard to compress, from 1 (fast) to 19 (small)
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub(crate) level: i32,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    /// Cache to look at
+    pub(crate) cache: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,165 @@
+//! Why a set is not restored. The build then starts clean; it is never wrong.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::manifest::ManifestError;
+use crate::relative::RelativePath;
+use crate::segment::SegmentError;
+
+/// Why a set is not restored.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The build was given none.
+    #[error("no cache was given")]
+    NoCache,
+    /// The path given does not exist.
+    #[error("`{}` does not exist", .0.display())]
+    Absent(PathBuf),
+    /// The cache has other sets only.
+    #[error("`{}` has no such set", .0.display())]
+    NoSet(PathBuf),
+    /// Something else than a cache.
+    #[error("`{}` was not made by levain-cache", .0.display())]
+    NotACache(PathBuf),
+    /// Made by a later version.
+    #[error("`{}` has format {found}, newer than this version reads", .path.display())]
+    Newer {
+        /// The cache.
+        path: PathBuf,
+        /// Its format.
+        found: String,
+    },
+    /// The manifest cannot be used.
+    #[error("the manifest cannot be used: {0}")]
+    Manifest(#[from] ManifestError),
+    /// The manifest's compressed form cannot be read.
+    #[error("the manifest is damaged: {0}")]
+    Damaged(io::Error),
+    /// The archive cannot be used.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The user's own key differs.
+    #[error("it was made with key `{recorded}`, this build has `{here}`")]
+    Key {
+        /// The set's.
+        recorded: String,
+        /// This build's.
+        here: String,
+    },
+    /// The build is at another place, which most tools' outputs mention.
+    #[error("it was made in `{recorded}`, this build is in `{}`\nhint: build at the same place every time, or say `--relocatable` if the tool records no absolute paths", .here.display())]
+    Moved {
+        /// Where it was made.
+        recorded: String,
+        /// Where this build is.
+        here: PathBuf,
+    },
+    /// A definition file differs.
+    #[error("the definition file {path:?} is {how}")]
+    Definition {
+        /// The file.
+        path: RelativePath,
+        /// New, changed or gone.
+        how: &'static str,
+    },
+    /// A source is gone, and the tool would go on using what was made from it.
+    #[error("the source {first:?} is gone{}", and_more(*count))]
+    Gone {
+        /// The first.
+        first: RelativePath,
+        /// How many are gone.
+        count: usize,
+    },
+    /// A changed link leaves the sources, so nothing tells the tool that what it finds there is new.
+    #[error("the changed link {0:?} leads out of the sources, where no time can be set")]
+    SourceLink(RelativePath),
+    /// A link that must not be made.
+    #[error(
+        "the link {path:?} leads out of the tree, to `{target}`\nhint: allow it with `--outside-link` if the target is the same in every build"
+    )]
+    Link {
+        /// The link.
+        path: RelativePath,
+        /// What it says.
+        target: String,
+    },
+    /// More bytes than allowed.
+    #[error(
+        "it has {size} bytes, the budget is {budget}\nhint: raise `--budget` if that is intended"
+    )]
+    Large {
+        /// Its size.
+        size: u64,
+        /// What is allowed.
+        budget: u64,
+    },
+    /// More files than allowed.
+    #[error("it has {count} entries, at most {most} are accepted")]
+    Many {
+        /// How many it has.
+        count: usize,
+        /// What is allowed.
+        most: usize,
+    },
+    /// Something that cannot be replaced is where a file or directory of the set belongs.
+    #[error("{what} is in the way at {path:?}")]
+    InTheWay {
+        /// Where.
+        path: RelativePath,
+        /// What.
+        what: &'static str,
+    },
+    /// The clock runs before the files' times.
+    #[error("the clock is before the times of the files in the cache")]
+    Clock,
+    /// The system refused.
+    #[error("cannot {action} `{}`: {source}", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Refusal {
+    /// Returns a conversion for an action on a path.
+    pub fn on(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Refusal {
+        let path = path.to_path_buf();
+        move |source| Refusal::Io { action, path, source }
+    }
+
+    /// Says whether something is wrong with the cache or the machine, rather than that this build
+    /// has no use for the cache.
+    pub fn is_fault(&self) -> bool {
+        match self {
+            Refusal::NoCache
+            | Refusal::Absent(_)
+            | Refusal::NoSet(_)
+            | Refusal::Key { .. }
+            | Refusal::Moved { .. }
+            | Refusal::Definition { .. }
+            | Refusal::Gone { .. }
+            | Refusal::SourceLink(_) => false,
+            Refusal::NotACache(_)
+            | Refusal::Newer { .. }
+            | Refusal::Manifest(_)
+            | Refusal::Damaged(_)
+            | Refusal::Segment(_)
+            | Refusal::Link { .. }
+            | Refusal::Large { .. }
+            | Refusal::Many { .. }
+            | Refusal::InTheWay { .. }
+            | Refusal::Clock
+            | Refusal::Io { .. } => true,
+        }
+    }
+}
+
+fn and_more(count: usize) -> String {
+    if count > 1 { format!(", and {} more", count - 1) } else { String::new() }
+}

@@ -1,0 +1,339 @@
+//! Puts a set back, and gives the sources the times that make it true.
+//!
+//! All or nothing: everything is unpacked and checked in a directory aside before anything moves.
+//! Whatever speaks against the set is a [`Refusal`], after which the tree is as it was and the build
+//! is clean. In both cases the sources are recorded for `persist`.
+
+mod apply;
+mod clock;
+
+use std::collections::{HashMap, HashSet};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::glob::{self, Glob};
+use crate::gone::{self, Gone};
+use crate::layout;
+use crate::links::{self, Leads};
+use crate::manifest::{EntryKind, Manifest, Source, SourceKind};
+use crate::place;
+use crate::refusal::Refusal;
+use crate::relative::RelativePath;
+use crate::scan::{ScanError, Stamp};
+use crate::set_name::SetName;
+use crate::sources::{self, Comparison};
+use crate::state::{State, StateError};
+
+/// Entries accepted in one set.
+const MOST_ENTRIES: usize = 10_000_000;
+
+/// What to restore, and under which conditions.
+#[derive(Debug)]
+pub struct Request {
+    /// The set.
+    pub set: SetName,
+    /// The cache that the build was given, if any.
+    pub from: Option<PathBuf>,
+    /// The sources' directory, absolute.
+    pub source: PathBuf,
+    /// The outputs' directory, absolute.
+    pub into: PathBuf,
+    /// Where `restore` and `persist` of a build meet.
+    pub state: PathBuf,
+    /// Nix's store directory.
+    pub store: PathBuf,
+    /// Must be what it was.
+    pub key: Option<String>,
+    /// Whether the set may have been made at another place.
+    pub place: PlaceRule,
+    /// Sources whose content must be what it was.
+    pub definitions: Vec<Glob>,
+    /// What becomes of outputs whose source is gone.
+    pub gone: Gone,
+    /// The sources that matter to that; all if none is named.
+    pub gone_match: Vec<Glob>,
+    /// Paths that are neither sources nor outputs.
+    pub exclude: Vec<Glob>,
+    /// Most bytes to restore.
+    pub budget: u64,
+    /// What becomes of files that stand where outputs belong and are none.
+    pub extra: ExtraRule,
+    /// Places outside that links may lead to.
+    pub outside_links: Vec<PathBuf>,
+}
+
+/// Whether a set may have been made at another place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaceRule {
+    /// Its directories must have the same absolute paths.
+    Same,
+    /// Any place will do.
+    Any,
+}
+
+/// What becomes of files that stand below the set's paths and are not in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtraRule {
+    /// They stay.
+    Keep,
+    /// They are removed: the set's paths belong to the set.
+    Remove,
+}
+
+/// What restoring came to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The set is back.
+    Restored(Restored),
+    /// The build is clean.
+    Refused(Refusal),
+}
+
+/// What was restored.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Files, with all their names.
+    pub files: usize,
+    /// Bytes unpacked.
+    pub bytes: u64,
+    /// Sources as they were.
+    pub unchanged: usize,
+    /// Sources with another content.
+    pub changed: usize,
+    /// Sources that were not there.
+    pub new: usize,
+    /// Sources that are no longer there.
+    pub gone: usize,
+    /// What the maker of the cache said about it.
+    pub origin: String,
+}
+
+/// Why the build cannot go on, with a cache or without.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The sources cannot be read, or the state not written.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    /// Another set's state is damaged.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A failure half way could not be undone.
+    #[error("cannot undo a restore that failed half way\nhint: start again in an empty directory")]
+    Undo(#[source] std::io::Error),
+}
+
+/// What a set needs while it is being restored.
+struct Attempt<'a> {
+    request: &'a Request,
+    cache: &'a Path,
+    manifest: &'a Manifest,
+    sources: &'a [(Source, Stamp)],
+    others: &'a [State],
+}
+
+/// Puts a set back if it may be, and records the sources.
+pub fn restore(request: &Request) -> Result<Outcome, RestoreError> {
+    // Made first, since it may lie in the sources' directory and would change that one's time.
+    let created = std::fs::create_dir_all(&request.state);
+    created.map_err(ScanError::on("create", &request.state))?;
+    let others = State::others(&request.state, &request.set)?;
+    let opened = match &request.from {
+        Some(cache) => layout::manifest(cache, &request.set).map(|manifest| (cache, manifest)),
+        None => Err(Refusal::NoCache),
+    };
+    let mut own: HashSet<RelativePath> = HashSet::new();
+    for other in &others {
+        let paths = other.files.keys();
+        own.extend(paths.filter_map(|path| translate(&other.into, path, &request.source)));
+    }
+    let roots = match (&opened, request.extra) {
+        (Ok((_, manifest)), ExtraRule::Remove) => roots_in_source(request, manifest),
+        (Ok(_) | Err(_), ExtraRule::Keep | ExtraRule::Remove) => Vec::new(),
+    };
+    let skip = |path: &RelativePath| {
+        own.contains(path)
+            || glob::any(&request.exclude, path)
+            || roots.iter().any(|root| path.within(root))
+    };
+    let mut state = State {
+        source: request.source.clone(),
+        into: request.into.clone(),
+        given: request.from.clone(),
+        restored: None,
+        sources: sources::read(&request.source, &skip)?,
+        files: HashMap::new(),
+    };
+    let outcome = match opened {
+        Ok((cache, manifest)) => {
+            let sources = &state.sources;
+            let attempt = Attempt { request, cache, manifest: &manifest, sources, others: &others };
+            let done = attempt.check().and_then(|(comparison, omitted)| {
+                let applied = apply::apply(&attempt, &comparison, &omitted)?;
+                Ok((attempt.summary(&comparison, &applied), applied))
+            });
+            match done {
+                Ok((restored, applied)) => {
+                    state.restored = Some(cache.clone());
+                    state.files = applied.files;
+                    state.sources = applied.sources;
+                    Outcome::Restored(restored)
+                }
+                Err(Failed::Refused(refusal)) => Outcome::Refused(refusal),
+                Err(Failed::Undo(error)) => return Err(RestoreError::Undo(error)),
+            }
+        }
+        Err(refusal) => Outcome::Refused(refusal),
+    };
+    state.write(&request.state, &request.set)?;
+    Ok(outcome)
+}
+
+/// How an attempt can fail.
+enum Failed {
+    Refused(Refusal),
+    Undo(std::io::Error),
+}
+
+impl<E: Into<Refusal>> From<E> for Failed {
+    fn from(refusal: E) -> Failed {
+        Failed::Refused(refusal.into())
+    }
+}
+
+impl Attempt<'_> {
+    /// Checks everything that can be checked before unpacking; returns the outputs to leave out.
+    fn check(&self) -> Result<(Comparison, HashSet<RelativePath>), Failed> {
+        let Attempt { request, manifest, .. } = self;
+        if manifest.key != request.key {
+            let text = |key: &Option<String>| key.clone().unwrap_or_default();
+            return Err(
+                Refusal::Key { recorded: text(&manifest.key), here: text(&request.key) }.into()
+            );
+        }
+        if request.place == PlaceRule::Same {
+            for (recorded, here) in
+                [(&manifest.source, &request.source), (&manifest.into, &request.into)]
+            {
+                if recorded != here.as_os_str().as_bytes() {
+                    let recorded = String::from_utf8_lossy(recorded).escape_debug().to_string();
+                    return Err(Refusal::Moved { recorded, here: here.clone() }.into());
+                }
+            }
+        }
+        self.check_size()?;
+        self.check_links()?;
+        let roots = match request.extra {
+            ExtraRule::Remove => roots_in_source(request, manifest),
+            ExtraRule::Keep => Vec::new(),
+        };
+        let old: Vec<&Source> = manifest
+            .sources
+            .iter()
+            .filter(|source| !roots.iter().any(|root| source.path.within(root)))
+            .collect();
+        let comparison = sources::compare(&request.source, &old, self.sources)?;
+        sources::check_definitions(&comparison, &request.definitions)?;
+        let dead = gone::outputs(&request.gone, &request.gone_match, &comparison.gone)?;
+        let files: HashSet<RelativePath> = self
+            .sources
+            .iter()
+            .filter(|(source, _)| !matches!(source.kind, SourceKind::Directory { .. }))
+            .filter_map(|(source, _)| translate(&request.source, &source.path, &request.into))
+            .collect();
+        let mut omitted =
+            place::check(&request.into, &manifest.entries, &|path| files.contains(path))?;
+        omitted.extend(dead);
+        Ok((comparison, omitted))
+    }
+
+    fn check_size(&self) -> Result<(), Refusal> {
+        let (count, most) = (self.manifest.entries.len(), MOST_ENTRIES);
+        if count > most {
+            return Err(Refusal::Many { count, most });
+        }
+        let (_, size) = self.manifest.files();
+        let budget = self.request.budget;
+        if size > budget { Err(Refusal::Large { size, budget }) } else { Ok(()) }
+    }
+
+    /// Refuses links out of the tree, directly or through another link.
+    fn check_links(&self) -> Result<(), Refusal> {
+        let request = self.request;
+        let mut all: HashMap<RelativePath, &[u8]> = HashMap::new();
+        for (source, _) in self.sources {
+            if let SourceKind::Link { target } = &source.kind
+                && let Some(path) = translate(&request.source, &source.path, &request.into)
+            {
+                all.insert(path, target);
+            }
+        }
+        let mut own = Vec::new();
+        for entry in &self.manifest.entries {
+            if let EntryKind::Link { target } = &entry.kind {
+                all.insert(entry.path.clone(), target);
+                own.push((&entry.path, target));
+            }
+        }
+        for (path, target) in own {
+            let allowed = Allowed { store: &request.store, places: &request.outside_links };
+            if !allowed.link(&request.into, path, target, &all) {
+                let target = String::from_utf8_lossy(target).escape_debug().to_string();
+                return Err(Refusal::Link { path: path.clone(), target });
+            }
+        }
+        Ok(())
+    }
+
+    fn summary(&self, comparison: &Comparison, applied: &apply::Applied) -> Restored {
+        Restored {
+            files: applied.files.len(),
+            bytes: applied.bytes,
+            unchanged: comparison.unchanged,
+            changed: comparison.changed.len(),
+            new: comparison.new.len(),
+            gone: comparison.gone.len(),
+            origin: self.manifest.origin_line(),
+        }
+    }
+}
+
+/// Where links of a set may lead besides the tree itself.
+pub(crate) struct Allowed<'a> {
+    /// Nix's store: nothing there can be changed by anyone.
+    pub(crate) store: &'a Path,
+    /// What the user allows.
+    pub(crate) places: &'a [PathBuf],
+}
+
+impl Allowed<'_> {
+    /// Says whether a link may be kept or made.
+    pub(crate) fn link(
+        &self,
+        tree: &Path,
+        path: &RelativePath,
+        target: &[u8],
+        links: &HashMap<RelativePath, &[u8]>,
+    ) -> bool {
+        let link_at = |path: &RelativePath| links.get(path).map(|target| target.to_vec());
+        let elsewhere = |place: &Path| {
+            place.starts_with(self.store) || self.places.iter().any(|at| place.starts_with(at))
+        };
+        links::follow(tree, path, target, &link_at, &elsewhere) != Leads::Out
+    }
+}
+
+/// Returns where a path of one tree is in another.
+pub(crate) fn translate(from: &Path, path: &RelativePath, to: &Path) -> Option<RelativePath> {
+    if from == to {
+        return Some(path.clone());
+    }
+    let absolute = path.under(from);
+    let inside = absolute.strip_prefix(to).ok()?;
+    RelativePath::parse(inside.as_os_str().as_bytes()).ok()
+}
+
+/// Returns the set's own paths as paths of the sources, without the tree's whole directory.
+fn roots_in_source(request: &Request, manifest: &Manifest) -> Vec<RelativePath> {
+    let roots = manifest.roots.iter().filter(|root| !root.is_root());
+    roots.filter_map(|root| translate(&request.into, root, &request.source)).collect()
+}

@@ -1,0 +1,93 @@
+//! The one line that each command prints per set, for people and for levain to read back.
+
+use std::time::Duration;
+
+use levain_cache::{Outcome, Persisted, SetName};
+
+/// Returns what to print after `restore`.
+pub(crate) fn restored(set: &SetName, outcome: &Outcome, elapsed: Duration) -> String {
+    let seconds = seconds(elapsed);
+    match outcome {
+        Outcome::Restored(restored) => {
+            let origin = match restored.origin.as_str() {
+                "" => String::new(),
+                origin => format!("; from {origin}"),
+            };
+            format!(
+                "levain-cache: restored {set}: {}, {}; sources {} unchanged, {} changed, {} new, {} gone; {seconds}{origin}\n",
+                files(restored.files),
+                size(restored.bytes),
+                restored.unchanged,
+                restored.changed,
+                restored.new,
+                restored.gone,
+            )
+        }
+        Outcome::Refused(refusal) => {
+            // One line to read back, whatever the reason says; a hint follows on its own.
+            let text = refusal.to_string();
+            let (reason, hint) = text.split_once('\n').unwrap_or((&text, ""));
+            let hint = if hint.is_empty() { String::new() } else { format!("{hint}\n") };
+            format!("levain-cache: not restored {set}: {reason}; clean build; {seconds}\n{hint}")
+        }
+    }
+}
+
+/// Returns what to print after `persist`.
+pub(crate) fn persisted(set: &SetName, persisted: &Persisted, elapsed: Duration) -> String {
+    let mut text = format!(
+        "levain-cache: persisted {set}: {}, {}; {} stored, {} taken over; {} sources; {}",
+        files(persisted.files),
+        size(persisted.bytes),
+        size(persisted.stored),
+        size(persisted.reused),
+        persisted.sources,
+        seconds(elapsed),
+    );
+    if persisted.late {
+        text.push_str("; sources recorded only now, `restore` was not called");
+    }
+    if !persisted.pruned.files.is_empty() {
+        let pruned = &persisted.pruned;
+        let by = if pruned.blind {
+            " by age alone, as this file system keeps no access times"
+        } else {
+            ""
+        };
+        let names = some(pruned.files.iter().map(ToString::to_string));
+        text.push_str(&format!(
+            "; left out {} over budget{by}, {}: {names}",
+            size(pruned.bytes),
+            files(pruned.files.len()),
+        ));
+    }
+    if !persisted.clinging.is_empty() {
+        let names = some(persisted.clinging.iter().map(ToString::to_string));
+        text.push_str(&format!("; left out for naming the cache this build started from: {names}"));
+    }
+    text.push('\n');
+    text
+}
+
+/// Names the first few.
+fn some(names: impl ExactSizeIterator<Item = String>) -> String {
+    const FEW: usize = 5;
+    let more = names.len().saturating_sub(FEW);
+    let mut text = names.take(FEW).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}
+
+fn files(count: usize) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+}
+
+fn size(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+fn seconds(elapsed: Duration) -> String {
+    format!("{:.2} s", elapsed.as_secs_f64())
+}
