@@ -17,6 +17,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use levain_actions::git::{LockError, RunLock};
 use serde::Serialize;
@@ -205,6 +206,9 @@ impl StateWriter {
         for kind in KINDS {
             remove_temporary(&self.state.dir.join(kind.directory()));
         }
+        if let Some(git_dir) = self.state.dir.parent() {
+            remove_unfinished(&git_dir.join("objects"));
+        }
     }
 }
 
@@ -228,6 +232,25 @@ fn remove_temporary(dir: &Path) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for entry in entries.flatten() {
         if entry.file_name().as_encoded_bytes().starts_with(b".tmp") {
+            remove_quietly(&entry.path());
+        }
+    }
+}
+
+/// No program takes this long to write one object.
+const WRITTEN: Duration = Duration::from_secs(60);
+
+/// Removes objects that a killed levain did not finish writing: libgit2 gives
+/// them a name by which `git gc` does not know them. Another program may be
+/// writing one right now, so young ones stay.
+fn remove_unfinished(objects: &Path) {
+    let Ok(entries) = fs::read_dir(objects) else { return };
+    for entry in entries.flatten() {
+        if !entry.file_name().as_encoded_bytes().starts_with(b"tmp_object_git2_") {
+            continue;
+        }
+        let changed = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+        if changed.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > WRITTEN) {
             remove_quietly(&entry.path());
         }
     }

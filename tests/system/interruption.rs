@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -186,6 +187,26 @@ fn leftovers(environment: &Environment, repository: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Lets unfinished objects look as if they were two minutes old: younger ones could still be in
+/// somebody's hands, so levain leaves them alone.
+fn age_unfinished_objects(repository: &Path) {
+    let then = SystemTime::now() - Duration::from_secs(120);
+    for entry in fs::read_dir(repository.join(".git/objects")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_str().unwrap().starts_with("tmp_object_git2_") {
+            let file =
+                fs::OpenOptions::new().write(true).open(set_writable(&entry.path())).unwrap();
+            file.set_modified(then).unwrap();
+        }
+    }
+}
+
+/// Objects are read-only from the start.
+fn set_writable(path: &Path) -> &Path {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    path
+}
+
 /// Waits until no process with this environment is left, for at most a minute.
 #[track_caller]
 fn wait_until_nothing_runs(environment: &Environment) {
@@ -227,6 +248,7 @@ fn lane(number: u64, prepare: impl Fn(&mut Lane<'_>), edit: impl Fn(&mut Lane<'_
         edit(&mut lane, round);
         let commit = lane.commit();
         let delay = lane.kill();
+        age_unfinished_objects(&lane.repository.path);
         let when = format!("round {round}, killed after {delay:?} of {:.3} s", lane.seconds);
         println!("{when}");
         lane.check_pointers(&when);
@@ -329,6 +351,20 @@ fn stopped_by(signal: &str) {
     assert_eq!(report["counters"]["clean"], 2, "{report:#}");
     assert_eq!(repository.entries(BRANCH).len(), 3);
     repository.assert_pointers_hold(BRANCH);
+}
+
+#[test]
+fn objects_that_were_not_finished_are_removed_once_nobody_can_be_writing_them() {
+    let environment = Environment::new();
+    let repository = environment.project("project", &["app"], EVERYWHERE);
+    repository.commit("first");
+    let unfinished = repository.path.join(".git/objects/tmp_object_git2_0123456789abcdef");
+    fs::write(&unfinished, "half").unwrap();
+    let _young = repository.report(&[]);
+    assert!(unfinished.exists());
+    age_unfinished_objects(&repository.path);
+    let _old = repository.report(&[]);
+    assert!(!unfinished.exists());
 }
 
 #[test]
