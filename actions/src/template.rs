@@ -171,9 +171,9 @@ impl Walk<'_> {
             let line = template.mapping.get(index).map(|place| place.0);
             match element {
                 TemplateElement::RawString(_) | TemplateElement::Comment(_) => {}
-                TemplateElement::Expression(helper)
-                | TemplateElement::HtmlExpression(helper)
-                | TemplateElement::HelperBlock(helper) => self.helper(helper, outer, line),
+                TemplateElement::Expression(expression)
+                | TemplateElement::HtmlExpression(expression)
+                | TemplateElement::HelperBlock(expression) => self.expression(expression, outer, line),
                 TemplateElement::PartialExpression(_) | TemplateElement::PartialBlock(_) => {
                     (self.forbidden)("partial", line);
                 }
@@ -186,18 +186,18 @@ impl Walk<'_> {
         }
     }
 
-    fn helper(&mut self, helper: &HelperTemplate, outer: bool, line: Option<usize>) {
-        if !helper.block && helper.params.is_empty() && helper.hash.is_empty() {
-            self.parameter(&helper.name, outer, line);
+    fn expression(&mut self, expression: &HelperTemplate, outer: bool, line: Option<usize>) {
+        if !expression.block && expression.params.is_empty() && expression.hash.is_empty() {
+            self.parameter(&expression.name, outer, line);
         }
-        for parameter in helper.params.iter().chain(helper.hash.values()) {
+        for parameter in expression.params.iter().chain(expression.hash.values()) {
             self.parameter(parameter, outer, line);
         }
-        let same_data = !matches!(helper.name.as_name(), Some("each" | "with"));
-        for body in helper.template.iter() {
+        let same_data = !matches!(expression.name.as_name(), Some("each" | "with"));
+        for body in expression.template.iter() {
             self.template(body, outer && same_data);
         }
-        for body in helper.inverse.iter() {
+        for body in expression.inverse.iter() {
             self.template(body, outer);
         }
     }
@@ -217,8 +217,8 @@ impl Walk<'_> {
                 }
             }
             Parameter::Subexpression(inner) => {
-                if let TemplateElement::Expression(helper) = inner.as_element() {
-                    self.helper(helper, outer, line);
+                if let TemplateElement::Expression(expression) = inner.as_element() {
+                    self.expression(expression, outer, line);
                 }
             }
             _ => {}

@@ -155,7 +155,8 @@ impl Building<'_> {
                 // Nix 2.8 says that a wanted build has stopped only when all have.
                 if looked.elapsed() >= LOOK {
                     looked = Instant::now();
-                    look_at = open.iter().filter(|path| traces.has_started(path)).copied().collect();
+                    look_at =
+                        open.iter().filter(|path| traces.has_started(path)).copied().collect();
                 }
                 for path in look_at {
                     if all_valid(watch, &wanted[path]) {

@@ -175,11 +175,22 @@ pub(crate) fn key_of(
     }
     let mut own: BTreeSet<StorePath> = BTreeSet::new();
     for source in &derivation.input_sources {
-        if store.dir().display(source) == evaluation.source || sources.contains(store, source)? {
+        let path = store.dir().display(source);
+        if is_recipe(store, &derivation, source, path.as_bytes()) {
+            continue;
+        }
+        if path == evaluation.source || sources.contains(store, source)? {
             own.insert(source.clone());
         }
     }
     Ok(key::compute(store.dir(), &derivation, &inputs, &own, &base.levain))
+}
+
+/// Returns whether a source is the builder or an argument itself: a script that
+/// says how to build, not what. An edit there is another recipe.
+fn is_recipe(store: &Store, derivation: &Derivation, source: &StorePath, path: &[u8]) -> bool {
+    (derivation.builder == path || derivation.args.iter().any(|arg| arg == path))
+        && store.real_path(source).is_file()
 }
 
 /// Tells the project's own sources from other store paths, each looked at once.

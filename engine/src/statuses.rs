@@ -137,6 +137,10 @@ impl Statuses {
 
     /// Tells that a job waits or is being built.
     pub(crate) fn job_phase(&self, job: &JobReport, phase: JobPhase) {
+        // Wording a thousand statuses for nobody would cost more than everything else.
+        if !self.outbox.sends() {
+            return;
+        }
         match self.texts.job(phase, &self.job_text(job)) {
             Ok(status) => self.post(status),
             Err(error) => tracing::warn!(%error, job = job.attr_path, "cannot word a status"),

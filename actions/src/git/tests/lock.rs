@@ -1,3 +1,5 @@
+//! Tests of the lock: one holder at a time, freed when the holder dies.
+
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 

@@ -1,3 +1,5 @@
+//! Tests of temporary repositories on top of others.
+
 use std::path::Path;
 
 use crate::git::fixture::{Fixture, commit, git, open, program, write};

@@ -1,3 +1,5 @@
+//! Tests of reading, moving and deleting refs.
+
 use std::sync::Barrier;
 
 use crate::git::fixture::{Fixture, commit, git, open, write};

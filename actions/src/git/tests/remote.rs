@@ -1,3 +1,5 @@
+//! Tests of fetching and pushing, races and refusals among them.
+
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;

@@ -1,3 +1,5 @@
+//! Tests of finding repositories, and of what is read from them.
+
 use std::path::Path;
 
 use crate::git::fixture::{Fixture, commit, commit_oddities, git, open, write};

@@ -1,3 +1,5 @@
+//! Tests of telling which store paths are copies of a commit's files.
+
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
