@@ -10,6 +10,7 @@ pub mod attr_path;
 pub mod evaluate;
 pub mod flake_ref;
 pub mod key;
+pub mod lang;
 pub mod nix_data;
 pub mod pointer;
 

@@ -1,0 +1,110 @@
+//! The builtins: a table of names and functions, one file per topic.
+//!
+//! A new builtin is one function in the file of its topic and one line in that file's table. Its
+//! arguments arrive unforced, as many as it takes; its result may be unforced as well.
+
+mod state;
+
+pub use state::BuiltinState;
+
+use super::error::Result;
+use super::eval::Evaluator;
+use super::source::Span;
+use super::value::{Attrs, AttrsBuilder, Value};
+
+/// The version of Nix whose language this is.
+pub const NIX_VERSION: &str = "2.34.0";
+/// The version of the language itself.
+pub const LANG_VERSION: i64 = 6;
+
+/// Where a builtin can be seen, besides the set `builtins`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everywhere, by its name.
+    Global,
+    /// Everywhere, by its name after two underscores.
+    Prefixed,
+}
+
+/// A builtin function.
+pub struct Builtin {
+    /// Its name in `builtins`.
+    pub name: &'static str,
+    /// The number of its arguments, from one to three.
+    pub arity: usize,
+    /// The names of its arguments, for the documentation.
+    pub parameters: &'static [&'static str],
+    /// Where it can be seen.
+    pub scope: Scope,
+    /// What it does.
+    pub run: fn(&mut Evaluator, &[Value], Span) -> Result<Value>,
+    /// What it does, in a sentence.
+    pub about: &'static str,
+}
+
+impl std::fmt::Debug for Builtin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Builtin").field(&self.name).finish()
+    }
+}
+
+/// The builtins of every topic.
+pub const TOPICS: &[(&str, &[Builtin])] = &[];
+
+/// Makes the values of the global scope: names as they are written, and the set `builtins` itself.
+pub(super) fn globals(evaluator: &mut Evaluator) -> Vec<(String, Value)> {
+    let mut globals: Vec<(String, Value)> = Vec::new();
+    let mut set = AttrsBuilder::default();
+    for builtin in TOPICS.iter().flat_map(|(_, builtins)| builtins.iter()) {
+        let value = Value::Builtin(builtin);
+        set.push(evaluator.symbols.intern(builtin.name), value.clone());
+        let name = match builtin.scope {
+            Scope::Global => builtin.name.to_owned(),
+            Scope::Prefixed => format!("__{}", builtin.name),
+        };
+        globals.push((name, value));
+    }
+    for (name, scope, value) in constants(evaluator) {
+        set.push(evaluator.symbols.intern(name), value.clone());
+        let name = match scope {
+            Scope::Global => name.to_owned(),
+            Scope::Prefixed => format!("__{name}"),
+        };
+        globals.push((name, value));
+    }
+    let builtins = recursive(evaluator, set.finish());
+    globals.push(("builtins".to_owned(), builtins));
+    globals
+}
+
+/// Returns the constants among the builtins.
+fn constants(evaluator: &Evaluator) -> Vec<(&'static str, Scope, Value)> {
+    let options = &evaluator.options;
+    let mut constants = vec![
+        ("true", Scope::Global, Value::Bool(true)),
+        ("false", Scope::Global, Value::Bool(false)),
+        ("null", Scope::Global, Value::Null),
+        ("nixVersion", Scope::Prefixed, Value::string(NIX_VERSION)),
+        ("langVersion", Scope::Prefixed, Value::Int(LANG_VERSION)),
+        ("storeDir", Scope::Prefixed, Value::string(&options.store_dir)),
+    ];
+    // Reading the clock or the system's name would make the result depend on the machine.
+    if !options.pure {
+        constants.push(("currentTime", Scope::Prefixed, Value::Int(evaluator.io.time())));
+    }
+    if let Some(system) = options.current_system.as_ref().filter(|_| !options.pure) {
+        constants.push(("currentSystem", Scope::Prefixed, Value::string(system)));
+    }
+    constants
+}
+
+/// Makes `builtins` contain itself.
+fn recursive(evaluator: &mut Evaluator, mut set: Attrs) -> Value {
+    let name = evaluator.symbols.intern("builtins");
+    let itself = super::value::Thunk::unset();
+    let itself = std::rc::Rc::new(itself);
+    set.insert(super::value::Attr::new(name, Value::Thunk(std::rc::Rc::clone(&itself))));
+    let value = Value::attrs(set);
+    itself.set(super::value::State::Done(value.clone()));
+    value
+}

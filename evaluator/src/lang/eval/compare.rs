@@ -1,0 +1,133 @@
+//! Equality and order.
+
+use std::cmp::Ordering;
+use std::rc::Rc;
+
+use super::Evaluator;
+use crate::lang::error::{Error, ErrorKind, Result};
+use crate::lang::print;
+use crate::lang::source::Span;
+use crate::lang::value::{Attrs, Value};
+
+impl Evaluator {
+    /// Returns whether two values are equal, forcing as much of them as is needed.
+    ///
+    /// Functions are never equal, unless they are one and the same within lists or sets.
+    pub fn equal(&mut self, left: &Value, right: &Value, at: Span) -> Result<bool> {
+        self.check_stack(at)?;
+        let left = self.force(left, at)?;
+        let right = self.force(right, at)?;
+        Ok(match (&left, &right) {
+            (Value::Null, Value::Null) => true,
+            (Value::Bool(a), Value::Bool(b)) => a == b,
+            (Value::Int(a), Value::Int(b)) => a == b,
+            (Value::Float(a), Value::Float(b)) => a == b,
+            (Value::Int(a), Value::Float(b)) | (Value::Float(b), Value::Int(a)) => *a as f64 == *b,
+            // Contexts do not count.
+            (Value::String(a), Value::String(b)) => a.bytes() == b.bytes(),
+            (Value::Path(a), Value::Path(b)) => a == b,
+            (Value::List(a), Value::List(b)) => {
+                if a.len() != b.len() {
+                    return Ok(false);
+                }
+                for (a, b) in a.iter().zip(b.iter()) {
+                    if !a.same(b) && !self.equal(a, b, at)? {
+                        return Ok(false);
+                    }
+                }
+                true
+            }
+            (Value::Attrs(a), Value::Attrs(b)) => self.equal_attrs(a, b, at)?,
+            (
+                Value::Null
+                | Value::Bool(_)
+                | Value::Int(_)
+                | Value::Float(_)
+                | Value::String(_)
+                | Value::Path(_)
+                | Value::List(_)
+                | Value::Attrs(_)
+                | Value::Closure(_)
+                | Value::Builtin(_)
+                | Value::Partial(_)
+                | Value::Thunk(_),
+                _,
+            ) => false,
+        })
+    }
+
+    fn equal_attrs(&mut self, a: &Rc<Attrs>, b: &Rc<Attrs>, at: Span) -> Result<bool> {
+        // Derivations are equal if their outputs have the same path.
+        if self.is_derivation(a, at)?
+            && self.is_derivation(b, at)?
+            && let Some(a) = a.value(self.known.out_path)
+            && let Some(b) = b.value(self.known.out_path)
+        {
+            return self.equal(&a.clone(), &b.clone(), at);
+        }
+        if a.len() != b.len() {
+            return Ok(false);
+        }
+        for (a, b) in a.entries().iter().zip(b.entries()) {
+            if a.name != b.name {
+                return Ok(false);
+            }
+            if !a.value.same(&b.value) && !self.equal(&a.value, &b.value, at)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns whether an attribute set is a derivation: its `type` is `"derivation"`.
+    pub fn is_derivation(&mut self, attrs: &Attrs, at: Span) -> Result<bool> {
+        let Some(kind) = attrs.value(self.known.type_).cloned() else { return Ok(false) };
+        Ok(match self.force(&kind, at)? {
+            Value::String(kind) => kind.bytes() == b"derivation",
+            Value::Null
+            | Value::Bool(_)
+            | Value::Int(_)
+            | Value::Float(_)
+            | Value::Path(_)
+            | Value::List(_)
+            | Value::Attrs(_)
+            | Value::Closure(_)
+            | Value::Builtin(_)
+            | Value::Partial(_)
+            | Value::Thunk(_) => false,
+        })
+    }
+
+    /// Returns whether one value comes before another (`<`).
+    pub fn less(&mut self, left: &Value, right: &Value, at: Span) -> Result<bool> {
+        Ok(self.compare(left, right, at)? == Some(Ordering::Less))
+    }
+
+    /// Compares two values; nothing if one of them is a float that is no number.
+    pub fn compare(&mut self, left: &Value, right: &Value, at: Span) -> Result<Option<Ordering>> {
+        self.check_stack(at)?;
+        let left = self.force(left, at)?;
+        let right = self.force(right, at)?;
+        Ok(match (&left, &right) {
+            (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
+            (Value::Float(a), Value::Float(b)) => a.partial_cmp(b),
+            (Value::Int(a), Value::Float(b)) => (*a as f64).partial_cmp(b),
+            (Value::Float(a), Value::Int(b)) => a.partial_cmp(&(*b as f64)),
+            (Value::String(a), Value::String(b)) => Some(a.bytes().cmp(b.bytes())),
+            (Value::Path(a), Value::Path(b)) => Some(a.cmp(b)),
+            (Value::List(a), Value::List(b)) => {
+                for (a, b) in a.iter().zip(b.iter()) {
+                    if !self.equal(a, b, at)? {
+                        return self.compare(a, b, at);
+                    }
+                }
+                Some(a.len().cmp(&b.len()))
+            }
+            (left, right) => {
+                let left = print::described(self, left);
+                let right = print::described(self, right);
+                return Err(Error::new(ErrorKind::Incomparable { left, right }, at));
+            }
+        })
+    }
+}

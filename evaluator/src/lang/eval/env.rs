@@ -1,0 +1,76 @@
+//! Environments: the values of variables, by slot; and functions, which keep theirs.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use crate::lang::resolve::Lambda;
+use crate::lang::value::Value;
+
+/// The variables of one scope, and the environment around it.
+#[derive(Debug)]
+pub struct Env {
+    parent: Option<Rc<Env>>,
+    slots: Slots,
+}
+
+/// Slots are set once, after the environment was made, because values refer to it.
+#[derive(Debug)]
+enum Slots {
+    /// A function with a simple argument, or a `with`: most environments are of this kind.
+    One(OnceCell<Value>),
+    Many(Box<[OnceCell<Value>]>),
+}
+
+impl Env {
+    /// Makes an environment of one value.
+    pub(super) fn one(parent: Option<Rc<Env>>, value: Value) -> Self {
+        Env { parent, slots: Slots::One(OnceCell::from(value)) }
+    }
+
+    /// Makes an environment whose values come later.
+    pub(super) fn many(parent: Option<Rc<Env>>, count: usize) -> Self {
+        Env { parent, slots: Slots::Many((0..count).map(|_| OnceCell::new()).collect()) }
+    }
+
+    /// Sets a slot that is not set yet.
+    pub(super) fn set(&self, slot: usize, value: Value) {
+        let slots = match &self.slots {
+            Slots::One(slot) => std::slice::from_ref(slot),
+            Slots::Many(slots) => slots,
+        };
+        let first = slots.get(slot).is_some_and(|slot| slot.set(value).is_ok());
+        debug_assert!(first, "slot {slot} exists and is set once");
+    }
+
+    /// Returns the value in a slot, if it is set.
+    #[inline]
+    pub(super) fn get(&self, slot: usize) -> Option<&Value> {
+        match &self.slots {
+            Slots::One(only) => only.get(),
+            Slots::Many(slots) => slots.get(slot)?.get(),
+        }
+    }
+
+    /// Returns the environment some levels up.
+    #[inline]
+    pub(super) fn up(&self, depth: u32) -> Option<&Env> {
+        let mut env = self;
+        for _ in 0..depth {
+            env = env.parent.as_deref()?;
+        }
+        Some(env)
+    }
+}
+
+/// A function with its environment.
+pub struct Closure {
+    pub(in crate::lang) lambda: &'static Lambda,
+    pub(in crate::lang) env: Rc<Env>,
+}
+
+impl std::fmt::Debug for Closure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Not the environment: it usually contains the function.
+        f.write_str("«lambda»")
+    }
+}

@@ -1,0 +1,192 @@
+//! Values as texts: as `nix-instantiate --eval` prints them, and shortened for messages.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use super::eval::Evaluator;
+use super::value::Value;
+
+/// Longer strings are cut in messages.
+const MAX_DESCRIBED: usize = 60;
+
+/// Returns a value as `nix-instantiate --eval` prints it; what is not evaluated is `<CODE>`.
+pub fn print_ambiguous(evaluator: &Evaluator, value: &Value) -> Vec<u8> {
+    let mut printer = Printer { evaluator, seen: BTreeSet::new(), text: Vec::new() };
+    printer.value(value);
+    printer.text
+}
+
+struct Printer<'a> {
+    evaluator: &'a Evaluator,
+    /// The lists and sets that were printed already, by their addresses.
+    seen: BTreeSet<usize>,
+    text: Vec<u8>,
+}
+
+impl Printer<'_> {
+    fn value(&mut self, value: &Value) {
+        let Some(value) = value.evaluated() else {
+            self.text.extend_from_slice(b"<CODE>");
+            return;
+        };
+        match &value {
+            Value::Null => self.text.extend_from_slice(b"null"),
+            Value::Bool(true) => self.text.extend_from_slice(b"true"),
+            Value::Bool(false) => self.text.extend_from_slice(b"false"),
+            Value::Int(number) => self.text.extend_from_slice(number.to_string().as_bytes()),
+            Value::Float(number) => self.text.extend_from_slice(float(*number).as_bytes()),
+            Value::String(string) => quote(string.bytes(), &mut self.text),
+            Value::Path(path) => self.text.extend_from_slice(path.bytes()),
+            Value::List(list) => {
+                if !list.is_empty() && !self.seen.insert(Rc::as_ptr(list).addr()) {
+                    self.text.extend_from_slice("«repeated»".as_bytes());
+                    return;
+                }
+                self.text.extend_from_slice(b"[ ");
+                for element in list.iter() {
+                    self.value(element);
+                    self.text.push(b' ');
+                }
+                self.text.push(b']');
+            }
+            Value::Attrs(attrs) => {
+                if !attrs.is_empty() && !self.seen.insert(Rc::as_ptr(attrs).addr()) {
+                    self.text.extend_from_slice("«repeated»".as_bytes());
+                    return;
+                }
+                self.text.extend_from_slice(b"{ ");
+                for attr in attrs.sorted(&self.evaluator.symbols) {
+                    name(self.evaluator.symbols.name(attr.name), &mut self.text);
+                    self.text.extend_from_slice(b" = ");
+                    self.value(&attr.value);
+                    self.text.extend_from_slice(b"; ");
+                }
+                self.text.push(b'}');
+            }
+            Value::Closure(_) => self.text.extend_from_slice(b"<LAMBDA>"),
+            Value::Builtin(_) => self.text.extend_from_slice(b"<PRIMOP>"),
+            Value::Partial(_) => self.text.extend_from_slice(b"<PRIMOP-APP>"),
+            Value::Thunk(_) => self.text.extend_from_slice(b"<CODE>"),
+        }
+    }
+}
+
+/// Writes a string as an expression.
+pub fn quote(bytes: &[u8], text: &mut Vec<u8>) {
+    text.push(b'"');
+    for (index, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'"' | b'\\' => text.extend_from_slice(&[b'\\', *byte]),
+            b'\n' => text.extend_from_slice(b"\\n"),
+            b'\r' => text.extend_from_slice(b"\\r"),
+            b'\t' => text.extend_from_slice(b"\\t"),
+            b'$' if bytes.get(index + 1) == Some(&b'{') => text.extend_from_slice(b"\\$"),
+            other => text.push(*other),
+        }
+    }
+    text.push(b'"');
+}
+
+/// Writes the name of an attribute, in quotes if it needs them.
+pub fn name(bytes: &[u8], text: &mut Vec<u8>) {
+    let starts = bytes.first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_');
+    let goes_on =
+        bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'\'' | b'-'));
+    let keyword: [&[u8]; 9] =
+        [b"if", b"then", b"else", b"assert", b"with", b"let", b"in", b"rec", b"inherit"];
+    if starts && goes_on && !keyword.contains(&bytes) {
+        text.extend_from_slice(bytes);
+    } else {
+        quote(bytes, text);
+    }
+}
+
+/// Returns a float with six significant digits, as C's `%g` does.
+pub fn float(number: f64) -> String {
+    general(number, 6)
+}
+
+/// Returns a float as C's `%.{digits}g` does.
+pub fn general(number: f64, digits: usize) -> String {
+    if number.is_nan() {
+        return if number.is_sign_negative() { "-nan" } else { "nan" }.to_owned();
+    }
+    if number.is_infinite() {
+        return if number > 0.0 { "inf" } else { "-inf" }.to_owned();
+    }
+    let digits = digits.max(1);
+    let scientific = format!("{number:.*e}", digits - 1);
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if exponent < -4 || exponent >= digits as i32 {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{}e{sign}{:02}", without_zeros(mantissa), exponent.unsigned_abs());
+    }
+    let decimals = usize::try_from(digits as i32 - 1 - exponent).unwrap_or(0);
+    without_zeros(&format!("{number:.decimals$}")).to_owned()
+}
+
+/// Removes the zeros at the end of a fraction.
+fn without_zeros(number: &str) -> &str {
+    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
+}
+
+/// Returns a float with six digits after the point, as `toString` does.
+pub fn fixed(number: f64) -> String {
+    if number.is_nan() {
+        return if number.is_sign_negative() { "-nan" } else { "nan" }.to_owned();
+    }
+    format!("{number:.6}")
+}
+
+/// Returns the type of a value, and the value itself if it is short.
+pub fn described(evaluator: &Evaluator, value: &Value) -> String {
+    let kind = value.kind();
+    let shown = match value.evaluated() {
+        Some(
+            shown @ (Value::Bool(_)
+            | Value::Int(_)
+            | Value::Float(_)
+            | Value::String(_)
+            | Value::Path(_)),
+        ) => print_ambiguous(evaluator, &shown),
+        Some(
+            Value::Null
+            | Value::List(_)
+            | Value::Attrs(_)
+            | Value::Closure(_)
+            | Value::Builtin(_)
+            | Value::Partial(_)
+            | Value::Thunk(_),
+        )
+        | None => return kind.to_owned(),
+    };
+    let text = String::from_utf8_lossy(&shown);
+    if text.chars().count() > MAX_DESCRIBED {
+        let start: String = text.chars().take(MAX_DESCRIBED).collect();
+        return format!("{kind}: `{start}…`");
+    }
+    format!("{kind}: `{text}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_are_printed_as_c_does() {
+        for (number, text) in [
+            (1.0, "1"),
+            (0.1, "0.1"),
+            (1e10, "1e+10"),
+            (123_456.0, "123456"),
+            (1_234_567.0, "1.23457e+06"),
+            (1e-5, "1e-05"),
+            (0.0001, "0.0001"),
+            (-0.0, "-0"),
+        ] {
+            assert_eq!(float(number), text);
+        }
+        assert_eq!(fixed(0.5), "0.500000");
+    }
+}

@@ -1,0 +1,215 @@
+//! Definitions of attribute sets: paths, `inherit`, and the merging of nested definitions.
+
+use std::collections::btree_map::Entry;
+
+use super::ast::{AttrName, AttrSet, Binding, BindingValue, DynamicBinding, Expr, ExprKind, Part};
+use super::lexer::Token;
+use super::parser::Parser;
+use crate::lang::error::{Error, ErrorKind, Result};
+use crate::lang::source::Span;
+use crate::lang::symbol::{Symbol, Symbols};
+
+impl Parser<'_> {
+    /// Parses definitions up to a token, which is not taken.
+    pub(super) fn bindings(&mut self, end: Token, is_let: bool) -> Result<AttrSet> {
+        let mut set = AttrSet { recursive: is_let, ..AttrSet::default() };
+        while self.token.token != end {
+            if self.token.token == Token::Inherit {
+                self.advance();
+                self.inherit(&mut set)?;
+                continue;
+            }
+            if !self.begins_attr_name() {
+                let expected = if is_let { "a name or `in`" } else { "a name or `}`" };
+                return Err(self.unexpected(expected));
+            }
+            let path = self.attr_path()?;
+            self.expect(Token::Char(b'='), "`=`")?;
+            let value = self.expr()?;
+            self.expect(Token::Char(b';'), "`;`")?;
+            add(&mut set, path, value, self.symbols)?;
+        }
+        if is_let && let Some(dynamic) = set.dynamic.first() {
+            let message = "dynamic attributes not allowed in let".to_owned();
+            return Err(Error::new(ErrorKind::Syntax { message }, dynamic.span));
+        }
+        Ok(set)
+    }
+
+    /// Parses what follows `inherit`.
+    fn inherit(&mut self, set: &mut AttrSet) -> Result<()> {
+        let from = if self.token.token == Token::Char(b'(') {
+            self.advance();
+            let source = self.expr()?;
+            self.expect(Token::Char(b')'), "`)`")?;
+            set.sources.push(source);
+            Some(set.sources.len() - 1)
+        } else {
+            None
+        };
+        while self.token.token != Token::Char(b';') {
+            let (name, span) = match self.attr_name()? {
+                AttrName::Static(name, span) => (name, span),
+                AttrName::Dynamic(expr) => {
+                    let message = "dynamic attributes not allowed in inherit".to_owned();
+                    return Err(Error::new(ErrorKind::Syntax { message }, expr.span));
+                }
+            };
+            let value = from.map_or(BindingValue::Inherit, BindingValue::InheritFrom);
+            match set.bindings.entry(name) {
+                Entry::Vacant(place) => {
+                    place.insert(Binding { value, span });
+                }
+                Entry::Occupied(_) => return Err(duplicate(&[name], span, self.symbols)),
+            }
+        }
+        self.advance();
+        Ok(())
+    }
+
+    /// Parses names with dots between them.
+    pub(super) fn attr_path(&mut self) -> Result<Vec<AttrName>> {
+        let mut path = vec![self.attr_name()?];
+        while self.token.token == Token::Char(b'.') {
+            self.advance();
+            path.push(self.attr_name()?);
+        }
+        Ok(path)
+    }
+
+    fn begins_attr_name(&self) -> bool {
+        matches!(
+            self.token.token,
+            Token::Identifier | Token::Or | Token::Quote | Token::DollarBrace
+        )
+    }
+
+    fn attr_name(&mut self) -> Result<AttrName> {
+        let first = self.token;
+        match first.token {
+            Token::Identifier | Token::Or => {
+                let name = self.symbols.intern(&self.text[first.start..first.end]);
+                self.advance();
+                Ok(AttrName::Static(name, self.token_span(first)))
+            }
+            Token::Quote => {
+                let start = first.start;
+                let parts = self.string()?;
+                let end = self.token.start;
+                Ok(self.static_if_known(parts, self.span(start, end)))
+            }
+            Token::DollarBrace => {
+                self.advance();
+                let expr = self.expr()?;
+                self.expect(Token::Char(b'}'), "`}`")?;
+                let span = expr.span;
+                Ok(match expr.kind {
+                    ExprKind::String(parts) => self.static_if_known(parts, span),
+                    kind => AttrName::Dynamic(Expr { kind, span }),
+                })
+            }
+            _ => Err(self.unexpected("a name")),
+        }
+    }
+
+    /// Makes a known name of a string without interpolation.
+    fn static_if_known(&mut self, mut parts: Vec<Part>, span: Span) -> AttrName {
+        match (parts.len(), parts.first()) {
+            (0, _) => AttrName::Static(self.symbols.intern(b""), span),
+            (1, Some(Part::Text(text))) => AttrName::Static(self.symbols.intern(text), span),
+            _ => {
+                parts.shrink_to_fit();
+                AttrName::Dynamic(Expr { kind: ExprKind::String(parts), span })
+            }
+        }
+    }
+}
+
+/// Adds `path = value`, merging it with what is there.
+fn add(set: &mut AttrSet, path: Vec<AttrName>, value: Expr, symbols: &Symbols) -> Result<()> {
+    let mut names: Vec<Symbol> = Vec::new();
+    let mut set = set;
+    let mut path = path.into_iter().peekable();
+    while let Some(name) = path.next() {
+        let span = name.span();
+        if path.peek().is_none() {
+            return match name {
+                AttrName::Static(name, _) => {
+                    names.push(name);
+                    let binding = Binding { value: BindingValue::Expr(value), span };
+                    merge(set, &mut names, name, binding, symbols)
+                }
+                AttrName::Dynamic(name) => {
+                    set.dynamic.push(DynamicBinding { name, value, span });
+                    Ok(())
+                }
+            };
+        }
+        let empty = Expr { kind: ExprKind::Attrs(Box::default()), span };
+        let inner = match name {
+            AttrName::Static(name, _) => {
+                names.push(name);
+                let binding = set
+                    .bindings
+                    .entry(name)
+                    .or_insert_with(|| Binding { value: BindingValue::Expr(empty), span });
+                match &mut binding.value {
+                    BindingValue::Expr(inner) => Some(inner),
+                    BindingValue::Inherit | BindingValue::InheritFrom(_) => None,
+                }
+            }
+            AttrName::Dynamic(name) => {
+                set.dynamic.push(DynamicBinding { name, value: empty, span });
+                set.dynamic.last_mut().map(|binding| &mut binding.value)
+            }
+        };
+        match inner {
+            Some(Expr { kind: ExprKind::Attrs(inner), .. }) => set = inner,
+            Some(_) | None => return Err(duplicate(&names, span, symbols)),
+        }
+    }
+    Ok(())
+}
+
+/// Adds a definition; two attribute sets become one.
+fn merge(
+    set: &mut AttrSet,
+    path: &mut Vec<Symbol>,
+    name: Symbol,
+    binding: Binding,
+    symbols: &Symbols,
+) -> Result<()> {
+    let mut place = match set.bindings.entry(name) {
+        Entry::Vacant(place) => {
+            place.insert(binding);
+            return Ok(());
+        }
+        Entry::Occupied(place) => place,
+    };
+    let (
+        BindingValue::Expr(Expr { kind: ExprKind::Attrs(there), .. }),
+        BindingValue::Expr(Expr { kind: ExprKind::Attrs(new), .. }),
+    ) = (&mut place.get_mut().value, binding.value)
+    else {
+        return Err(duplicate(path, binding.span, symbols));
+    };
+    // Whether the new set is recursive is ignored, as Nix does.
+    let displacement = there.sources.len();
+    for (name, mut inner) in new.bindings {
+        if let BindingValue::InheritFrom(index) = &mut inner.value {
+            *index += displacement;
+        }
+        path.push(name);
+        merge(there, path, name, inner, symbols)?;
+        path.pop();
+    }
+    there.dynamic.extend(new.dynamic);
+    there.sources.extend(new.sources);
+    Ok(())
+}
+
+fn duplicate(path: &[Symbol], span: Span, symbols: &Symbols) -> Error {
+    let names: Vec<String> = path.iter().map(|name| symbols.text(*name)).collect();
+    let message = format!("attribute `{}` already defined", names.join("."));
+    Error::new(ErrorKind::Syntax { message }, span)
+}

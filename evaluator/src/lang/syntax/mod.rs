@@ -1,0 +1,14 @@
+//! From text to a tree: lexer, parser and the tree itself.
+//!
+//! The lexer follows Nix's rules of the longest match; the parser is recursive descent with
+//! binding powers for the operators. Names are symbols, attribute definitions are merged, and
+//! indented strings are stripped when the tree is made; variables are resolved later.
+//! Start at [`parse`] and [`ast`].
+
+pub mod ast;
+mod attributes;
+mod lexer;
+mod parser;
+mod strings;
+
+pub use parser::{ParseOptions, parse};
