@@ -3,12 +3,27 @@
 //! A new builtin is one function in the file of its topic and one line in that file's table. Its
 //! arguments arrive unforced, as many as it takes; its result may be unforced as well.
 
+mod arithmetic;
+mod attrs;
+mod contexts;
+mod control;
+mod derivation;
+mod files;
+mod hashes;
+mod json;
+mod lists;
 mod state;
+mod store_path;
+mod strings;
+mod types;
+mod versions;
 
+pub use json::to_json;
 pub use state::BuiltinState;
 
-use super::error::Result;
+use super::error::{Error, ErrorKind, Result};
 use super::eval::Evaluator;
+use super::io::IoError;
 use super::source::Span;
 use super::value::{Attrs, AttrsBuilder, Value};
 
@@ -49,7 +64,20 @@ impl std::fmt::Debug for Builtin {
 }
 
 /// The builtins of every topic.
-pub const TOPICS: &[(&str, &[Builtin])] = &[];
+pub const TOPICS: &[(&str, &[Builtin])] = &[
+    ("Numbers", arithmetic::BUILTINS),
+    ("Lists", lists::BUILTINS),
+    ("Attribute sets", attrs::BUILTINS),
+    ("Strings", strings::BUILTINS),
+    ("Versions", versions::BUILTINS),
+    ("Types", types::BUILTINS),
+    ("Control", control::BUILTINS),
+    ("String contexts", contexts::BUILTINS),
+    ("JSON", json::BUILTINS),
+    ("Hashes", hashes::BUILTINS),
+    ("Files", files::BUILTINS),
+    ("Derivations", derivation::BUILTINS),
+];
 
 /// Makes the values of the global scope: names as they are written, and the set `builtins` itself.
 pub(super) fn globals(evaluator: &mut Evaluator) -> Vec<(String, Value)> {
@@ -64,7 +92,9 @@ pub(super) fn globals(evaluator: &mut Evaluator) -> Vec<(String, Value)> {
         };
         globals.push((name, value));
     }
-    for (name, scope, value) in constants(evaluator) {
+    let nix_path = nix_path(evaluator);
+    let constants = constants(evaluator).into_iter();
+    for (name, scope, value) in constants.chain([("nixPath", Scope::Prefixed, nix_path)]) {
         set.push(evaluator.symbols.intern(name), value.clone());
         let name = match scope {
             Scope::Global => name.to_owned(),
@@ -87,6 +117,13 @@ fn constants(evaluator: &Evaluator) -> Vec<(&'static str, Scope, Value)> {
         ("nixVersion", Scope::Prefixed, Value::string(NIX_VERSION)),
         ("langVersion", Scope::Prefixed, Value::Int(LANG_VERSION)),
         ("storeDir", Scope::Prefixed, Value::string(&options.store_dir)),
+        (
+            "derivation",
+            Scope::Global,
+            Value::lazy(|ev: &mut Evaluator| {
+                ev.evaluate_internal("derivation.nix", derivation::DERIVATION)
+            }),
+        ),
     ];
     // Reading the clock or the system's name would make the result depend on the machine.
     if !options.pure {
@@ -107,4 +144,27 @@ fn recursive(evaluator: &mut Evaluator, mut set: Attrs) -> Value {
     let value = Value::attrs(set);
     itself.set(super::value::State::Done(value.clone()));
     value
+}
+
+/// Returns the value of `nixPath`; pure evaluation finds nothing in it.
+fn nix_path(evaluator: &mut Evaluator) -> Value {
+    let entries =
+        if evaluator.options.pure { Vec::new() } else { evaluator.options.nix_path.clone() };
+    let entry = |(prefix, path): (String, String)| {
+        let mut attrs = AttrsBuilder::with_capacity(2);
+        attrs.push(evaluator.symbols.intern("path"), Value::string(path));
+        attrs.push(evaluator.symbols.intern("prefix"), Value::string(prefix));
+        Value::attrs(attrs.finish())
+    };
+    Value::list(entries.into_iter().map(entry).collect())
+}
+
+/// Makes the error for an argument that is not accepted.
+fn argument(at: Span, message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Argument { message: message.into() }, at)
+}
+
+/// Makes the error for an answer that the outside did not give.
+fn outside(error: IoError, at: Span) -> Error {
+    Error::new(ErrorKind::Io(error), at)
 }
