@@ -132,10 +132,11 @@ impl Evaluator {
         env: &Rc<Env>,
     ) -> Result<Value> {
         for binding in &set.dynamic {
-            let name = match self.eval(&binding.name, env)? {
-                Value::Null => continue,
-                other => self.force_plain_string(&other, binding.span)?,
-            };
+            let name = self.eval(&binding.name, env)?;
+            if let Value::Null = name {
+                continue;
+            }
+            let name = self.force_plain_string(&name, binding.span)?;
             let symbol = self.symbols.intern(name.bytes());
             if attrs.contains(symbol) {
                 let name = name.text().into_owned();

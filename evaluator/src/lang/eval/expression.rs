@@ -140,10 +140,11 @@ impl Evaluator {
     }
 
     fn eval_bool(&mut self, code: &'static Code, env: &Rc<Env>, span: Span) -> Result<bool> {
-        match self.eval(code, env)? {
-            Value::Bool(value) => Ok(value),
-            other => Err(self.type_error("a Boolean", &other, span)),
+        let value = self.eval(code, env)?;
+        if let Value::Bool(value) = value {
+            return Ok(value);
         }
+        Err(self.type_error("a Boolean", &value, span))
     }
 
     fn assertion_failed(&self, span: Span) -> Error {
@@ -181,38 +182,29 @@ impl Evaluator {
         let mut value = self.eval(&select.subject, env)?;
         for (index, name) in select.path.iter().enumerate() {
             let (name, span) = self.name(name, env)?;
-            let found = match &value {
-                Value::Attrs(attrs) => attrs.get(name),
-                _ if select.default.is_some() => None,
-                other => {
-                    return Err(self.type_error("a set", other, select.span).context(
-                        format!("while selecting the attribute `{}`", self.symbols.text(name)),
-                        span,
-                    ));
-                }
-            };
+            let found = if let Value::Attrs(attrs) = &value { attrs.get(name) } else { None };
             let Some(attr) = found else {
-                if let Some(default) = &select.default {
-                    return self.eval(default, env);
-                }
-                return Err(match &value {
-                    Value::Attrs(attrs) => self.missing_attribute(attrs, name, span),
-                    other => self.type_error("a set", other, span),
-                });
+                return match (&select.default, &value) {
+                    (Some(default), _) => self.eval(default, env),
+                    (None, Value::Attrs(attrs)) => Err(self.missing_attribute(attrs, name, span)),
+                    (None, other) => {
+                        let selecting = self.symbols.text(name);
+                        Err(self
+                            .type_error("a set", other, select.span)
+                            .context(format!("while selecting the attribute `{selecting}`"), span))
+                    }
+                };
             };
             let position = attr.span();
-            value = match &attr.value {
-                Value::Thunk(thunk) => {
-                    let thunk = Rc::clone(thunk);
-                    match self.force_thunk(&thunk, span) {
-                        Ok(value) => value,
-                        Err(error) => {
-                            return Err(self.while_selecting(error, select, index, position));
-                        }
-                    }
-                }
-                value => value.clone(),
-            };
+            if let Value::Thunk(thunk) = &attr.value {
+                let thunk = Rc::clone(thunk);
+                value = match self.force_thunk(&thunk, span) {
+                    Ok(value) => value,
+                    Err(error) => return Err(self.while_selecting(error, select, index, position)),
+                };
+            } else {
+                value = attr.value.clone();
+            }
         }
         Ok(value)
     }

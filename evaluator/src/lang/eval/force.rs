@@ -14,13 +14,14 @@ macro_rules! force_to {
     ($(#[$doc:meta])* $method:ident, $variant:ident, $type:ty, $expected:literal) => {
         $(#[$doc])*
         pub fn $method(&mut self, value: &Value, at: Span) -> Result<$type> {
-            match value {
-                Value::$variant(inner) => Ok(inner.clone()),
-                other => match self.force(other, at)? {
-                    Value::$variant(inner) => Ok(inner),
-                    other => Err(self.type_error($expected, &other, at)),
-                },
+            if let Value::$variant(inner) = value {
+                return Ok(inner.clone());
             }
+            let value = self.force(value, at)?;
+            if let Value::$variant(inner) = value {
+                return Ok(inner);
+            }
+            Err(self.type_error($expected, &value, at))
         }
     };
 }
@@ -29,23 +30,22 @@ impl Evaluator {
     /// Evaluates a value until its type is known; the result is never a thunk.
     #[inline]
     pub fn force(&mut self, value: &Value, at: Span) -> Result<Value> {
-        match value {
-            Value::Thunk(thunk) => self.force_thunk(thunk, at),
-            other => Ok(other.clone()),
+        if let Value::Thunk(thunk) = value {
+            return self.force_thunk(thunk, at);
         }
+        Ok(value.clone())
     }
 
     /// Evaluates a thunk, or returns its value.
     #[inline]
     pub(super) fn force_thunk(&mut self, thunk: &Rc<Thunk>, at: Span) -> Result<Value> {
-        match thunk.take() {
-            State::Done(value) => {
-                let result = value.clone();
-                thunk.set(State::Done(value));
-                Ok(result)
-            }
-            state => self.force_state(thunk, state, at),
+        let state = thunk.take();
+        if let State::Done(value) = state {
+            let result = value.clone();
+            thunk.set(State::Done(value));
+            return Ok(result);
         }
+        self.force_state(thunk, state, at)
     }
 
     /// Evaluates a thunk whose content was taken out.
@@ -102,11 +102,8 @@ impl Evaluator {
 
     /// Forces a value that must be a number of either kind.
     pub fn force_float(&mut self, value: &Value, at: Span) -> Result<f64> {
-        match self.force(value, at)? {
-            Value::Int(number) => Ok(number as f64),
-            Value::Float(number) => Ok(number),
-            other => Err(self.type_error("a float", &other, at)),
-        }
+        let value = self.force(value, at)?;
+        self.number(&value, at)
     }
 
     /// Forces a value that must be a function, or a set that can be called.

@@ -24,10 +24,15 @@ impl Evaluator {
             self.files.insert(path.clone(), value.clone());
             return Ok(value);
         }
-        let value = self.evaluate_file(&file, at, None)?;
+        let value = self.evaluate_file_at(&file, at, None)?;
         self.files.insert(file, value.clone());
         self.files.insert(path.clone(), value.clone());
         Ok(value)
+    }
+
+    /// Evaluates a file that nobody has imported.
+    pub fn evaluate_file(&mut self, path: &NixPath) -> Result<Value> {
+        self.import(path, Span::NONE)
     }
 
     /// Evaluates a file in which the names of a set are variables.
@@ -38,10 +43,10 @@ impl Evaluator {
         for (slot, attr) in scope.entries().iter().enumerate() {
             env.set(slot, attr.value.clone());
         }
-        self.evaluate_file(&file, at, Some((names, env)))
+        self.evaluate_file_at(&file, at, Some((names, env)))
     }
 
-    fn evaluate_file(
+    fn evaluate_file_at(
         &mut self,
         file: &NixPath,
         at: Span,

@@ -134,6 +134,24 @@ impl Evaluator {
         self.evaluate_source(Origin::Internal(name), text.as_bytes().into(), b"/".to_vec(), None)
     }
 
+    /// Parses a text and returns its tree as Nix prints it.
+    pub fn print_parsed(&mut self, origin: Origin, text: &[u8]) -> Result<Vec<u8>> {
+        let directory = self.options.directory.clone();
+        let expr = self.parse(origin, text.into(), directory)?;
+        // Nix finds out about undefined variables while it parses.
+        super::resolve::resolve(&expr, &self.globals, &mut self.symbols, None)?;
+        Ok(syntax::print(&expr, &self.symbols))
+    }
+
+    /// Parses a file and returns its tree as Nix prints it.
+    pub fn print_parsed_file(&mut self, file: &NixPath) -> Result<Vec<u8>> {
+        let text = self.io.read_file(file).map_err(|error| Error::new(error.into(), Span::NONE))?;
+        let directory = file.parent().bytes().to_vec();
+        let expr = self.parse(Origin::File(file.bytes().into()), text.into(), directory)?;
+        super::resolve::resolve(&expr, &self.globals, &mut self.symbols, None)?;
+        Ok(syntax::print(&expr, &self.symbols))
+    }
+
     fn parse(
         &mut self,
         origin: Origin,

@@ -118,34 +118,38 @@ impl Evaluator {
         }))
     }
 
-    fn number(&self, value: &Value, at: Span) -> Result<f64> {
-        match value {
-            Value::Int(number) => Ok(*number as f64),
-            Value::Float(number) => Ok(*number),
-            other => Err(self.type_error("a number", other, at)),
+    /// Returns a forced number of either kind.
+    pub(super) fn number(&self, value: &Value, at: Span) -> Result<f64> {
+        if let Value::Int(number) = value {
+            return Ok(*number as f64);
         }
+        if let Value::Float(number) = value {
+            return Ok(*number);
+        }
+        Err(self.type_error("a number", value, at))
     }
 
     /// Adds numbers, or joins strings and paths.
     fn add(&mut self, left: Value, right: Value, span: Span, right_span: Span) -> Result<Value> {
-        match (&left, &right) {
-            (Value::Int(_) | Value::Float(_), Value::Int(_) | Value::Float(_)) => {
-                self.arithmetic(BinaryOperator::Add, &left, &right, span)
+        let is_number = |value: &Value| matches!(value, Value::Int(_) | Value::Float(_));
+        if is_number(&left) {
+            if is_number(&right) {
+                return self.arithmetic(BinaryOperator::Add, &left, &right, span);
             }
-            (Value::Int(_), _) => Err(self.type_error("an integer to add", &right, right_span)),
-            (Value::Float(_), _) => Err(self.type_error("a float to add", &right, right_span)),
-            (Value::String(a), Value::String(b)) if a.context().is_none() => {
-                let bytes = [a.bytes(), b.bytes()].concat();
-                let string = NixString::with_shared_context(&bytes, b.shared_context());
-                Ok(Value::String(Rc::new(string)))
-            }
-            _ => {
-                let mut joined = Joined::new(&left, false);
-                self.join_part(&mut joined, &left, span)?;
-                self.join_part(&mut joined, &right, right_span)?;
-                joined.finish(span)
-            }
+            let expected = format!("a number to be added to {}", left.kind());
+            return Err(self.type_error(&expected, &right, right_span));
         }
+        if let (Value::String(a), Value::String(b)) = (&left, &right)
+            && a.context().is_none()
+        {
+            let bytes = [a.bytes(), b.bytes()].concat();
+            let string = NixString::with_shared_context(&bytes, b.shared_context());
+            return Ok(Value::String(Rc::new(string)));
+        }
+        let mut joined = Joined::new(&left, false);
+        self.join_part(&mut joined, &left, span)?;
+        self.join_part(&mut joined, &right, right_span)?;
+        joined.finish(span)
     }
 
     /// Evaluates a string with interpolations, or a path with them.

@@ -1,5 +1,10 @@
 //! Definitions of attribute sets: paths, `inherit`, and the merging of nested definitions.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a parser names the tokens that fit; every other one is an error"
+)]
+
 use std::collections::btree_map::Entry;
 
 use super::ast::{AttrName, AttrSet, Binding, BindingValue, DynamicBinding, Expr, ExprKind, Part};

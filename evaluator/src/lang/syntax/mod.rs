@@ -9,6 +9,8 @@ pub mod ast;
 mod attributes;
 mod lexer;
 mod parser;
+mod print;
 mod strings;
 
 pub use parser::{ParseOptions, parse};
+pub use print::print;

@@ -3,6 +3,11 @@
 //! One token is looked at; a few more where `{` may begin a set or a pattern. The parser needs
 //! native stack in proportion to the nesting of its input, and refuses more than [`MAX_DEPTH`].
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a parser names the tokens that fit; every other one is an error"
+)]
+
 use super::ast::{AttrName, BinaryOperator, Expr, ExprKind, Formal, Formals, Lambda, Part, Select};
 use super::lexer::{Lexeme, Token, lex};
 use crate::lang::error::{Error, ErrorKind, Result};
