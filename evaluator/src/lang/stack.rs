@@ -48,7 +48,7 @@ fn address() -> usize {
 /// Values cannot leave the thread: make the evaluator inside, and return what was printed.
 pub fn on_large_stack<T: Send>(
     function: impl FnOnce(Stack) -> T + Send,
-) -> std::io::Result<std::thread::Result<T>> {
+) -> std::io::Result<T> {
     let function = std::sync::Mutex::new(Some(function));
     std::thread::scope(|scope| {
         let mut last = None;
@@ -64,11 +64,12 @@ pub fn on_large_stack<T: Send>(
             match started {
                 Ok(thread) => {
                     return match thread.join() {
-                        Ok(Some(result)) => Ok(Ok(result)),
+                        Ok(Some(result)) => Ok(result),
                         Ok(None) => {
                             Err(std::io::Error::other("the evaluator's thread lost its work"))
                         }
-                        Err(panic) => Ok(Err(panic)),
+                        // A broken invariant stays one on the thread that asked.
+                        Err(panic) => std::panic::resume_unwind(panic),
                     };
                 }
                 Err(error) => last = Some(error),

@@ -141,10 +141,10 @@ impl Evaluator {
     ) -> Result<Rc<Env>> {
         let lambda = closure.lambda;
         let attrs = self.force_attrs(argument, lambda.span)?;
-        let first = usize::from(lambda.whole);
+        let first = usize::from(lambda.argument.is_some());
         let count = first + formals.formals.len();
         let env = Rc::new(Env::many(Some(Rc::clone(&closure.env)), count));
-        if lambda.whole {
+        if lambda.argument.is_some() {
             env.set(0, argument.clone());
         }
         let mut used = 0;

@@ -70,7 +70,6 @@ fn evaluate(program: &str) -> String {
         }
     })
     .unwrap()
-    .unwrap()
 }
 
 #[track_caller]
