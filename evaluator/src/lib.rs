@@ -7,11 +7,13 @@
 //! writes the file that names their caches, and [`key::compute`] says whether a cache fits.
 
 pub mod attr_path;
+pub mod embedded;
 pub mod evaluate;
 pub mod flake_ref;
 pub mod key;
 pub mod lang;
 pub mod nix_data;
+pub mod outside;
 pub mod pointer;
 
 pub use attr_path::{AttrPath, AttrPathError};
