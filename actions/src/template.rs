@@ -173,7 +173,9 @@ impl Walk<'_> {
                 TemplateElement::RawString(_) | TemplateElement::Comment(_) => {}
                 TemplateElement::Expression(expression)
                 | TemplateElement::HtmlExpression(expression)
-                | TemplateElement::HelperBlock(expression) => self.expression(expression, outer, line),
+                | TemplateElement::HelperBlock(expression) => {
+                    self.expression(expression, outer, line)
+                }
                 TemplateElement::PartialExpression(_) | TemplateElement::PartialBlock(_) => {
                     (self.forbidden)("partial", line);
                 }
