@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -22,6 +23,8 @@ pub(crate) enum Command {
     Persist(Persist),
     /// Show what a cache holds
     Inspect(Inspect),
+    /// Unpack, restore, start the build's own program, and persist if it succeeds
+    Build(Build),
 }
 
 /// What both halves of a build must be told alike.
@@ -123,4 +126,23 @@ pub(crate) struct Inspect {
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Build {
+    /// Copy these sources to where they can be changed, and go there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) unpack: Option<PathBuf>,
+    /// Where to copy them; must be the same in every build [default: `source` in Nix's build directory]
+    #[arg(long, value_name = "DIR", requires = "unpack")]
+    pub(crate) directory: Option<PathBuf>,
+    /// `--restore NAME …` and `--persist NAME PATH …` as the commands of these names take them, any
+    /// number of each, then `--` and the program with its arguments
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "--restore …|--persist …|-- PROGRAM …"
+    )]
+    pub(crate) words: Vec<OsString>,
 }

@@ -2,6 +2,7 @@
 //! line per set what became of it.
 
 mod args;
+mod build;
 mod inspect;
 mod summary;
 
@@ -33,6 +34,8 @@ enum Failure {
     #[error(transparent)]
     Inspect(#[from] inspect::InspectError),
     #[error(transparent)]
+    Build(#[from] build::BuildError),
+    #[error(transparent)]
     Directory(#[from] ScanError),
     #[error(
         "`{0}` is not of the form `name=value`\nhint: write for instance `--origin commit=1234abcd`"
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Restore(command) => restore(command),
         Command::Persist(command) => persist(command),
+        Command::Build(command) => build::build(command),
         Command::Inspect(command) => inspect::inspect(&command)
             .map_err(Failure::from)
             .and_then(|text| say(&text))
