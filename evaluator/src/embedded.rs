@@ -131,12 +131,6 @@ pub enum EmbeddedError {
     /// The evaluation's thread could not be started.
     #[error("cannot start a thread for the evaluation")]
     Thread(#[source] std::io::Error),
-    /// A broken invariant of the evaluator.
-    #[error("bug in the evaluator: {message}\nhint: please report this with the expression")]
-    Panic {
-        /// What was said about it.
-        message: String,
-    },
 }
 
 /// Evaluates, on a thread of its own; `listener` is told of messages of `trace` and `warn`.
@@ -156,11 +150,7 @@ pub fn evaluate(
             rendered: error.render(&evaluator.sources),
         })
     });
-    answered.map_err(EmbeddedError::Thread)?.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        Err(EmbeddedError::Panic { message: text.unwrap_or_default() })
-    })
+    answered.map_err(EmbeddedError::Thread)?
 }
 
 fn answer(evaluator: &mut Evaluator, question: &Question) -> Result<Vec<u8>, Error> {
