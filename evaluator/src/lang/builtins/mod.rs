@@ -17,9 +17,11 @@ mod store_path;
 mod strings;
 mod types;
 mod versions;
+mod xml;
 
 pub use json::to_json;
 pub use state::BuiltinState;
+pub use xml::to_xml;
 
 use super::error::{Error, ErrorKind, Result};
 use super::eval::Evaluator;
@@ -74,6 +76,7 @@ pub const TOPICS: &[(&str, &[Builtin])] = &[
     ("Control", control::BUILTINS),
     ("String contexts", contexts::BUILTINS),
     ("JSON", json::BUILTINS),
+    ("XML", xml::BUILTINS),
     ("Hashes", hashes::BUILTINS),
     ("Files", files::BUILTINS),
     ("Derivations", derivation::BUILTINS),

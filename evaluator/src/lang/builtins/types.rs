@@ -4,7 +4,7 @@ use super::{Builtin, Scope};
 use crate::lang::error::Result;
 use crate::lang::eval::Evaluator;
 use crate::lang::source::Span;
-use crate::lang::value::{AttrsBuilder, Value};
+use crate::lang::value::{Attr, AttrsBuilder, Value};
 
 pub(super) const BUILTINS: &[Builtin] = &[
     Builtin {
@@ -126,7 +126,8 @@ fn function_args(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> 
     match ev.force(&args[0], at)? {
         Value::Closure(closure) => {
             for formal in closure.lambda.formals.iter().flat_map(|formals| &formals.formals) {
-                attrs.push(formal.name, Value::Bool(formal.default.is_some()));
+                let value = Value::Bool(formal.default.is_some());
+                attrs.push_attr(Attr { name: formal.name, position: formal.span.start, value });
             }
         }
         Value::Builtin(_) | Value::Partial(_) => {}

@@ -108,8 +108,8 @@ pub(in crate::lang) struct Let {
 pub(in crate::lang) struct Lambda {
     /// The name that it was first given, for messages.
     pub(in crate::lang) name: Option<Symbol>,
-    /// Whether the whole argument is in slot 0.
-    pub(in crate::lang) whole: bool,
+    /// The name of the whole argument, which is in slot 0 if it has one.
+    pub(in crate::lang) argument: Option<Symbol>,
     pub(in crate::lang) formals: Option<Formals>,
     pub(in crate::lang) body: Code,
     pub(in crate::lang) span: Span,
@@ -123,6 +123,8 @@ pub(in crate::lang) struct Formals {
 
 pub(in crate::lang) struct Formal {
     pub(in crate::lang) name: Symbol,
+    /// Where the name is.
+    pub(in crate::lang) span: Span,
     pub(in crate::lang) default: Option<Code>,
 }
 

@@ -230,6 +230,7 @@ impl Resolver<'_> {
                 let default = formal.default.as_ref();
                 Ok(Formal {
                     name: formal.name,
+                    span: formal.span,
                     default: default
                         .map(|default| self.lower(default, Some(formal.name)))
                         .transpose()?,
@@ -241,7 +242,7 @@ impl Resolver<'_> {
         let formals = formals?;
         Ok(Code::Lambda(Box::new(Lambda {
             name,
-            whole,
+            argument: lambda.argument,
             formals: lambda
                 .formals
                 .as_ref()
