@@ -18,6 +18,7 @@ pub mod source;
 pub mod stack;
 pub mod symbol;
 pub mod syntax;
+pub mod toml;
 pub mod value;
 
 pub use error::{Error, ErrorKind, Result};

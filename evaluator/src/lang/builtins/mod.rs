@@ -15,6 +15,7 @@ mod lists;
 mod state;
 mod store_path;
 mod strings;
+mod toml;
 mod types;
 mod versions;
 mod xml;
@@ -77,6 +78,7 @@ pub const TOPICS: &[(&str, &[Builtin])] = &[
     ("String contexts", contexts::BUILTINS),
     ("JSON", json::BUILTINS),
     ("XML", xml::BUILTINS),
+    ("TOML", toml::BUILTINS),
     ("Hashes", hashes::BUILTINS),
     ("Files", files::BUILTINS),
     ("Derivations", derivation::BUILTINS),

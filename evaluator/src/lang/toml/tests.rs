@@ -1,0 +1,116 @@
+//! Documents of every shape; what Nix makes of them is compared in `evaluator/tests/lang/`.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn table(entries: &[(&str, Toml)]) -> Toml {
+    Toml::Table(entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
+}
+
+fn error(text: &str) -> TomlErrorKind {
+    parse(text).unwrap_err().what
+}
+
+#[test]
+fn keys_and_headers_make_tables() {
+    let one = Toml::Int(1);
+    let nested = table(&[("b", table(&[("c", one.clone())]))]);
+    for text in [
+        "a.b.c = 1",
+        "[a.b]\nc = 1",
+        "[a]\nb.c = 1",
+        "a = { b.c = 1 }",
+        "[a]\n[a.b]\n\"c\" = 1",
+        "[a.b]\nc = 1\n[a]",
+    ] {
+        assert_eq!(parse(text), Ok(table(&[("a", nested.clone())])), "{text}");
+    }
+    let array =
+        Toml::Array(vec![table(&[("x", one.clone())]), table(&[("y", table(&[("z", one)]))])]);
+    assert_eq!(parse("[[a]]\nx = 1 # one\r\n[[a]]\n[a.y]\nz = 1"), Ok(table(&[("a", array)])));
+}
+
+#[test]
+fn nothing_is_defined_twice() {
+    for text in [
+        "a = 1\na = 2",
+        "[a]\n[a]",
+        "[a]\nb = 1\n[a.b]",
+        "a = {}\n[a.b]",
+        "a = []\n[[a]]",
+        "a.b = 1\n[a]",
+        "[[a]]\n[a]",
+        "[a]\n[[a]]",
+        "a = { b = 1 }\na.c = 2",
+        "[a.b]\n[a]\nb.c = 1",
+    ] {
+        assert!(parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn scalars_are_read() {
+    let value = |text: &str| match parse(&format!("x = {text}")) {
+        Ok(Toml::Table(mut table)) => table.remove("x"),
+        _ => None,
+    };
+    for (text, expected) in [
+        ("1_000", Toml::Int(1000)),
+        ("-0", Toml::Int(0)),
+        ("0xdead_BEEF", Toml::Int(0xdead_beef)),
+        ("0o17", Toml::Int(15)),
+        ("0b11", Toml::Int(3)),
+        ("+1.5e-3", Toml::Float(0.0015)),
+        ("1e3", Toml::Float(1000.0)),
+        ("-inf", Toml::Float(f64::NEG_INFINITY)),
+        ("true", Toml::Bool(true)),
+        (r#""a\u00e4\n""#, Toml::String("aä\n".into())),
+        ("'a\\n'", Toml::String("a\\n".into())),
+        ("\"\"\"\na\\\n   b\"\"\"\"\"", Toml::String("ab\"\"".into())),
+        ("'''\na'b'''''", Toml::String("a'b''".into())),
+        (
+            "[ 1, [ 2, ], # two\n ]",
+            Toml::Array(vec![Toml::Int(1), Toml::Array(vec![Toml::Int(2)])]),
+        ),
+    ] {
+        assert_eq!(value(text), Some(expected), "{text}");
+    }
+    for wrong in [
+        "01",
+        "1__0",
+        "_1",
+        "1_",
+        "1.",
+        ".1",
+        "1.e1",
+        "0x",
+        "+0x1",
+        "9223372036854775808",
+        "True",
+        "\"\\x\"",
+        "\"a\nb\"",
+        "'a\nb'",
+        "[1 2]",
+        "{a = 1,}",
+        "{a = 1\n}",
+        "",
+        "1 2",
+        "\"\\ud800\"",
+        "1e1.5",
+    ] {
+        assert_eq!(value(wrong), None, "{wrong}");
+    }
+    for date in ["1979-05-27", "07:32:00", "1979-05-27T07:32:00Z", "1979-05-27 07:32:00"] {
+        assert_eq!(error(&format!("x = {date}")), TomlErrorKind::Date);
+    }
+    assert_eq!(error(&format!("x = {}", "[".repeat(100_000))), TomlErrorKind::Depth);
+    assert_eq!(parse("a = 1\n b = ?").unwrap_err().line, 2);
+}
+
+proptest! {
+    #[test]
+    fn never_panics(text in "[\\[\\]{}=.,\"'\\\\#ax0-9ntuU+_ \n-]{0,24}") {
+        let _parsed = parse(&text);
+    }
+}
