@@ -8,6 +8,7 @@ mod attrs;
 mod contexts;
 mod control;
 mod derivation;
+mod fetch;
 mod files;
 mod hashes;
 mod json;
@@ -82,6 +83,7 @@ pub const TOPICS: &[(&str, &[Builtin])] = &[
     ("Hashes", hashes::BUILTINS),
     ("Files", files::BUILTINS),
     ("Derivations", derivation::BUILTINS),
+    ("Fetchers", fetch::BUILTINS),
 ];
 
 /// Makes the values of the global scope: names as they are written, and the set `builtins` itself.
