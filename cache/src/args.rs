@@ -136,6 +136,9 @@ pub(crate) struct Build {
     /// Where to copy them; must be the same in every build [default: `source` in Nix's build directory]
     #[arg(long, value_name = "DIR", requires = "unpack")]
     pub(crate) directory: Option<PathBuf>,
+    /// Set an environment variable to the absolute path of a directory of the sources
+    #[arg(long, value_name = "NAME=DIR", value_parser = variable)]
+    pub(crate) directory_variable: Vec<(OsString, PathBuf)>,
     /// `--restore NAME …` and `--persist NAME PATH …` as the commands of these names take them, any
     /// number of each, then `--` and the program with its arguments
     #[arg(
@@ -145,4 +148,11 @@ pub(crate) struct Build {
         value_name = "--restore …|--persist …|-- PROGRAM …"
     )]
     pub(crate) words: Vec<OsString>,
+}
+
+fn variable(text: &str) -> Result<(OsString, PathBuf), &'static str> {
+    match text.split_once('=') {
+        Some((name, directory)) if !name.is_empty() => Ok((name.into(), directory.into())),
+        Some(_) | None => Err("expected `NAME=DIR`"),
+    }
 }

@@ -9,11 +9,12 @@ mod unpack;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use self::unpack::UnpackError;
 use crate::Failure;
 use crate::args::{Arguments, Build, Command, Persist, Restore};
 
@@ -40,7 +41,7 @@ pub(crate) enum BuildError {
     )]
     NoPlace,
     #[error(transparent)]
-    Unpack(#[from] unpack::UnpackError),
+    Unpack(#[from] UnpackError),
     #[error("cannot start `{}`: {source}", .program.to_string_lossy())]
     Start {
         /// The program.
@@ -75,7 +76,7 @@ pub(crate) fn build(command: Build) -> Result<ExitCode, Failure> {
             return Ok(code);
         }
     }
-    let code = start(&plan.program, &plan.arguments)?;
+    let code = start(&plan, &command.directory_variable)?;
     if code != ExitCode::SUCCESS {
         return Ok(code);
     }
@@ -88,7 +89,7 @@ pub(crate) fn build(command: Build) -> Result<ExitCode, Failure> {
 /// Copies the sources and goes there.
 fn enter(source: &Path, tree: &Path) -> Result<(), BuildError> {
     unpack::unpack(source, tree)?;
-    let failed = unpack::UnpackError::on("enter", tree);
+    let failed = UnpackError::on("enter", tree);
     Ok(env::set_current_dir(tree).map_err(failed)?)
 }
 
@@ -139,14 +140,14 @@ fn command(section: &[OsString]) -> Result<Command, BuildError> {
     clippy::disallowed_methods,
     reason = "the program is the build's own, inside the build, where no more may be done than by the build itself"
 )]
-fn start(program: &OsStr, arguments: &[OsString]) -> Result<ExitCode, BuildError> {
-    let failed = |source| BuildError::Start { program: program.to_owned(), source };
-    let mut command = std::process::Command::new(program);
-    command.args(arguments);
+fn start(plan: &Plan, directories: &[(OsString, PathBuf)]) -> Result<ExitCode, BuildError> {
+    let failed = |source| BuildError::Start { program: plan.program.clone(), source };
+    let here = env::current_dir().map_err(UnpackError::on("find", Path::new(".")))?;
+    let mut command = std::process::Command::new(&plan.program);
+    command.args(&plan.arguments);
+    command.envs(directories.iter().map(|(name, directory)| (name, here.join(directory))));
     // What Nix left there names the directory above the sources.
-    if let Ok(here) = env::current_dir() {
-        command.env("PWD", here);
-    }
+    command.env("PWD", here);
     let status = command.status().map_err(failed)?;
     // As a shell tells of a signal.
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
@@ -155,8 +156,6 @@ fn start(program: &OsStr, arguments: &[OsString]) -> Result<ExitCode, BuildError
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     fn words(text: &str) -> Vec<OsString> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use levain_cache::{EntryKind, Manifest, Refusal, SetName, SourceKind};
+use levain_cache::{EntryKind, Manifest, Refusal, SetName};
 use serde::Serialize;
 
 use crate::args::Inspect;
@@ -109,7 +109,7 @@ fn set(name: &SetName, manifest: &Manifest) -> Set {
         bytes,
         stored_bytes: manifest.segments.iter().map(|part| part.stored).sum(),
         segments: manifest.segments.len(),
-        sources: sources.filter(|s| !matches!(s.kind, SourceKind::Directory { .. })).count(),
+        sources: sources.filter(|s| s.has_content()).count(),
         references: manifest.references.iter().map(|base| text(base)).collect(),
         entries: manifest.entries.iter().map(entry).collect(),
     }

@@ -239,6 +239,14 @@ impl Entry {
 }
 
 impl Source {
+    /// Says whether this is a file or link, and no directory.
+    pub fn has_content(&self) -> bool {
+        match self.kind {
+            SourceKind::Directory { .. } => false,
+            SourceKind::File { .. } | SourceKind::Link { .. } => true,
+        }
+    }
+
     /// Appends the line that [`decode::source`] reads.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let modified = time(self.modified);

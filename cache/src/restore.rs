@@ -237,7 +237,7 @@ impl Attempt<'_> {
         let files: HashSet<RelativePath> = self
             .sources
             .iter()
-            .filter(|(source, _)| !matches!(source.kind, SourceKind::Directory { .. }))
+            .filter(|(source, _)| source.has_content())
             .filter_map(|(source, _)| translate(&request.source, &source.path, &request.into))
             .collect();
         let mut omitted =

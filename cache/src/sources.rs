@@ -100,7 +100,7 @@ pub(crate) fn compare(
     let mut result = Comparison::default();
     let mut flipped = Vec::new();
     for (source, _) in now {
-        let counts = !matches!(source.kind, SourceKind::Directory { .. });
+        let counts = source.has_content();
         let was = before.get(&source.path);
         let same = was.filter(|was| was.kind == source.kind && !was.rewritten);
         match (was, same) {
@@ -125,7 +125,7 @@ pub(crate) fn compare(
         }
     }
     for source in old.iter().filter(|source| !after.contains_key(&source.path)) {
-        if !matches!(source.kind, SourceKind::Directory { .. }) {
+        if source.has_content() {
             result.gone.push(source.path.clone());
         }
         flipped.push((Some(*source), None));

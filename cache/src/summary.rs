@@ -36,12 +36,12 @@ pub(crate) fn restored(set: &SetName, outcome: &Outcome, elapsed: Duration) -> S
 /// Returns what to print after `persist`.
 pub(crate) fn persisted(set: &SetName, persisted: &Persisted, elapsed: Duration) -> String {
     let mut text = format!(
-        "levain-cache: persisted {set}: {}, {}; {} stored, {} taken over; {} sources; {}",
+        "levain-cache: persisted {set}: {}, {}; {} stored, {} taken over; {}; {}",
         files(persisted.files),
         size(persisted.bytes),
         size(persisted.stored),
         size(persisted.reused),
-        persisted.sources,
+        count(persisted.sources, "source"),
         seconds(elapsed),
     );
     if persisted.late {
@@ -80,8 +80,12 @@ fn some(names: impl ExactSizeIterator<Item = String>) -> String {
     text
 }
 
-fn files(count: usize) -> String {
-    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+fn files(number: usize) -> String {
+    count(number, "file")
+}
+
+fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 fn size(bytes: u64) -> String {

@@ -124,7 +124,7 @@ pub(super) fn outputs(
 ) -> Result<Vec<Found>, PersistError> {
     let sources: HashSet<RelativePath> = sources
         .iter()
-        .filter(|source| !matches!(source.kind, SourceKind::Directory { .. }))
+        .filter(|source| source.has_content())
         .filter_map(|source| translate(&request.source, &source.path, &request.into))
         .collect();
     let skip = |path: &RelativePath| glob::any(&request.exclude, path) || sources.contains(path);

@@ -61,15 +61,15 @@ pub fn persist(request: &Request) -> Result<Persisted, PersistError> {
     };
 
     let output = Output::open(request)?;
-    let source = Draft { request, roots, sources, newest, given, restored, previous, store };
+    let draft = Draft { request, roots, sources, newest, given, restored, previous, store };
     let mut result = Persisted {
-        sources: source.sources.len(),
+        sources: draft.sources.iter().filter(|source| source.has_content()).count(),
         late: state.is_none(),
         pruned,
         ..Persisted::default()
     };
     loop {
-        let clinging = source.write(&output.partial, &kept, &mut result)?;
+        let clinging = draft.write(&output.partial, &kept, &mut result)?;
         if clinging.is_empty() {
             break;
         }
