@@ -72,8 +72,9 @@ pub(crate) fn surroundings(global: &Global, trust: Trust) -> Result<Surroundings
         Failure::user(format!("cannot create `{}`: {error}", cache_dir.display()))
     })?;
     let store = Store::new(config.clone());
-    let evaluator = NixEvaluator { nix, store: config, cache_dir, confinement };
-    Ok(Surroundings { store, evaluator: Arc::new(evaluator), system: system(), mirrors })
+    let stop = nix.stop();
+    let evaluator = Arc::new(NixEvaluator { nix, store: config, cache_dir, confinement });
+    Ok(Surroundings { store, evaluator, stop, system: system(), mirrors })
 }
 
 fn directory(variable: &str, below_home: &str) -> Result<PathBuf, Failure> {

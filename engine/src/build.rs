@@ -122,7 +122,8 @@ impl Building<'_> {
         }
         let mut connection = builder.take()?;
         connection.set_options(self.options)?;
-        self.cancel.on_cancel(connection.closer());
+        let closer = connection.closer();
+        self.cancel.on_cancel(move || closer.close());
         let derivations: Vec<DerivationPath> = open.iter().copied().cloned().collect();
         let (send, receive) = mpsc::channel();
         let results = thread::scope(|scope| {

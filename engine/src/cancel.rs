@@ -2,27 +2,25 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use levain_store::Closer;
-
 /// Tells a run to stop. Clones share the state.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Cancel {
     inner: Arc<Mutex<Inner>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Inner {
     cancelled: bool,
-    closers: Vec<Closer>,
+    actions: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl Cancel {
-    /// Stops the run: closes its building connections, which ends the builders.
+    /// Stops the run: ends its evaluations and, by closing their connections, its builders.
     pub fn cancel(&self) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.cancelled = true;
-        for closer in inner.closers.drain(..) {
-            closer.close();
+        for action in inner.actions.drain(..) {
+            action();
         }
     }
 
@@ -31,13 +29,13 @@ impl Cancel {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).cancelled
     }
 
-    /// Has `closer` called when the run is cancelled; at once if it already is.
-    pub fn on_cancel(&self, closer: Closer) {
+    /// Has `action` done when the run is cancelled; at once if it already is.
+    pub fn on_cancel(&self, action: impl FnOnce() + Send + 'static) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.cancelled {
-            closer.close();
+            action();
         } else {
-            inner.closers.push(closer);
+            inner.actions.push(Box::new(action));
         }
     }
 }

@@ -8,6 +8,7 @@ use levain_actions::git::{CommitId, GitError, Prune, RemoteError, Repository};
 use levain_evaluator::evaluate::{Evaluator, Limits};
 use levain_evaluator::{EvaluateError, FlakeLocation, FlakeUrl, LockedFlakeRef};
 use levain_store::Store;
+use levain_store::nix::Stop;
 
 use crate::declaration::{Declaration, DeclarationError};
 use crate::digest::sha256_hex;
@@ -22,6 +23,8 @@ pub struct Surroundings {
     pub store: Store,
     /// What evaluates.
     pub evaluator: Arc<dyn Evaluator>,
+    /// Ends what the evaluator has running, and all that it would begin later.
+    pub stop: Stop,
     /// The machine's system, as in `x86_64-linux`.
     pub system: String,
     /// Directory for mirrors of remote repositories.

@@ -108,6 +108,8 @@ pub fn run(
     progress: &mut dyn Progress,
 ) -> Result<Report, RunError> {
     let started = Instant::now();
+    let stop = surroundings.stop.clone();
+    cancel.on_cancel(move || stop.stop());
     if let Place::Url(_) = options.place {
         progress.stage(Stage::Fetch);
     }
@@ -128,6 +130,7 @@ pub fn run(
             Ok(report)
         }
         Err(error) => {
+            let error = if cancel.is_cancelled() { RunError::Cancelled } else { error };
             // The author must not wait for a status that never comes.
             let counters = Counters::default();
             let phase = match error {

@@ -383,6 +383,30 @@ fn stopped_by_a_closed_terminal() {
 }
 
 #[test]
+fn an_evaluation_is_stopped_too() {
+    let environment = Environment::new();
+    let repository = environment.repository("project");
+    // Hours of work, in little memory.
+    repository.write(
+        "flake.nix",
+        "{ outputs = _: let
+             numbers = count: builtins.genList (n: n) count;
+             sum = builtins.foldl' (a: b: a + b) 0;
+             slow = builtins.filter (n: sum (numbers 10000) < n - n) (numbers 10000000);
+           in { levainJobs.slow = toString (builtins.length slow); }; }",
+    );
+    repository.commit("first");
+    // What it says about the work tree is the last before it evaluates.
+    repository.write("untracked", "");
+    let mut started = Started::levain(&environment, &repository.path, &["run"]);
+    started.wait_for("the work tree has uncommitted changes");
+    let kill = format!("kill -TERM {}", started.child.id());
+    let _sent = environment.run("sh", &repository.path, &["-c", &kill]).ok();
+    let _stopped = started.end().code(130);
+    wait_until_nothing_runs(&environment);
+}
+
+#[test]
 fn a_second_levain_on_the_same_repository_says_who_is_at_work() {
     let environment = Environment::new();
     let repository = environment.project("project", &["app"], EVERYWHERE);

@@ -76,6 +76,8 @@ pub fn audit(
         .map_err(RunError::from)?;
     let shadowing = Shadowing::new(&project, &head).map_err(RunError::from)?;
     let mut run = Run::new(surroundings, options, cancel, &project, &head, &statuses, &shadowing);
+    let stop = surroundings.stop.clone();
+    cancel.on_cancel(move || stop.stop());
     progress.stage(Stage::EvaluateBase);
     let base = run.evaluate_base(&mut || {}, progress)?;
     let mut connections = Connections::new(&surroundings.store);

@@ -9,6 +9,7 @@ use std::process::{ChildStdin, Command, Stdio};
 
 use super::confinement::{self, Confinement, View};
 use super::program::NixProgram;
+use super::stop::Stop;
 use crate::ansi::strip_ansi;
 use crate::config::{Remote, StoreConfig, find_program};
 
@@ -165,7 +166,7 @@ impl NixProgram {
             // Its own `/tmp` is there, another directory may not be.
             command.env_remove("TMPDIR");
         }
-        output(command, &first, stdin, confined)
+        output(command, &first, stdin, confined, &self.stop)
     }
 
     /// Chooses the program. `nix eval` is pure by itself, but takes an expression only as an
@@ -221,12 +222,14 @@ fn output(
     program: &Path,
     stdin: Option<&str>,
     confined: bool,
+    stop: &Stop,
 ) -> Result<Vec<u8>, EvalError> {
     let start = |source| EvalError::Start { program: program.to_owned(), source };
     let read = |source| EvalError::Read { program: program.to_owned(), source };
     command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(start)?;
     let (input, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let watched = stop.watch(child);
     let (value, messages) = std::thread::scope(|scope| {
         let messages = scope.spawn(move || stderr.map_or(Ok(Vec::new()), read_end));
         scope.spawn(move || feed(input, stdin));
@@ -237,7 +240,7 @@ fn output(
         };
         (value, messages.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
-    let status = child.wait().map_err(read)?;
+    let status = watched.wait().map_err(read)?;
     let (mut value, messages) = (value.map_err(read)?, messages.map_err(read)?);
     let exit = match (status.code(), status.signal()) {
         (Some(code), _) => Exit::Code(code),

@@ -6,8 +6,10 @@ mod confinement;
 mod daemon;
 mod eval;
 mod program;
+mod stop;
 
 pub use confinement::Confinement;
 pub(crate) use daemon::DaemonChild;
 pub use eval::{EvalError, EvalFailure, EvalRequest, Exit};
 pub use program::{NixProgram, NixProgramError, NixVersion};
+pub use stop::Stop;

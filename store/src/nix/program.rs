@@ -8,13 +8,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::Stop;
 use crate::config::find_program;
 
 /// The `nix` program of this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct NixProgram {
     program: PathBuf,
     identity: String,
+    pub(super) stop: Stop,
 }
 
 /// A version of Nix; only the first two numbers matter to levain.
@@ -73,7 +75,12 @@ impl NixProgram {
             find_program("nix", &search_path).ok_or(NixProgramError::NotFound { hint })?;
         let identity = identify(&program)
             .map_err(|source| NixProgramError::Start { program: program.clone(), source })?;
-        Ok(Self { program, identity })
+        Ok(Self { program, identity, stop: Stop::default() })
+    }
+
+    /// Returns what ends the evaluations of this program and its clones.
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
     }
 
     /// Returns the program.
