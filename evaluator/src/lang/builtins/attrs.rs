@@ -124,19 +124,21 @@ fn attr_values(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     Ok(Value::list(sorted.iter().map(|attr| attr.value.clone()).collect()))
 }
 
-/// Returns the symbol of a name, if any attribute anywhere has that name.
-fn find_name(ev: &mut Evaluator, name: &Value, at: Span) -> Result<Option<Symbol>> {
+/// Returns the symbol of a name, a new one if nobody has used it yet.
+///
+/// Evaluating the set in which it will be looked for may be what uses it first.
+fn force_name(ev: &mut Evaluator, name: &Value, at: Span) -> Result<Symbol> {
     let name = ev.force_plain_string(name, at)?;
-    Ok(ev.symbols.find(name.bytes()))
+    Ok(ev.symbols.intern(name.bytes()))
 }
 
 fn cat_attrs(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
-    let name = find_name(ev, &args[0], at)?;
+    let name = force_name(ev, &args[0], at)?;
     let list = ev.force_list(&args[1], at)?;
     let mut values = Vec::new();
     for element in list.iter() {
         let set = ev.force_attrs(element, at)?;
-        values.extend(name.and_then(|name| set.value(name)).cloned());
+        values.extend(set.value(name).cloned());
     }
     Ok(Value::list(values))
 }
@@ -148,9 +150,9 @@ fn get_attr(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
 }
 
 fn has_attr(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
-    let name = find_name(ev, &args[0], at)?;
+    let name = force_name(ev, &args[0], at)?;
     let set = ev.force_attrs(&args[1], at)?;
-    Ok(Value::Bool(name.is_some_and(|name| set.contains(name))))
+    Ok(Value::Bool(set.contains(name)))
 }
 
 fn intersect_attrs(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
@@ -202,7 +204,7 @@ fn remove_attrs(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let names = ev.force_list(&args[1], at)?;
     let mut removed = BTreeSet::new();
     for name in names.iter() {
-        removed.extend(find_name(ev, name, at)?);
+        removed.push(force_name(ev, name, at)?);
     }
     if !removed.iter().any(|name| set.contains(*name)) {
         return Ok(Value::Attrs(set));
@@ -212,9 +214,9 @@ fn remove_attrs(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
 }
 
 fn get_attr_pos(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
-    let name = find_name(ev, &args[0], at)?;
+    let name = force_name(ev, &args[0], at)?;
     let set = ev.force_attrs(&args[1], at)?;
-    let Some(attr) = name.and_then(|name| set.get(name)) else { return Ok(Value::Null) };
+    let Some(attr) = set.get(name) else { return Ok(Value::Null) };
     Ok(position(ev, attr.span()))
 }
 
