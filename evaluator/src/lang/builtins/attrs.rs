@@ -204,7 +204,7 @@ fn remove_attrs(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let names = ev.force_list(&args[1], at)?;
     let mut removed = BTreeSet::new();
     for name in names.iter() {
-        removed.push(force_name(ev, name, at)?);
+        removed.insert(force_name(ev, name, at)?);
     }
     if !removed.iter().any(|name| set.contains(*name)) {
         return Ok(Value::Attrs(set));
