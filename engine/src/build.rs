@@ -25,6 +25,12 @@ use crate::progress::Progress;
 /// How many lines of a failing build are shown.
 pub(crate) const LAST_LINES: usize = 30;
 
+/// What every line of `levain-cache` about a set begins with.
+const CACHE_LINE: &str = "levain-cache: ";
+
+/// How many of those lines are kept: a log is not ours, and may say anything.
+const MOST_CACHE_LINES: usize = 100;
+
 /// How often running builds are looked at when Nix says nothing.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -46,6 +52,8 @@ pub(crate) struct Trace {
     pub log: Option<PathBuf>,
     /// The end of its log.
     pub last_lines: VecDeque<String>,
+    /// What `levain-cache` said about each set it restored or persisted.
+    pub cache_lines: Vec<String>,
 }
 
 /// How a wanted derivation ended.
@@ -298,6 +306,11 @@ impl Running {
         {
             tracing::warn!(%error, "cannot write a log further");
             self.file = None;
+        }
+        if let Some(said) = line.strip_prefix(CACHE_LINE)
+            && self.trace.cache_lines.len() < MOST_CACHE_LINES
+        {
+            self.trace.cache_lines.push(said.to_owned());
         }
         if self.trace.last_lines.len() == LAST_LINES {
             self.trace.last_lines.pop_front();

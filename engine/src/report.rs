@@ -142,6 +142,9 @@ pub struct JobReport {
     pub outputs: BTreeMap<String, String>,
     /// The caches that were used.
     pub caches: Vec<CacheReport>,
+    /// What the build said of each set of files that it restored or persisted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cache_sets: Vec<String>,
     /// Why no cache was used, when the job has a cache output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,

@@ -225,7 +225,7 @@ impl<'a> Run<'a> {
         let (mirrored, entries) = self.mirror(&survey, &shadow_before)?;
         let targets = self.resolve(&mut survey, mirrored.as_ref(), &entries, progress)?;
         self.stop_if_cancelled()?;
-        let logs = self.logs()?;
+        let logs = self.logs(!targets.is_empty())?;
         let mut built =
             self.build(&survey, &targets, &entries, &logs, &mut connections, progress)?;
         self.audit_by_policy(&survey, &mut built, &logs, &mut connections, progress)?;
@@ -441,9 +441,11 @@ impl<'a> Run<'a> {
         Ok(evaluated.remembered.evaluation)
     }
 
-    fn logs(&self) -> Result<PathBuf, RunError> {
+    /// Returns where logs are kept: read-only, in a directory that is made for them.
+    fn logs(&self, builds: bool) -> Result<PathBuf, RunError> {
         match &self.project.writer {
             Some(_) => Ok(self.project.state.logs()),
+            None if !builds => Ok(self.project.state.logs()),
             None => Ok(tempfile::Builder::new()
                 .prefix("levain-logs-")
                 .tempdir()

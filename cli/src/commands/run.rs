@@ -98,6 +98,9 @@ fn text(report: &Report) -> String {
     let mut text = String::new();
     for job in &report.jobs {
         text.push_str(&trouble(job));
+        for set in &job.cache_sets {
+            text.push_str(&format!("{}: {set}\n", job.attr_path));
+        }
     }
     let rows: Vec<Vec<String>> =
         report.jobs.iter().map(|job| vec![job.attr_path.clone(), describe(job)]).collect();

@@ -100,7 +100,7 @@ pub fn audit(
             None => {}
         }
     }
-    let logs = run.logs()?;
+    let logs = run.logs(!due.is_empty())?;
     audited.extend(run.audit_jobs(&due, &logs, &mut connections, progress)?);
     for lie in audited.iter().filter(|audited| audited.verdict.is_lie()) {
         run.switch_off(lie)?;

@@ -249,6 +249,7 @@ impl Run<'_> {
                 .iter()
                 .map(|(origin, candidate)| CacheReport::new(dir, *origin, candidate))
                 .collect(),
+            cache_sets: Vec::new(),
             reason: reason.filter(|_| used_none),
             reason_detail: refused.filter(|detail| used_none && !detail.is_empty()),
             key,
@@ -288,6 +289,7 @@ impl Run<'_> {
             started_at: own.started_at,
             seconds: own.seconds,
             log: shown_log(&own),
+            cache_sets: own.cache_lines.clone(),
             ..outline
         };
         let with_error = |status, error: String, trace: &Trace| JobReport {
@@ -362,6 +364,7 @@ fn failed_evaluation(attr_path: &str, message: &str) -> JobReport {
         built_drv_path: None,
         outputs: BTreeMap::new(),
         caches: Vec::new(),
+        cache_sets: Vec::new(),
         reason: None,
         reason_detail: None,
         key: None,
