@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use levain_store::{
-    Derivation, DerivationOutput, Digest, HashAlgorithm, HashFormat, StoreDir, StorePathError,
+    Derivation, DerivationOutput, Digest, HashAlgorithm, HashFormat, StoreDir, StorePath,
+    StorePathError,
 };
 
 use super::state::KnownDerivation;
@@ -71,6 +72,10 @@ fn strict(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let name = ev.force_plain_string(&name, at);
     let name = name.context(at, || "while evaluating the attribute `name`".into())?;
     let name = name.text().into_owned();
+    if let Err(error) = StorePath::new([0; 20], name.as_str()) {
+        let message = format!("{error}; choose another `name`");
+        return Err(Error::new(ErrorKind::Derivation { name, message }, at));
+    }
     if name.ends_with(".drv") {
         let message = "derivation names are not allowed to end in `.drv`".to_owned();
         return Err(Error::new(ErrorKind::Derivation { name, message }, at));
@@ -138,15 +143,16 @@ impl Draft {
                 }
                 return Ok(());
             }
-            b"__contentAddressed" if ev.force_bool(value, at)? => {
-                return Err(self.error(
-                    "`__contentAddressed` needs the experimental feature `ca-derivations`",
-                ));
+            // Neither is a variable of the builder, even if it is false.
+            b"__contentAddressed" | b"__impure" if !ev.force_bool(value, at)? => return Ok(()),
+            b"__contentAddressed" => {
+                let message =
+                    "`__contentAddressed` needs the experimental feature `ca-derivations`";
+                return Err(self.error(message));
             }
-            b"__impure" if ev.force_bool(value, at)? => {
-                return Err(
-                    self.error("`__impure` needs the experimental feature `impure-derivations`")
-                );
+            b"__impure" => {
+                let message = "`__impure` needs the experimental feature `impure-derivations`";
+                return Err(self.error(message));
             }
             _ => {}
         }
@@ -161,7 +167,14 @@ impl Draft {
             let names = names.map(|name| String::from_utf8_lossy(name).into_owned()).collect();
             self.set_outputs(names)?;
         }
-        self.derivation.env.insert(name.to_vec(), text.bytes().to_vec());
+        let mut text = text.bytes().to_vec();
+        if name == b"__json" {
+            // Attributes that were made into JSON by hand are written again in Nix's own way.
+            let parsed = json::read(ev, &text, at)?;
+            text.clear();
+            json::write(ev, &parsed, at, false, &mut Context::new(), &mut text)?;
+        }
+        self.derivation.env.insert(name.to_vec(), text);
         Ok(())
     }
 
@@ -234,9 +247,9 @@ impl Draft {
     fn set_outputs(&mut self, names: Vec<String>) -> Result<()> {
         self.outputs.clear();
         for name in names {
-            // `drvPath` would be the attribute of the output `drv` and of the derivation itself.
-            if name == "drv" {
-                return Err(self.error("invalid derivation output name `drv`"));
+            // The result has an attribute for each output, and this one.
+            if name == "drvPath" {
+                return Err(self.error("invalid derivation output name `drvPath`"));
             }
             if self.outputs.contains(&name) {
                 return Err(self.error(format!("duplicate derivation output `{name}`")));

@@ -59,7 +59,7 @@ pub(super) fn read(ev: &mut Evaluator, text: &[u8], at: Span) -> Result<Value> {
             Event::Bool(value) => Value::Bool(value),
             Event::Int(value) => Value::Int(value),
             Event::Float(value) => Value::Float(value),
-            Event::String(text) if text.contains(&0) => {
+            Event::String(text) | Event::Key(text) if text.contains(&0) => {
                 return Err(unreadable(at, "a string contains a zero byte"));
             }
             Event::String(text) => Value::string(text),
@@ -192,7 +192,8 @@ impl Writer<'_> {
     fn attrs(&mut self, ev: &mut Evaluator, value: &Value, attrs: &Attrs) -> Result<()> {
         // A set that knows how to be a string is one; what stands for a store path is that path.
         if ev.symbols.find("__toString").is_some_and(|name| attrs.contains(name)) {
-            let coerce = Coerce { more: false, copy_to_store: self.copy };
+            // Nix does not copy a path that `__toString` returned, and results depend on it.
+            let coerce = Coerce { more: false, copy_to_store: false };
             let text = ev.coerce_to_string(value, self.at, coerce, self.context)?;
             return self.string(text.bytes());
         }

@@ -39,6 +39,9 @@ fn value(ev: &mut Evaluator, toml: Toml) -> Option<Value> {
         Toml::Table(entries) => {
             let mut attrs = AttrsBuilder::with_capacity(entries.len());
             for (key, entry) in entries {
+                if key.contains('\0') {
+                    return None;
+                }
                 let name = ev.symbols.intern(key);
                 attrs.push(name, value(ev, entry)?);
             }

@@ -9,11 +9,8 @@ fn read(text: &str) -> Result<Vec<Event>, JsonError> {
     let (mut events, mut depth) = (Vec::new(), 0);
     loop {
         let event = reader.next()?;
-        match event {
-            Event::BeginList | Event::BeginObject => depth += 1,
-            Event::End => depth -= 1,
-            _ => {}
-        }
+        depth += i32::from(matches!(event, Event::BeginList | Event::BeginObject));
+        depth -= i32::from(event == Event::End);
         let more = depth > 0 || matches!(event, Event::Key(_));
         events.push(event);
         if !more {
