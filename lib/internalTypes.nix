@@ -27,7 +27,7 @@ let
   quoted = names: concatStringsSep ", " (map (name: "`${name}`") names);
 in
 {
-  inherit kindOf;
+  inherit expected kindOf;
 
   bool = name: value: if isBool value then value else expected "a boolean" name value;
 
@@ -49,6 +49,11 @@ in
     if elem value words then value
     else if isString value then throw "${name}: expected one of ${quoted words}, found `${value}`"
     else expected "one of ${quoted words}" name value;
+
+  # An attribute set with any names, whose values have one type.
+  attrsOf = type: name: value:
+    if typeOf value == "set" then mapAttrs (key: type "${name}.${key}") value
+    else expected "an attribute set" name value;
 
   # An attribute set: types by name, of which some must be given.
   settings = { types, required ? [ ] }: name: value:

@@ -64,23 +64,23 @@ struct Plan {
 /// Does a whole build; returns the exit code of its program, or a failure of our own.
 pub(crate) fn build(command: Build) -> Result<ExitCode, Failure> {
     // Read before anything is done, so that a wrong option does not show after hours of building.
-    let plan = plan(command.words)?;
+    let Plan { restores, persists, program, arguments } = plan(command.words)?;
     if let Some(source) = &command.unpack {
         let top = env::var_os("NIX_BUILD_TOP").map(|top| Path::new(&top).join("source"));
         let tree = command.directory.or(top).ok_or(BuildError::NoPlace)?;
         enter(source, &tree)?;
     }
-    for restore in plan.restores {
+    for restore in restores {
         let code = crate::restore(restore)?;
         if code != ExitCode::SUCCESS {
             return Ok(code);
         }
     }
-    let code = start(&plan, &command.directory_variable)?;
+    let code = start(&program, &arguments, &command.directory_variable)?;
     if code != ExitCode::SUCCESS {
         return Ok(code);
     }
-    for persist in plan.persists {
+    for persist in persists {
         crate::persist(persist)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -140,11 +140,15 @@ fn command(section: &[OsString]) -> Result<Command, BuildError> {
     clippy::disallowed_methods,
     reason = "the program is the build's own, inside the build, where no more may be done than by the build itself"
 )]
-fn start(plan: &Plan, directories: &[(OsString, PathBuf)]) -> Result<ExitCode, BuildError> {
-    let failed = |source| BuildError::Start { program: plan.program.clone(), source };
+fn start(
+    program: &OsStr,
+    arguments: &[OsString],
+    directories: &[(OsString, PathBuf)],
+) -> Result<ExitCode, BuildError> {
+    let failed = |source| BuildError::Start { program: program.to_owned(), source };
     let here = env::current_dir().map_err(UnpackError::on("find", Path::new(".")))?;
-    let mut command = std::process::Command::new(&plan.program);
-    command.args(&plan.arguments);
+    let mut command = std::process::Command::new(program);
+    command.args(arguments);
     command.envs(directories.iter().map(|(name, directory)| (name, here.join(directory))));
     // What Nix left there names the directory above the sources.
     command.env("PWD", here);

@@ -157,17 +157,24 @@ impl Environment {
         let repository = Repository { environment: self, path };
         repository.git(&["init", "--quiet"]);
         let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lib");
-        for entry in fs::read_dir(library).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_file() {
-                let name = entry.file_name().into_string().unwrap();
-                repository
-                    .write(&format!("lib/{name}"), &fs::read_to_string(entry.path()).unwrap());
-            }
-        }
+        copy_tree(&library, &repository.path.join("lib"));
         repository.write("cache.nix", "null\n");
         repository.write("commit.txt", "");
         repository
+    }
+}
+
+/// Copies a directory with everything in it.
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod command_line;
 mod declaration;
 mod environment;
 mod garbage;
+mod incremental;
 mod interruption;
 mod jobs;
 mod keys;

@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 
 use crate::support::{World, outcomes, text};
 
-fn library() -> &'static Path {
+pub(crate) fn library() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../lib"))
 }
 
 /// Returns the value of an expression in which `lib` is the library, or Nix's message.
-fn evaluate(world: &World, expression: &str) -> Result<Value, String> {
+pub(crate) fn evaluate(world: &World, expression: &str) -> Result<Value, String> {
     let expression = format!("let lib = import {}; in {expression}", library().display());
     let output = world.nix("nix", &["eval", "--impure", "--json", "--expr", &expression]);
     if output.status.success() {
@@ -29,17 +29,25 @@ fn evaluate(world: &World, expression: &str) -> Result<Value, String> {
 
 /// Commits a flake that has the library beside its own files.
 fn commit(world: &World, name: &str, files: &[(&str, &str)]) -> LockedFlakeRef {
-    let copy = world.path(name).join("levain");
-    fs::create_dir_all(&copy).unwrap();
-    for entry in fs::read_dir(library()).unwrap() {
-        let file = entry.unwrap().path();
-        fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
-    }
+    copy_tree(library(), &world.path(name).join("levain"));
     world.commit_files(name, files)
 }
 
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
 /// Puts a file into the world's store.
-fn add(world: &World, name: &str) -> StorePath {
+pub(crate) fn add(world: &World, name: &str) -> StorePath {
     let file = world.path("added").join(name);
     fs::create_dir_all(world.path("added")).unwrap();
     fs::write(&file, name).unwrap();
@@ -48,7 +56,7 @@ fn add(world: &World, name: &str) -> StorePath {
     world.evaluator.store.dir.parse(text(&output.stdout).trim()).unwrap()
 }
 
-fn entry(path: &StorePath) -> Entry {
+pub(crate) fn entry(path: &StorePath) -> Entry {
     Entry {
         path: path.clone(),
         nar_hash: levain_store::NarHash::of(b""),
@@ -270,6 +278,6 @@ fn the_flake_has_the_library() {
         "let flake = import {}; in [ (flake ? inputs) (builtins.attrNames (flake.outputs {{ }}).lib) ]",
         flake.display()
     );
-    let expected = json!([false, ["cache", "mkProject", "source"]]);
+    let expected = json!([false, ["cache", "incremental", "mkProject", "settings", "source"]]);
     assert_eq!(evaluate(&world, &expression), Ok(expected));
 }

@@ -1,0 +1,31 @@
+/*
+  A hash over everything in a derivation but its sources, for `levain-cache`.
+
+  levain's own key masks whatever comes from the project's tree. For the sources that is right, since
+  they are compared one by one. A recipe such as `./build.sh` is compared by nobody else.
+*/
+{ sources }:
+drv:
+let
+  inherit (builtins)
+    concatStringsSep filter foldl' genList hashString isString map replaceStrings split stringLength
+    substring toJSON unsafeDiscardStringContext;
+
+  options = drv.levain or drv.passthru.levain or { };
+  given = removeAttrs drv.drvAttrs (options.ignoreEnv or [ ]);
+
+  # The same path for every source, so that adding one shows.
+  paths = map (source: unsafeDiscardStringContext "${source}") (filter (source: source != null) sources);
+  text = replaceStrings paths (map (_path: "<source>") paths)
+    (unsafeDiscardStringContext (toJSON given));
+
+  # Inputs that do not count are known by their names.
+  letters = name: genList (index: substring index 1 name) (stringLength name);
+  pattern = name: concatStringsSep "" (map (letter: if letter == "-" then letter else "[${letter}]") (letters name));
+  masked = foldl'
+    (text: name:
+      concatStringsSep "-${name}" (filter isString (split "[0-9a-df-np-sv-z]{32}-${pattern name}" text)))
+    text
+    (options.maskInputs or [ ]);
+in
+hashString "sha256" masked

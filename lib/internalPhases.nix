@@ -1,0 +1,64 @@
+/*
+  The derivation with two more phases, for builders like nixpkgs' `stdenv`: one before
+  `configurePhase`, when the sources are unpacked and patched, and one after all others.
+*/
+{ directories, fail, outputs, program, sets, variables, ... }:
+drv:
+let
+  inherit (builtins) attrNames concatStringsSep filter isList listToAttrs map replaceStrings;
+
+  quote = word: "'" + replaceStrings [ "'" ] [ "'\\''" ] word + "'";
+  lines = concatStringsSep "\n";
+  # The working directory may have changed since; both commands must be given the same.
+  places = ''--source "$levainSource" --into "$levainSource"'';
+  command = before: name: words:
+    "${before}${quote program} ${name} ${concatStringsSep " " (map quote words)} ${places}";
+
+  exports = lines (
+    map (name: ''export ${name}="$levainSource"/${quote directories.${name}}'') (attrNames directories)
+  );
+
+  restore = lines (
+    [ "levainSource=$PWD" ] ++ map (set: command "" "restore" set.restore) sets ++ [ exports ]
+  );
+  # With structured attributes the names of the outputs are not in the environment.
+  persist = lines (
+    map (set: command "env outputs=${quote (toString outputs)} " "persist" set.persist) sets
+  );
+
+  # A list of phases may be written as a text.
+  append = phases: phase:
+    if isList phases then phases ++ [ phase ] else toString phases + " ${phase}";
+in
+drv.overrideAttrs (
+  old:
+  let
+    own = old.env or { };
+    missing = listToAttrs (
+      map (name: { inherit name; value = variables.${name}; })
+        (filter (name: !(old ? ${name} || own ? ${name})) (attrNames variables))
+    );
+    # There, only what is in `env` gets into the environment.
+    environment =
+      if old ? env || old.__structuredAttrs or false then { env = own // missing; } else missing;
+  in
+  if old ? phases then
+    fail "the derivation sets `phases`, so that none can be added\nhint: remove `phases`, and leave phases out with `dontConfigure = true` and the like"
+  else
+    environment
+    // {
+      inherit outputs;
+      preConfigurePhases = append (old.preConfigurePhases or [ ]) "levainRestorePhase";
+      postPhases = append (old.postPhases or [ ]) "levainPersistPhase";
+      levainRestorePhase = restore;
+      levainPersistPhase = persist;
+    }
+    // (
+      # Once more: what configures may set them, too.
+      if directories == { } then { }
+      else {
+        preBuildPhases = append (old.preBuildPhases or [ ]) "levainDirectoriesPhase";
+        levainDirectoriesPhase = exports;
+      }
+    )
+)

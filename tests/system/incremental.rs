@@ -1,0 +1,193 @@
+//! `levain.lib.incremental` with `levain-cache` and make: only what an edit concerns is compiled, and
+//! every result is that of a clean build.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::environment::{Environment, Repository};
+
+const JOBS: [&str; 2] = ["x86_64-linux.phases", "x86_64-linux.plain"];
+
+const FLAKE: &str = r#"{
+  outputs = { self }:
+    let
+      levain.lib = import ./lib;
+      incremental = job: levain.lib.incremental {
+        inherit job;
+        cache = ./cache.nix;
+        tool = "@tool@";
+        settings = levain.lib.settings.make { };
+      };
+      src = levain.lib.source ./src;
+    in {
+      levainProject = levain.lib.mkProject {
+        incremental = { enable = true; defaultBranch = true; };
+      };
+      levainJobs.x86_64-linux = {
+        plain = incremental "x86_64-linux.plain" (derivation {
+          name = "plain";
+          system = "x86_64-linux";
+          builder = "/bin/sh";
+          args = [ ./build.sh ];
+          inherit src;
+        });
+        phases = incremental "x86_64-linux.phases" ((import ./stdenv).mkDerivation {
+          name = "phases";
+          configurePhase = "mkdir -p build; cd build";
+          buildPhase = "make -C .. --no-print-directory";
+          installPhase = "cp app $out";
+          inherit src;
+        });
+      };
+    };
+}
+"#;
+
+const BUILD: &str =
+    "export PATH=/usr/bin:/bin\nmkdir -p build\nmake || exit\ncp build/app $out\nexit 0\n";
+
+const MAKEFILE: &str = "\
+objects := $(patsubst %.c,build/%.o,$(wildcard *.c))
+
+build/app: $(objects)
+\t@echo linking
+\t@$(CC) -o $@ $(objects)
+
+build/%.o: %.c
+\t@echo compiling $<
+\t@$(CC) -O1 -MMD -c -o $@ $<
+
+-include $(objects:.o=.d)
+";
+
+/// Returns a directory with `bin/levain-cache`, built from this very source.
+pub(crate) fn tool(environment: &Environment) -> PathBuf {
+    let levain = Path::new(env!("CARGO_BIN_EXE_levain"));
+    let profile = levain.parent().unwrap();
+    #[expect(clippy::disallowed_methods, reason = "tests start the real programs")]
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--package", "levain-cache", "--bin", "levain-cache"]);
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    let built = cargo.output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+
+    let tool = environment.path("tool");
+    fs::create_dir_all(tool.join("bin")).unwrap();
+    // A copy: another test may be building.
+    fs::copy(profile.join("levain-cache"), tool.join("bin/levain-cache")).unwrap();
+    tool
+}
+
+fn project(environment: &Environment) -> Repository<'_> {
+    let repository = environment.repository("project");
+    let tool = tool(environment);
+    repository.write("flake.nix", &FLAKE.replace("@tool@", tool.to_str().unwrap()));
+    for name in ["default.nix", "setup.sh"] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/system/stdenv").join(name);
+        repository.write(&format!("stdenv/{name}"), &fs::read_to_string(file).unwrap());
+    }
+    repository.write("build.sh", BUILD);
+    repository.write("src/Makefile", MAKEFILE);
+    repository.write("src/value.h", "#define VALUE 1\nint f(void);\n");
+    repository.write("src/main.c", "#include \"value.h\"\nint main(void) { return f(); }\n");
+    repository.write("src/f.c", "#include \"value.h\"\nint f(void) { return VALUE; }\n");
+    repository.write("src/g.c", "int g(void) { return 2; }\n");
+    repository
+}
+
+/// Builds the commit, and everything clean beside it: the outputs must be equal byte for byte.
+/// Returns what each job says of its build: its status, and which files were compiled.
+#[track_caller]
+fn step(repository: &Repository<'_>, message: &str) -> Vec<(String, Vec<String>)> {
+    repository.commit(message);
+    let report = repository.report(&[]);
+    let jobs = report["jobs"].as_array().unwrap();
+    assert_eq!(jobs.len(), JOBS.len(), "{report:#}");
+    jobs.iter().map(|job| built(repository, job)).collect()
+}
+
+#[track_caller]
+fn built(repository: &Repository<'_>, job: &Value) -> (String, Vec<String>) {
+    // A fresh job has none.
+    let log = job["log"].as_str().map(|log| fs::read_to_string(log).unwrap()).unwrap_or_default();
+    let out = job["outputs"]["out"].as_str().unwrap_or_else(|| panic!("{job:#}\n{log}"));
+    let base = format!("{}!out", job["baseDrvPath"].as_str().unwrap());
+    let clean = repository.environment.run("nix-store", &repository.path, &["--realise", &base]);
+    let clean = clean.ok().stdout;
+    assert!(fs::read(out).unwrap() == fs::read(clean.trim()).unwrap(), "{job:#}\n{log}");
+    let compiled = log.lines().filter_map(|line| line.strip_prefix("compiling "));
+    let mut compiled: Vec<_> = compiled.map(str::to_owned).collect();
+    compiled.sort();
+    (job["status"].as_str().unwrap().to_owned(), compiled)
+}
+
+/// What both jobs say.
+fn both(status: &str, compiled: &[&str]) -> Vec<(String, Vec<String>)> {
+    let compiled: Vec<String> = compiled.iter().map(|&name| name.to_owned()).collect();
+    vec![(status.to_owned(), compiled); JOBS.len()]
+}
+
+#[test]
+fn only_what_an_edit_concerns_is_compiled() {
+    let environment = Environment::new();
+    let repository = project(&environment);
+    assert_eq!(step(&repository, "first"), both("clean", &["f.c", "g.c", "main.c"]));
+
+    repository.write("src/g.c", "int g(void) { return 3; }\n");
+    assert_eq!(step(&repository, "same size"), both("incremental", &["g.c"]));
+
+    repository.write("src/value.h", "#define VALUE 7\nint f(void);\n");
+    assert_eq!(step(&repository, "header"), both("incremental", &["f.c", "main.c"]));
+
+    repository.write("src/g.c", "int g(void) { return 2; }\n");
+    assert_eq!(step(&repository, "older content"), both("incremental", &["g.c"]));
+
+    repository.write("src/h.c", "int h(void) { return 4; }\n");
+    assert_eq!(step(&repository, "new"), both("incremental", &["h.c"]));
+
+    // The wildcard would go on linking its object.
+    repository.git(&["rm", "--quiet", "src/g.c"]);
+    assert_eq!(step(&repository, "gone"), both("incremental", &["f.c", "h.c", "main.c"]));
+
+    // make does not depend on its Makefile.
+    repository.write("src/Makefile", &MAKEFILE.replace("-O1", "-O2"));
+    assert_eq!(step(&repository, "flag"), both("incremental", &["f.c", "h.c", "main.c"]));
+
+    repository.write("src/main.c", "#include \"value.h\"\nint main(void) { return 1 + f(); }\n");
+    assert_eq!(step(&repository, "after all that"), both("incremental", &["main.c"]));
+
+    let audited = repository.levain(&["audit", "--format", "json"]).ok().json();
+    let verdicts: Vec<_> = audited.as_array().unwrap().iter().map(|job| &job["verdict"]).collect();
+    assert_eq!(verdicts, ["same", "same"], "{audited:#}");
+}
+
+#[test]
+fn a_recipe_of_the_project_is_no_source_to_compare() {
+    let environment = Environment::new();
+    let repository = project(&environment);
+    repository.write("src/Makefile", &MAKEFILE.replace("-O1", "$(FLAGS)"));
+    step(&repository, "first");
+    repository.write("build.sh", &BUILD.replace("make", "make FLAGS=-DVALUES"));
+    let jobs = step(&repository, "flag");
+    assert_eq!(jobs[0], both("fresh", &[])[0]);
+    assert_eq!(jobs[1], both("clean", &["f.c", "g.c", "main.c"])[1]);
+}
+
+#[test]
+fn a_failing_program_is_a_failing_build() {
+    let environment = Environment::new();
+    let repository = project(&environment);
+    step(&repository, "first");
+    repository.write("src/g.c", "broken\n");
+    repository.commit("broken");
+    let report = repository.report(&[]);
+    assert_eq!(report["counters"]["failed"], 2, "{report:#}");
+    repository.write("src/g.c", "int g(void) { return 5; }\n");
+    assert_eq!(step(&repository, "repaired"), both("incremental", &["g.c"]));
+}
