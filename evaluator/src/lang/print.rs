@@ -9,6 +9,9 @@ use super::value::Value;
 /// Longer strings are cut in messages.
 const MAX_DESCRIBED: usize = 60;
 
+/// Nix keeps lists of at most this length within their values.
+const SMALL_LIST: usize = 2;
+
 /// Returns a value as `nix-instantiate --eval` prints it; what is not evaluated is `<CODE>`.
 pub fn print_ambiguous(evaluator: &Evaluator, value: &Value) -> Vec<u8> {
     let mut printer = Printer { evaluator, seen: BTreeSet::new(), text: Vec::new() };
@@ -25,6 +28,7 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     fn value(&mut self, value: &Value) {
+        let place = if let Value::Thunk(thunk) = value { Some(Rc::as_ptr(thunk).addr()) } else { None };
         let Some(value) = value.evaluated() else {
             self.text.extend_from_slice(b"<CODE>");
             return;
@@ -38,7 +42,10 @@ impl Printer<'_> {
             Value::String(string) => quote(string.bytes(), &mut self.text),
             Value::Path(path) => self.text.extend_from_slice(path.bytes()),
             Value::List(list) => {
-                if !list.is_empty() && !self.seen.insert(Rc::as_ptr(list).addr()) {
+                // Nix keeps short lists within values, so what is repeated is the value.
+                let small = place.filter(|_| list.len() <= SMALL_LIST);
+                let identity = small.unwrap_or_else(|| Rc::as_ptr(list).addr());
+                if !list.is_empty() && !self.seen.insert(identity) {
                     self.text.extend_from_slice("«repeated»".as_bytes());
                     return;
                 }

@@ -94,15 +94,16 @@ impl Evaluator {
                 Error::new(ErrorKind::IntegerOverflow { operation }, at)
             });
         }
-        let left = self.number(&left, at)?;
+        // The divisor is looked at first.
         let right = self.number(&right, at)?;
+        if operator == BinaryOperator::Divide && right == 0.0 {
+            return Err(Error::new(ErrorKind::DivisionByZero, at));
+        }
+        let left = self.number(&left, at)?;
         Ok(Value::Float(match operator {
             BinaryOperator::Add => left + right,
             BinaryOperator::Subtract => left - right,
             BinaryOperator::Multiply => left * right,
-            BinaryOperator::Divide if right == 0.0 => {
-                return Err(Error::new(ErrorKind::DivisionByZero, at));
-            }
             BinaryOperator::Divide => left / right,
             BinaryOperator::Implies
             | BinaryOperator::Or

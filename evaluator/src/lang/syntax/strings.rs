@@ -3,7 +3,7 @@
 use super::ast::{Expr, ExprKind, Part};
 use super::lexer::{self, Token};
 use super::parser::Parser;
-use crate::lang::error::Result;
+use crate::lang::error::{Error, Result};
 use crate::lang::value::NixPath;
 
 /// A piece of an indented string before it is stripped.
@@ -25,6 +25,7 @@ impl Parser<'_> {
         loop {
             match (self.byte(offset), self.byte(offset + 1)) {
                 (None, _) => return Err(self.unterminated(open, "string")),
+                (Some(0), _) => return Err(self.null_byte(offset)),
                 (Some(b'"'), _) => break,
                 (Some(b'\\'), Some(escaped)) => {
                     text.push(unescape(escaped));
@@ -71,6 +72,7 @@ impl Parser<'_> {
         loop {
             match (self.byte(offset), self.byte(offset + 1), self.byte(offset + 2)) {
                 (None, ..) => return Err(self.unterminated(open, "indented string")),
+                (Some(0), ..) => return Err(self.null_byte(offset)),
                 (Some(b'$'), Some(b'{'), _) => {
                     written(&mut pieces, &mut text);
                     let (expr, end) = self.interpolation(offset)?;
@@ -189,6 +191,12 @@ impl Parser<'_> {
             return Err(self.unexpected("`}`"));
         }
         Ok((expr, self.token.end))
+    }
+
+    /// Makes the error for a byte that no string can hold.
+    fn null_byte(&self, offset: usize) -> Error {
+        let place = lexer::Lexeme { token: Token::Invalid, start: offset, end: offset + 1 };
+        self.error_at(place, "a string cannot contain a null byte".to_owned())
     }
 
     fn byte(&self, offset: usize) -> Option<u8> {
