@@ -117,9 +117,9 @@ pub enum RestoreError {
     /// Another set's state is damaged.
     #[error(transparent)]
     State(#[from] StateError),
-    /// A failure half way could not be undone.
-    #[error("cannot undo a restore that failed half way\nhint: start again in an empty directory")]
-    Undo(#[source] std::io::Error),
+    /// The tree is neither as it was nor as it should be.
+    #[error("restoring stopped half way: {0}\nhint: start again in an empty directory")]
+    HalfWay(Box<Refusal>),
 }
 
 /// What a set needs while it is being restored.
@@ -179,7 +179,9 @@ pub fn restore(request: &Request) -> Result<Outcome, RestoreError> {
                     Outcome::Restored(restored)
                 }
                 Err(Failed::Refused(refusal)) => Outcome::Refused(refusal),
-                Err(Failed::Undo(error)) => return Err(RestoreError::Undo(error)),
+                Err(Failed::HalfWay(refusal)) => {
+                    return Err(RestoreError::HalfWay(Box::new(refusal)));
+                }
             }
         }
         Err(refusal) => Outcome::Refused(refusal),
@@ -191,7 +193,7 @@ pub fn restore(request: &Request) -> Result<Outcome, RestoreError> {
 /// How an attempt can fail.
 enum Failed {
     Refused(Refusal),
-    Undo(std::io::Error),
+    HalfWay(Refusal),
 }
 
 impl<E: Into<Refusal>> From<E> for Failed {

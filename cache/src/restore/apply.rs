@@ -50,15 +50,34 @@ pub(super) fn apply(
         match commit(attempt, &clock, comparison, omitted, &staged, &mut journal) {
             Ok(sources) => Ok((bytes, sources)),
             Err(refusal) => {
-                journal.undo().map_err(Failed::Undo)?;
+                let undone = journal.undo().map_err(Refusal::on("move files back in", into));
+                undone.map_err(Failed::HalfWay)?;
                 Err(refusal.into())
             }
         }
     });
-    // The directory aside goes, which must not be seen in the time of the directory that held it.
+    let (bytes, sources) = match done {
+        Ok(done) => done,
+        Err(failed) => {
+            remove(&aside)?;
+            return Err(failed);
+        }
+    };
+    // Everything is in its place, so nothing from here on can be taken back.
+    let files = finish(attempt, omitted, &aside).map_err(Failed::HalfWay)?;
+    Ok(Applied { files, bytes, sources })
+}
+
+/// Clears away, and notes what is in the tree.
+fn finish(
+    attempt: &Attempt<'_>,
+    omitted: &HashSet<RelativePath>,
+    aside: &Path,
+) -> Result<HashMap<RelativePath, Stamp>, Refusal> {
+    let into = &attempt.request.into;
+    // That the directory aside goes must not be seen in the time of the directory that held it.
     let modified = into.symlink_metadata().map(|metadata| Time::modified(&metadata));
-    remove(&aside)?;
-    let (bytes, sources) = done?;
+    remove(aside)?;
     modified
         .and_then(|modified| time::set_modified(into, modified))
         .map_err(Refusal::on("set the time of", into))?;
@@ -70,7 +89,7 @@ pub(super) fn apply(
             files.insert(found.path, found.stamp);
         }
     }
-    Ok(Applied { files, bytes, sources })
+    Ok(files)
 }
 
 /// Removes what an earlier attempt, or this one, left aside.

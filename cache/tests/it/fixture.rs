@@ -99,6 +99,7 @@ impl Builds {
     /// Starts a build: an empty directory, then the sources, with Nix's time.
     pub(crate) fn unpack(&self, sources: &Tree) {
         if self.top().exists() {
+            open_directories(&self.top());
             fs::remove_dir_all(self.top()).unwrap();
         }
         fs::create_dir_all(self.tree()).unwrap();
@@ -184,6 +185,17 @@ impl Builds {
             Command::new("/bin/sh").args(["-c", script]).current_dir(self.tree()).output().unwrap();
         assert!(output.status.success(), "{script}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+/// Lets directories be emptied that a build has closed.
+fn open_directories(place: &Path) {
+    fs::set_permissions(place, fs::Permissions::from_mode(0o755)).unwrap();
+    for entry in fs::read_dir(place).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            open_directories(&entry.path());
+        }
     }
 }
 

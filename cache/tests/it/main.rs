@@ -7,6 +7,7 @@ mod corrupt;
 mod fixture;
 mod hostile;
 mod keeping;
+mod nix;
 mod program;
 mod round_trip;
 mod times;

@@ -1,4 +1,4 @@
-//! Real make, through restore and persist, against clean builds of the same state.
+//! Real make and cargo, through restore and persist, against clean builds of the same state.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -165,5 +165,75 @@ fn make_builds_what_a_clean_build_builds() {
         }
         incremental.persist(next, &["out"]).has("persisted");
         number = next;
+    }
+}
+
+/// A package whose modules come through links, as in a vendored tree.
+fn package() -> Tree {
+    let manifest =
+        "[package]\nname = \"p\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n";
+    let main = "mod one;\nmod two;\nmod linked;\nfn main() { println!(\"{} {} {}\", one::VALUE, two::VALUE, linked::VALUE); }\n";
+    let mut tree = tree(&[
+        ("Cargo.toml", manifest),
+        ("src/main.rs", main),
+        ("src/one.rs", "pub const VALUE: u32 = 1;\n"),
+        ("src/two.rs", "pub const VALUE: u32 = 2;\n"),
+        ("alt/a.rs", "pub const VALUE: u32 = 10;\n"),
+        ("alt/b.rs", "pub const VALUE: u32 = 20;\n"),
+    ]);
+    tree.insert("src/linked.rs".into(), Node::Link("../alt/a.rs".into()));
+    tree
+}
+
+/// Builds; returns what the program prints, and whether anything was compiled.
+fn cargo(builds: &Builds) -> (String, bool) {
+    let cargo = env!("CARGO");
+    let log = builds.shell(&format!("{cargo} build --offline --target-dir target 2>&1"));
+    (builds.shell("./target/debug/p"), log.contains("Compiling p"))
+}
+
+type PackageEdit = (&'static str, fn(&mut Tree), &'static str);
+
+const PACKAGE_EDITS: [PackageEdit; 5] = [
+    ("nothing", |_| {}, "1 2 10\n"),
+    (
+        "swapped",
+        |t| {
+            let (one, two) = (t["src/one.rs"].clone(), t["src/two.rs"].clone());
+            t.insert("src/one.rs".into(), two);
+            t.insert("src/two.rs".into(), one);
+        },
+        "2 1 10\n",
+    ),
+    (
+        "link flipped",
+        |t| drop(t.insert("src/linked.rs".into(), Node::Link("../alt/b.rs".into()))),
+        "2 1 20\n",
+    ),
+    (
+        "link flipped back",
+        |t| drop(t.insert("src/linked.rs".into(), Node::Link("../alt/a.rs".into()))),
+        "2 1 10\n",
+    ),
+    ("nothing again", |_| {}, "2 1 10\n"),
+];
+
+#[test]
+fn cargo_builds_what_the_sources_say() {
+    let builds = Builds::new();
+    let mut sources = package();
+    builds.unpack(&sources);
+    builds.restore_nothing();
+    assert_eq!(cargo(&builds), ("1 2 10\n".to_owned(), true));
+    builds.persist(1, &["target"]).has("persisted");
+    let mut number = 1;
+    for (name, edit, expected) in PACKAGE_EDITS {
+        let before = sources.clone();
+        edit(&mut sources);
+        builds.unpack(&sources);
+        builds.restore(number, &[]).has("restored s:");
+        assert_eq!(cargo(&builds), (expected.to_owned(), sources != before), "after `{name}`");
+        builds.persist(3 - number, &["target"]).has("persisted");
+        number = 3 - number;
     }
 }
