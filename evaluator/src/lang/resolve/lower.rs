@@ -261,7 +261,7 @@ impl Resolver<'_> {
         }
         let sources = self.lower_all(&set.sources)?;
         let mut bindings = Vec::with_capacity(set.bindings.len());
-        for (name, binding) in &set.bindings {
+        for (name, binding) in set.bindings.iter() {
             let (place, code) = match &binding.value {
                 BindingValue::Expr(expr) => (Place::Inside, self.lower(expr, Some(*name))?),
                 BindingValue::Inherit => (Place::Outside, self.variable(*name, binding.span)?),
@@ -284,7 +284,7 @@ impl Resolver<'_> {
         let sources = self.lower_all(&set.sources)?;
         let first_source = set.bindings.len();
         let mut bindings = Vec::with_capacity(first_source);
-        for (name, binding) in &set.bindings {
+        for (name, binding) in set.bindings.iter() {
             let (place, code) = match &binding.value {
                 BindingValue::Expr(expr) => (Place::Inside, self.lower(expr, Some(*name))?),
                 BindingValue::Inherit => {

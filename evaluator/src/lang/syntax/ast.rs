@@ -1,7 +1,6 @@
 //! The tree of an expression, with names as symbols and a place for everything.
 
-use std::collections::BTreeMap;
-
+use super::bindings::Bindings;
 use crate::lang::source::Span;
 use crate::lang::symbol::Symbol;
 
@@ -125,7 +124,7 @@ pub struct AttrSet {
     /// Whether the definitions see each other.
     pub recursive: bool,
     /// The definitions with known names.
-    pub bindings: BTreeMap<Symbol, Binding>,
+    pub bindings: Bindings,
     /// The definitions with computed names, as they were written.
     pub dynamic: Vec<DynamicBinding>,
     /// The sets of all `inherit (set) …`.

@@ -5,8 +5,6 @@
     reason = "a parser names the tokens that fit; every other one is an error"
 )]
 
-use std::collections::btree_map::Entry;
-
 use super::ast::{AttrName, AttrSet, Binding, BindingValue, DynamicBinding, Expr, ExprKind, Part};
 use super::lexer::Token;
 use super::parser::Parser;
@@ -61,12 +59,10 @@ impl Parser<'_> {
                 }
             };
             let value = from.map_or(BindingValue::Inherit, BindingValue::InheritFrom);
-            match set.bindings.entry(name) {
-                Entry::Vacant(place) => {
-                    place.insert(Binding { value, span });
-                }
-                Entry::Occupied(_) => return Err(duplicate(&[name], span, self.symbols)),
+            if set.bindings.get(name).is_some() {
+                return Err(duplicate(&[name], span, self.symbols));
             }
+            set.bindings.insert(name, Binding { value, span });
         }
         self.advance();
         Ok(())
@@ -154,13 +150,13 @@ fn add(set: &mut AttrSet, path: Vec<AttrName>, value: Expr, symbols: &Symbols) -
         let inner = match name {
             AttrName::Static(name, _) => {
                 names.push(name);
-                let binding = set
-                    .bindings
-                    .entry(name)
-                    .or_insert_with(|| Binding { value: BindingValue::Expr(empty), span });
-                match &mut binding.value {
-                    BindingValue::Expr(inner) => Some(inner),
-                    BindingValue::Inherit | BindingValue::InheritFrom(_) => None,
+                if set.bindings.get(name).is_none() {
+                    let value = BindingValue::Expr(empty);
+                    set.bindings.insert(name, Binding { value, span });
+                }
+                match set.bindings.get_mut(name).map(|binding| &mut binding.value) {
+                    Some(BindingValue::Expr(inner)) => Some(inner),
+                    Some(BindingValue::Inherit | BindingValue::InheritFrom(_)) | None => None,
                 }
             }
             AttrName::Dynamic(name) => {
@@ -184,23 +180,20 @@ fn merge(
     binding: Binding,
     symbols: &Symbols,
 ) -> Result<()> {
-    let mut place = match set.bindings.entry(name) {
-        Entry::Vacant(place) => {
-            place.insert(binding);
-            return Ok(());
-        }
-        Entry::Occupied(place) => place,
+    let Some(place) = set.bindings.get_mut(name) else {
+        set.bindings.insert(name, binding);
+        return Ok(());
     };
     let (
         BindingValue::Expr(Expr { kind: ExprKind::Attrs(there), .. }),
         BindingValue::Expr(Expr { kind: ExprKind::Attrs(new), .. }),
-    ) = (&mut place.get_mut().value, binding.value)
+    ) = (&mut place.value, binding.value)
     else {
         return Err(duplicate(path, binding.span, symbols));
     };
     // Whether the new set is recursive is ignored, as Nix does.
     let displacement = there.sources.len();
-    for (name, mut inner) in new.bindings {
+    for (name, mut inner) in new.bindings.drain() {
         if let BindingValue::InheritFrom(index) = &mut inner.value {
             *index += displacement;
         }

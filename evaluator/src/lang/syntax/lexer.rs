@@ -67,6 +67,11 @@ pub(super) fn lex(text: &[u8], offset: usize) -> Lexeme {
     Lexeme { token, start, end: start + length }
 }
 
+/// Returns the first byte of the token at an offset; `:`, `@` and `{` are tokens of their own.
+pub(super) fn next_byte(text: &[u8], offset: usize) -> Option<u8> {
+    text.get(skip_blanks(text, offset)).copied()
+}
+
 /// Skips blanks and comments; a comment that does not end is not skipped.
 fn skip_blanks(text: &[u8], mut offset: usize) -> usize {
     loop {

@@ -7,6 +7,7 @@
 
 pub mod ast;
 mod attributes;
+pub mod bindings;
 mod lexer;
 mod parser;
 mod print;

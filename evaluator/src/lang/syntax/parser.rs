@@ -9,7 +9,7 @@
 )]
 
 use super::ast::{AttrName, BinaryOperator, Expr, ExprKind, Formal, Formals, Lambda, Part, Select};
-use super::lexer::{Lexeme, Token, lex};
+use super::lexer::{Lexeme, Token, lex, next_byte};
 use crate::lang::error::{Error, ErrorKind, Result};
 use crate::lang::source::Span;
 use crate::lang::symbol::{Symbol, Symbols};
@@ -104,8 +104,8 @@ impl Parser<'_> {
     fn expr_function(&mut self) -> Result<Expr> {
         let start = self.token.start;
         let kind = match self.token.token {
-            Token::Identifier => match lex(self.text, self.token.end).token {
-                Token::Char(b':') => {
+            Token::Identifier => match next_byte(self.text, self.token.end) {
+                Some(b':') => {
                     let (argument, _) = self.identifier()?;
                     self.advance();
                     let body = self.expr()?;
@@ -115,7 +115,7 @@ impl Parser<'_> {
                         body,
                     }))
                 }
-                Token::Char(b'@') => {
+                Some(b'@') => {
                     let (argument, span) = self.identifier()?;
                     self.advance();
                     let formals = self.formals()?;
@@ -145,7 +145,7 @@ impl Parser<'_> {
                 self.expect(Token::Char(b';'), "`;`")?;
                 ExprKind::With(Box::new(attrs), Box::new(self.expr()?))
             }
-            Token::Let if lex(self.text, self.token.end).token != Token::Char(b'{') => {
+            Token::Let if next_byte(self.text, self.token.end) != Some(b'{') => {
                 self.advance();
                 let set = self.bindings(Token::In, true)?;
                 self.expect(Token::In, "`in`")?;
