@@ -194,7 +194,8 @@ fn map_attrs(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let entries = set.entries().iter().map(|attr| {
         let name = Value::string(ev.symbols.name(attr.name));
         let value = Value::apply2(function.clone(), name, attr.value.clone());
-        Attr { name: attr.name, position: attr.position, value }
+        // Nobody has written the new values, so they have no place.
+        Attr::new(attr.name, value)
     });
     Ok(Value::attrs(Attrs::from_sorted(entries.collect())))
 }

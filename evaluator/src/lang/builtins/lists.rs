@@ -204,8 +204,8 @@ fn elem(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
 }
 
 fn elem_at(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
-    let list = ev.force_list(&args[0], at)?;
     let index = ev.force_int(&args[1], at)?;
+    let list = ev.force_list(&args[0], at)?;
     let element = usize::try_from(index).ok().and_then(|index| list.get(index));
     let missing = || Error::new(ErrorKind::OutOfBounds { index, length: list.len() }, at);
     element.cloned().ok_or_else(missing)
@@ -299,6 +299,8 @@ fn partition(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let list = ev.force_list(&args[1], at)?;
     let (mut right, mut wrong) = (Vec::new(), Vec::new());
     for element in list.iter() {
+        // Nix evaluates the elements here, even if the predicate does not look at them.
+        ev.force(element, at)?;
         if holds(ev, &predicate, element, at)? {
             right.push(element.clone());
         } else {
@@ -327,11 +329,9 @@ fn sort(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
             .context(at, || "while evaluating what the comparator returned".into())
     };
     let mut elements = list.to_vec();
-    if natural {
-        // What has been evaluated is compared faster.
-        for element in &mut elements {
-            *element = ev.force(element, at)?;
-        }
+    // Nix evaluates the elements here, even if the comparator does not look at them.
+    for element in &mut elements {
+        *element = ev.force(element, at)?;
     }
     Ok(Value::list(merge_sort(ev, elements, &mut before)?))
 }
