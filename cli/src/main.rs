@@ -37,9 +37,9 @@ fn main() -> ExitCode {
 fn dispatch(args: &Args, runtime: &tokio::runtime::Handle) -> Result<ExitCode, Failure> {
     match &args.command {
         Command::Run(command) => commands::run::run(&args.global, command, runtime),
-        Command::Eval(command) => commands::eval::eval(&args.global, command),
+        Command::Eval(command) => commands::eval::eval(&args.global, command, runtime),
         Command::Why(command) => commands::why::why(&args.global, command, runtime),
         Command::Audit(command) => commands::audit::audit(&args.global, command, runtime),
-        Command::Cache(command) => commands::cache::cache(&args.global, command),
+        Command::Cache(command) => commands::cache::cache(&args.global, command, runtime),
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use levain_engine::cancel::Cancel;
 use levain_engine::project::{Selection, Surroundings};
@@ -109,20 +109,39 @@ pub(crate) fn selection(select: &Select) -> (Selection, Trust) {
     (selection, trust)
 }
 
-/// The first signal stops the builds and lets the run end in order; the second ends levain at once,
+/// The first signal stops the run and lets it end in order; the second ends levain at once,
 /// which is just as safe, only less polite.
 pub(crate) fn stop_on_signals(runtime: &Handle, cancel: &Cancel) {
+    let cancel = cancel.clone();
+    let mut signalled = false;
+    on_signals(runtime, move || {
+        if signalled {
+            std::process::exit(i32::from(exit::INTERRUPTED));
+        }
+        signalled = true;
+        cancel.cancel();
+    });
+}
+
+/// Any signal ends levain, and what it has evaluating.
+pub(crate) fn end_on_signals(runtime: &Handle, surroundings: &Surroundings) {
+    let stop = surroundings.stop.clone();
+    on_signals(runtime, move || {
+        stop.stop();
+        std::process::exit(i32::from(exit::INTERRUPTED));
+    });
+}
+
+fn on_signals(runtime: &Handle, action: impl FnMut() + Send + 'static) {
+    let action = Arc::new(Mutex::new(action));
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
-        let cancel = cancel.clone();
+        let action = Arc::clone(&action);
         let _guard = runtime.enter();
         let Ok(mut signals) = signal(kind) else { continue };
         runtime.spawn(async move {
-            if signals.recv().await.is_none() {
-                return;
-            }
-            cancel.cancel();
-            if signals.recv().await.is_some() {
-                std::process::exit(i32::from(exit::INTERRUPTED));
+            while signals.recv().await.is_some() {
+                let mut action = action.lock().unwrap_or_else(PoisonError::into_inner);
+                action();
             }
         });
     }

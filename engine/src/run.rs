@@ -7,36 +7,29 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use levain_actions::forge::Token;
-use levain_actions::git::{CommitId, Overlay};
-use levain_actions::shadow::ShadowCommit;
 use levain_actions::status::{JobPhase, RetryPolicy, SummaryPhase};
 use levain_evaluator::EvaluateError;
-use levain_evaluator::evaluate::{Evaluation, Request};
-use levain_evaluator::pointer::{Entry, Pointer};
+use levain_evaluator::pointer::Entry;
 use levain_store::{BuildOptions, ConnectError, ProtocolError};
 use tokio::runtime::Handle;
 
 use crate::build::{BuildError, unix_now};
 use crate::cancel::Cancel;
-use crate::candidates::named_paths;
 use crate::connections::Connections;
 use crate::declaration::Mode;
-use crate::digest::sha256_hex;
-use crate::evaluations::{self, Evaluated};
 use crate::jobset::Head;
 use crate::plan::PlanError;
-use crate::pointers::{Entries, known, print};
+use crate::pointers::{Entries, known};
 use crate::progress::{Progress, Stage};
 use crate::project::{Access, Place, Project, ProjectError, Selection, Surroundings};
-use crate::report::{
-    Counters, EvaluationReport, JobReport, JobStatus, Report, Seconds, ShadowReport, Undelivered,
-};
-use crate::roots;
-use crate::shadowing::{Mirrored, Shadowing, ShadowingError, aside};
+use crate::report::{Counters, EvaluationReport, JobReport, Report, Seconds, Undelivered};
+use crate::shadowing::{Mirrored, Shadowing, ShadowingError};
 use crate::statuses::{Statuses, StatusesError};
 
 mod auditing;
 mod building;
+mod evaluating;
+mod finishing;
 mod planning;
 mod why;
 
@@ -113,14 +106,7 @@ pub fn run(
     if let Place::Url(_) = options.place {
         progress.stage(Stage::Fetch);
     }
-    let declared = options.declaration.as_deref();
-    let mut project = Project::open(surroundings, &options.place, declared, options.access)?;
-    project.declaration.shadow.push &= options.push;
-    let head = project.select(&options.selection)?;
-    let token = options.token.as_ref();
-    let runtime = options.runtime.clone();
-    let statuses =
-        Statuses::new(&project, &head, options.access, token, &options.retries, runtime)?;
+    let Opened { project, head, statuses } = Opened::new(surroundings, options)?;
     let shadowing = Shadowing::new(&project, &head)?;
     let mut run = Run::new(surroundings, options, cancel, &project, &head, &statuses, &shadowing);
     let result = run.carry_out(progress);
@@ -161,6 +147,27 @@ pub fn run(
             }
             Err(error)
         }
+    }
+}
+
+/// A project opened for a command, at the commit that the command is about.
+struct Opened {
+    project: Project,
+    head: Head,
+    statuses: Statuses,
+}
+
+impl Opened {
+    fn new(surroundings: &Surroundings, options: &Options) -> Result<Self, RunError> {
+        let declared = options.declaration.as_deref();
+        let mut project = Project::open(surroundings, &options.place, declared, options.access)?;
+        project.declaration.shadow.push &= options.push;
+        let head = project.select(&options.selection)?;
+        let token = options.token.as_ref();
+        let runtime = options.runtime.clone();
+        let statuses =
+            Statuses::new(&project, &head, options.access, token, &options.retries, runtime)?;
+        Ok(Self { project, head, statuses })
     }
 }
 
@@ -286,105 +293,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn request(&self, flake: levain_evaluator::LockedFlakeRef) -> Request {
-        Request {
-            flake,
-            system: self.surroundings.system.clone(),
-            only: None,
-            limits: self.project.limits(),
-        }
-    }
-
-    /// Evaluates the original commit with the null pointer.
-    ///
-    /// Calls `on_work` first if that takes more than a look at what is remembered.
-    fn evaluate_base(
-        &mut self,
-        on_work: &mut dyn FnMut(),
-        progress: &mut dyn Progress,
-    ) -> Result<Evaluated, RunError> {
-        let started = Instant::now();
-        let (flake, _overlay) = self.base_flake(progress)?;
-        let request = self.request(flake);
-        let evaluated = self.evaluate(&request, on_work)?;
-        self.seconds.evaluate_base += started.elapsed().as_secs_f64();
-        self.record_evaluation(&evaluated, None, started);
-        Ok(evaluated)
-    }
-
-    fn evaluate(
-        &self,
-        request: &Request,
-        on_work: &mut dyn FnMut(),
-    ) -> Result<Evaluated, EvaluateError> {
-        let evaluator = self.surroundings.evaluator.as_ref();
-        let dir = self.surroundings.store.dir().as_str();
-        evaluations::evaluate(evaluator, dir, request, &self.project.state, on_work)
-    }
-
-    fn record_evaluation(
-        &mut self,
-        evaluated: &Evaluated,
-        pointer: Option<String>,
-        started: Instant,
-    ) {
-        self.evaluations.push(EvaluationReport {
-            flake: evaluated.remembered.evaluation.flake.to_string(),
-            pointer,
-            memoized: evaluated.memoized,
-            seconds: started.elapsed().as_secs_f64(),
-        });
-    }
-
-    /// Returns the original commit as a flake whose cache pointer is null.
-    ///
-    /// That is the commit itself, unless its author committed a pointer.
-    fn base_flake(
-        &mut self,
-        progress: &mut dyn Progress,
-    ) -> Result<(levain_evaluator::LockedFlakeRef, Option<Overlay>), RunError> {
-        let repository = &self.project.repository;
-        let own = Project::flake(repository, &self.head.reference, self.head.commit);
-        if self.mode == Mode::Off {
-            return Ok((own, None));
-        }
-        let name = self.project.layout.files.pointer();
-        let text = repository.file(self.head.commit, name).map_err(ProjectError::from)?;
-        let Some(text) = text else { return Ok((own, None)) };
-        match Pointer::parse(self.surroundings.store.dir(), &text) {
-            Ok(Pointer::Null) => Ok((own, None)),
-            Ok(Pointer::Path(_) | Pointer::Entries(_)) => {
-                self.notice(
-                    progress,
-                    format!(
-                        "cache pointer rejected: commit {} itself carries one in `{name}`, which should be `null`; it is evaluated as null",
-                        self.head.commit.short()
-                    ),
-                );
-                let commit = ShadowCommit {
-                    previous: None,
-                    original: self.head.commit,
-                    pointer: b"null\n",
-                    message: "levain: the null pointer\n",
-                };
-                let reference = "refs/levain-base/null";
-                let (overlay, id) = aside(repository, &commit, &self.project.layout, reference)?;
-                Ok((Project::flake(&overlay.repository, reference, id), Some(overlay)))
-            }
-            Err(error) => {
-                self.mode = Mode::Off;
-                self.notice(
-                    progress,
-                    format!(
-                        "incremental mode is off for this run: `{name}` of commit {} is no cache pointer ({error}); make it `null`, or choose another name with `levainProject.files.pointer`",
-                        self.head.commit.short()
-                    ),
-                );
-                Ok((own, None))
-            }
-        }
-    }
-
     /// Makes the shadow branch mirror the original commit, if there is to be one.
     fn mirror(
         &mut self,
@@ -424,23 +332,6 @@ impl<'a> Run<'a> {
         Ok((Some(mirrored), entries))
     }
 
-    /// Evaluates the shadow commit.
-    fn evaluate_shadow(
-        &mut self,
-        mirrored: &Mirrored,
-        entries: &Entries,
-        progress: &mut dyn Progress,
-    ) -> Result<Evaluation, RunError> {
-        progress.stage(Stage::EvaluateShadow);
-        let started = Instant::now();
-        let request = self.request(mirrored.flake.clone());
-        let evaluated = self.evaluate(&request, &mut || {})?;
-        self.seconds.evaluate_shadow += started.elapsed().as_secs_f64();
-        let pointer = print(self.surroundings.store.dir(), entries);
-        self.record_evaluation(&evaluated, Some(sha256_hex(pointer.as_bytes())), started);
-        Ok(evaluated.remembered.evaluation)
-    }
-
     /// Returns where logs are kept: read-only, in a directory that is made for them.
     fn logs(&self, builds: bool) -> Result<PathBuf, RunError> {
         match &self.project.writer {
@@ -453,137 +344,6 @@ impl<'a> Run<'a> {
                 .keep()),
         }
     }
-
-    /// Lets go of every cache that no pointer names any more.
-    fn release_roots(&mut self) {
-        let (Some(writer), false) = (&self.project.writer, self.mode == Mode::Off) else { return };
-        let layout = &self.project.layout;
-        let released = layout
-            .read_all(&self.project.repository, &layout.prefix)
-            .map_err(|error| error.to_string())
-            .and_then(|recorded| {
-                // A broken pointer file names nothing, and must not cost anyone their cache.
-                if recorded.iter().any(|recorded| recorded.entries.is_err()) {
-                    return Ok(());
-                }
-                let named = named_paths(&recorded, &layout.store_dir);
-                roots::sync(writer, &named).map_err(|error| error.to_string())
-            });
-        if let Err(error) = released {
-            self.notices.push(format!("cannot release caches: {error}"));
-        }
-    }
-
-    fn push(&mut self) -> bool {
-        let (Some(writer), false) = (&self.project.writer, self.mode == Mode::Off) else {
-            return false;
-        };
-        let started = Instant::now();
-        let result = self.shadowing.push(writer.run_lock());
-        self.seconds.git += started.elapsed().as_secs_f64();
-        match result {
-            Ok(pushed) => pushed,
-            Err(error) => {
-                self.undelivered.push(Undelivered {
-                    kind: "push",
-                    subject: self.shadowing.reference.clone(),
-                    error: error.to_string(),
-                });
-                false
-            }
-        }
-    }
-
-    fn report(
-        &mut self,
-        jobs: Vec<JobReport>,
-        before: Option<String>,
-        mirrored: Option<&Mirrored>,
-        pushed: bool,
-    ) -> Report {
-        if self.project.writer.is_none() {
-            self.tell_what_is_withheld(&jobs);
-        }
-        let repository = &self.project.repository;
-        let head: Option<CommitId> =
-            repository.reference(&self.shadowing.reference).unwrap_or_default();
-        let shadow = (self.mode != Mode::Off).then(|| ShadowReport {
-            reference: self.shadowing.reference.clone(),
-            before,
-            evaluated: mirrored.map(|mirrored| mirrored.id.to_string()),
-            after: head.map(|commit| commit.to_string()),
-            pushed,
-        });
-        Report {
-            version: 1,
-            repository: self.project.label.clone(),
-            jobset: self.head.jobset.name(),
-            original_commit: self.head.commit.to_string(),
-            read_only: self.project.writer.is_none(),
-            mode: self.mode.to_string(),
-            shadow,
-            evaluations: std::mem::take(&mut self.evaluations),
-            counters: Counters::of(&jobs),
-            jobs,
-            undelivered: std::mem::take(&mut self.undelivered),
-            withheld: std::mem::take(&mut self.withheld),
-            notices: std::mem::take(&mut self.notices),
-            seconds: self.seconds,
-        }
-    }
-
-    /// Says what a run with the right to write would have written besides the shadow commit.
-    fn tell_what_is_withheld(&mut self, jobs: &[JobReport]) {
-        for job in jobs {
-            let built = matches!(job.status, JobStatus::Clean | JobStatus::Incremental);
-            if self.mode != Mode::Off && built && job.key.is_some() {
-                self.withheld.push(format!("the cache of `{}` and its pointer", job.attr_path));
-            }
-        }
-        if !self.withheld.is_empty()
-            && let Some(remote) = self.shadowing.exchanged()
-        {
-            let reference = &self.shadowing.reference;
-            self.withheld.push(format!("a push of `{reference}` to `{}`", remote.name));
-        }
-        if let Some(forge) = &self.project.declaration.forge {
-            let commit = self.head.commit.short();
-            let count = jobs.len();
-            let kind = forge.kind;
-            self.withheld
-                .push(format!("statuses of {count} jobs and a summary on {commit}, to {kind}"));
-        }
-    }
-
-    /// Sends the summary and waits for everything that is to be delivered.
-    fn finish(&mut self, mut report: Report) -> Result<Report, RunError> {
-        let started = Instant::now();
-        let counters = report.counters;
-        let phase = if counters.cancelled > 0 {
-            SummaryPhase::Cancelled
-        } else if counters.failed > 0 || report.jobs.iter().any(is_authors_error) {
-            SummaryPhase::Failure
-        } else if counters.errors > 0 {
-            SummaryPhase::Error
-        } else {
-            SummaryPhase::Success
-        };
-        self.statuses.summary(phase, report.jobs.len(), counters, None);
-        report.undelivered.extend(self.options.runtime.block_on(self.statuses.flush()));
-        report.seconds.statuses = started.elapsed().as_secs_f64();
-        if let Some(writer) = &self.project.writer {
-            writer.tidy(KEEP);
-        }
-        Ok(report)
-    }
-}
-
-/// How many evaluations and logs are kept.
-const KEEP: usize = 2_000;
-
-/// A job without a derivation could not be evaluated: that is for the author to mend.
-fn is_authors_error(job: &JobReport) -> bool {
-    job.status == JobStatus::Error && job.base_drv_path.is_none()
 }
 
 /// Tells that a job has ended, to the forge and to whoever watches.

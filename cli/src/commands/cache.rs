@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use levain_engine::caches::{self, CacheEntry, CachesError, Content};
 use levain_engine::project::{Access, Place, Project};
+use tokio::runtime::Handle;
 
 use super::{print, print_json};
 use crate::args::{Cache, CacheCommand, Format, Global};
@@ -12,8 +13,9 @@ use crate::setup::{self, Trust};
 use crate::table::{age, columns, short, size};
 
 /// Runs the command.
-pub(crate) fn cache(global: &Global, args: &Cache) -> Result<ExitCode, Failure> {
+pub(crate) fn cache(global: &Global, args: &Cache, runtime: &Handle) -> Result<ExitCode, Failure> {
     let surroundings = setup::surroundings(global, Trust::Branch)?;
+    setup::end_on_signals(runtime, &surroundings);
     let place = Place::Directory(global.directory.clone());
     let open = |declaration: Option<&str>, access| {
         Project::open(&surroundings, &place, declaration, access)

@@ -6,6 +6,7 @@ use levain_actions::shadow::ShadowFiles;
 use levain_engine::eval::{self, Inputs};
 use levain_evaluator::FlakeUrl;
 use levain_evaluator::evaluate::Limits;
+use tokio::runtime::Handle;
 
 use super::print_json;
 use crate::args::{Eval, Global};
@@ -13,7 +14,7 @@ use crate::exit::Failure;
 use crate::setup::{self, Trust};
 
 /// Runs the command.
-pub(crate) fn eval(global: &Global, args: &Eval) -> Result<ExitCode, Failure> {
+pub(crate) fn eval(global: &Global, args: &Eval, runtime: &Handle) -> Result<ExitCode, Failure> {
     let jobset: FlakeUrl = args.jobset.parse().map_err(|error| Failure::error(&error))?;
     let pointer = match &args.cache_pointer {
         Some(path) => Some(std::fs::read(path).map_err(|error| {
@@ -24,6 +25,7 @@ pub(crate) fn eval(global: &Global, args: &Eval) -> Result<ExitCode, Failure> {
     let files = ShadowFiles::new(&args.pointer_name, &args.commit_name)
         .map_err(|error| Failure::error(&error))?;
     let mut surroundings = setup::surroundings(global, Trust::Branch)?;
+    setup::end_on_signals(runtime, &surroundings);
     if let Some(system) = &args.system {
         surroundings.system = system.clone();
     }

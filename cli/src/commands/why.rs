@@ -19,6 +19,7 @@ use crate::table::{age, short};
 pub(crate) fn why(global: &Global, args: &Args, runtime: &Handle) -> Result<ExitCode, Failure> {
     let (selection, trust) = setup::selection(&args.select);
     let surroundings = setup::surroundings(global, trust)?;
+    setup::end_on_signals(runtime, &surroundings);
     let options = Options {
         place: Place::Directory(global.directory.clone()),
         selection,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Options, Run, RunError, WhyError};
+use super::{Opened, Options, Run, RunError, WhyError};
 use crate::audit::{DifferingFile, Verdict, compare_with_clean};
 use crate::build::{Building, Ending, Wanted};
 use crate::caches::{self, CachesError};
@@ -15,11 +15,10 @@ use crate::connections::Connections;
 use crate::dropped;
 use crate::plan::{self, Surveyed, success_name};
 use crate::progress::{Progress, Stage};
-use crate::project::{Project, Surroundings};
+use crate::project::Surroundings;
 use crate::report::{JobReport, JobStatus, Undelivered};
 use crate::shadowing::Shadowing;
 use crate::state::Kind;
-use crate::statuses::Statuses;
 use crate::success::{Success, Successes};
 
 use super::planning::Survey;
@@ -67,13 +66,7 @@ pub fn audit(
     cancel: &Cancel,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Audited>, AuditJobsError> {
-    let declared = options.declaration.as_deref();
-    let project = Project::open(surroundings, &options.place, declared, options.access)
-        .map_err(RunError::from)?;
-    let head = project.select(&options.selection).map_err(RunError::from)?;
-    let runtime = options.runtime.clone();
-    let statuses = Statuses::new(&project, &head, options.access, None, &options.retries, runtime)
-        .map_err(RunError::from)?;
+    let Opened { project, head, statuses } = Opened::new(surroundings, options)?;
     let shadowing = Shadowing::new(&project, &head).map_err(RunError::from)?;
     let mut run = Run::new(surroundings, options, cancel, &project, &head, &statuses, &shadowing);
     let stop = surroundings.stop.clone();

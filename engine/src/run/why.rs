@@ -6,17 +6,16 @@ use levain_evaluator::key::{self, KeyChange, KeyDocument};
 use serde::Serialize;
 
 use super::planning::Survey;
-use super::{Options, Run, RunError};
+use super::{Opened, Options, Run, RunError};
 use crate::cancel::Cancel;
 use crate::choose::{Origin, Refusal};
 use crate::connections::LazyConnection;
 use crate::plan::{Finding, Surveyed};
 use crate::progress::Progress;
-use crate::project::{Project, Surroundings};
+use crate::project::Surroundings;
 use crate::report::CacheReport;
 use crate::shadowing::Shadowing;
 use crate::state::Kind;
-use crate::statuses::Statuses;
 
 /// The answer.
 #[derive(Clone, Debug, Serialize)]
@@ -119,13 +118,7 @@ pub fn why(
     job: &str,
     progress: &mut dyn Progress,
 ) -> Result<Why, WhyError> {
-    let declared = options.declaration.as_deref();
-    let project = Project::open(surroundings, &options.place, declared, options.access)
-        .map_err(RunError::from)?;
-    let head = project.select(&options.selection).map_err(RunError::from)?;
-    let runtime = options.runtime.clone();
-    let statuses = Statuses::new(&project, &head, options.access, None, &options.retries, runtime)
-        .map_err(RunError::from)?;
+    let Opened { project, head, statuses } = Opened::new(surroundings, options)?;
     let shadowing = Shadowing::new(&project, &head).map_err(RunError::from)?;
     let cancel = Cancel::default();
     let run = Run::new(surroundings, options, &cancel, &project, &head, &statuses, &shadowing);

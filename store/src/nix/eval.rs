@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 
@@ -226,6 +226,8 @@ fn output(
 ) -> Result<Vec<u8>, EvalError> {
     let start = |source| EvalError::Start { program: program.to_owned(), source };
     let read = |source| EvalError::Read { program: program.to_owned(), source };
+    // A group of its own, so that `Stop` reaches all of it.
+    command.process_group(0);
     command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(start)?;
     let (input, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());

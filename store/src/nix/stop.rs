@@ -4,6 +4,8 @@ use std::io;
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::process::{Signal, kill_process_group};
+
 /// Ends the evaluations of a [`super::NixProgram`]. Clones share the state.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
@@ -44,9 +46,15 @@ impl Stop {
     }
 }
 
+/// Kills the child and what it started.
+///
+/// The child alone would not do: a `bwrap` that dies very early leaves a process behind that waits
+/// for it for ever, and keeps our pipes open.
 fn end(child: &mut Child) {
-    // It may have ended by itself just now.
-    if let Err(error) = child.kill() {
+    // Until it is waited for, nobody else can have its number.
+    let ended = matches!(child.try_wait(), Ok(Some(_)));
+    let group = rustix::process::Pid::from_child(child);
+    if !ended && let Err(error) = kill_process_group(group, Signal::KILL) {
         tracing::debug!(%error, "ending an evaluation");
     }
 }
