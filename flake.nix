@@ -4,5 +4,16 @@
   # No inputs: whoever uses the library locks nothing else.
   outputs = _: {
     lib = import ./lib;
+
+    # For `pkgs.callPackage levain.package { }`, with whichever nixpkgs the user has.
+    package = import ./nix/levain-cache.nix;
+
+    templates = rec {
+      default = make;
+      make = {
+        path = ./templates/make;
+        description = "A program in C whose job compiles only what changed";
+      };
+    };
   };
 }

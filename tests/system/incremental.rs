@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::environment::{Environment, Repository};
+use crate::environment::{Environment, Repository, copy_tree};
 
 const JOBS: [&str; 2] = ["x86_64-linux.phases", "x86_64-linux.plain"];
 
@@ -190,4 +190,49 @@ fn a_failing_program_is_a_failing_build() {
     assert_eq!(report["counters"]["failed"], 2, "{report:#}");
     repository.write("src/g.c", "int g(void) { return 5; }\n");
     assert_eq!(step(&repository, "repaired"), both("incremental", &["g.c"]));
+}
+
+#[test]
+fn the_template_is_a_project_that_works() {
+    let environment = Environment::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let levain = environment.repository("levain");
+    for name in ["lib", "nix", "templates"] {
+        copy_tree(&root.join(name), &levain.path.join(name));
+    }
+    fs::copy(root.join("flake.nix"), levain.path.join("flake.nix")).unwrap();
+    let revision = levain.commit("levain");
+    let url = format!("git+file://{}?rev={revision}", levain.path.display());
+
+    let path = environment.path("mine");
+    fs::create_dir(&path).unwrap();
+    let mine = Repository { environment: &environment, path };
+    mine.git(&["init", "--quiet"]);
+    environment.run("nix", &mine.path, &["flake", "init", "--template", &url]).ok();
+    let tool = tool(&environment);
+    let flake = fs::read_to_string(mine.path.join("flake.nix")).unwrap();
+    for name in ["\"github:levain-ci/levain\"", "\"/usr/local\""] {
+        assert!(flake.contains(name), "{flake}");
+    }
+    let flake = flake.replace("github:levain-ci/levain", &url);
+    mine.write("flake.nix", &flake.replace("/usr/local", tool.to_str().unwrap()));
+    mine.git(&["add", "--all"]);
+    environment.run("nix", &mine.path, &["flake", "lock"]).ok();
+    mine.commit("first");
+    let report = mine.report(&[]);
+    assert_eq!(report["counters"]["clean"], 1, "{report:#}");
+
+    // By default the default branch builds clean, and every other starts from what it left.
+    mine.git(&["checkout", "--quiet", "-b", "topic"]);
+    let greeting = fs::read_to_string(mine.path.join("src/greeting.c")).unwrap();
+    mine.write("src/greeting.c", &greeting.replace("dough", "bread"));
+    mine.commit("edit");
+    let report = mine.report(&[]);
+    assert_eq!(report["counters"]["incremental"], 1, "{report:#}");
+    let log = fs::read_to_string(report["jobs"][0]["log"].as_str().unwrap()).unwrap();
+    assert!(log.contains("greeting.c") && !log.contains("main.c"), "{log}");
+    let app = format!("{}/bin/app", report["jobs"][0]["outputs"]["out"].as_str().unwrap());
+    assert_eq!(environment.run(&app, &mine.path, &[]).ok().stdout, "hello, bread\n");
+    let audited = mine.levain(&["audit", "--format", "json"]).ok().json();
+    assert_eq!(audited[0]["verdict"], "same", "{audited:#}");
 }
