@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests prepare files and use the real git and Nix")]
 
 mod flakes;
+mod lib_incremental;
 mod lib_nix;
 mod nix_data;
 mod purity;
