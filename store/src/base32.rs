@@ -5,6 +5,17 @@
 /// The digits, in ascending order of value and of ASCII; `e`, `o`, `t` and `u` are left out.
 const ALPHABET: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
 
+/// What a byte is worth as a digit; 255 if it is none.
+const VALUES: [u8; 256] = {
+    let mut values = [255; 256];
+    let mut value = 0;
+    while value < ALPHABET.len() {
+        values[ALPHABET[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+
 /// Returns the number of digits that `bytes` bytes need.
 pub const fn encoded_len(bytes: usize) -> usize {
     (bytes * 8).div_ceil(5)
@@ -32,9 +43,12 @@ pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     }
     let mut bytes = [0u8; N];
     for (digit, character) in text.bytes().rev().enumerate() {
-        let value = ALPHABET.iter().position(|known| *known == character)?;
+        let value = u16::from(VALUES[usize::from(character)]);
+        if value == 255 {
+            return None;
+        }
         let (index, shift) = (digit * 5 / 8, digit * 5 % 8);
-        let spread = u16::try_from(value << shift).ok()?.to_le_bytes();
+        let spread = (value << shift).to_le_bytes();
         bytes[index] |= spread[0];
         match bytes.get_mut(index + 1) {
             Some(next) => *next |= spread[1],

@@ -132,7 +132,7 @@ impl StoreDir {
 
     /// Returns the whole path, as Nix writes it.
     pub fn display(&self, path: &StorePath) -> String {
-        format!("{}/{path}", self.0)
+        [self.0.as_str(), "/", &path.hash_part(), "-", &path.name].concat()
     }
 }
 
@@ -183,11 +183,13 @@ impl StorePath {
 /// Checks a name by the rules of Nix 2.26. Nix 2.8 refuses every leading dot; what it refuses in
 /// addition it will say itself.
 fn check_name(name: &str) -> Result<(), NameRule> {
-    let allowed = |c: &char| c.is_ascii_alphanumeric() || "+-._?=".contains(*c);
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+-._?=".contains(&byte);
     if name.is_empty() {
         return Err(NameRule::Empty);
     }
-    if let Some(character) = name.chars().find(|c| !allowed(c)) {
+    if let Some(place) = name.bytes().position(|byte| !allowed(byte))
+        && let Some(character) = name[place..].chars().next()
+    {
         return Err(NameRule::Character(character));
     }
     if name.len() > MAX_NAME {
