@@ -21,7 +21,9 @@ package_of() {
     nix | nix-daemon) echo nix-bin ;;
     bwrap) echo bubblewrap ;;
     gcc) echo gcc libc6-dev ;;
-    git | make | perl | shellcheck) echo "$1" ;;
+    ninja) echo ninja-build ;;
+    go) echo golang-go ;;
+    cmake | git | make | meson | perl | shellcheck | zstd) echo "$1" ;;
     *) fail "no package is known that brings \`$1\`" ;;
   esac
 }
