@@ -1,4 +1,6 @@
-//! Floats in JSON: as few digits as give the same float back, and always a sign of being one.
+//! Floats in JSON: digits that give the same float back, and always a sign of being a float.
+
+use super::digits::digits;
 
 /// Writes a float. Infinities and what is no number become `null`, since JSON has neither.
 ///
@@ -8,19 +10,18 @@ pub fn write_float(json: &mut Vec<u8>, float: f64) {
         json.extend_from_slice(b"null");
         return;
     }
-    // The standard library gives the shortest digits as `d.ddde-7`.
-    let text = format!("{:e}", float.abs());
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or_default();
-    let digits: Vec<u8> = mantissa.bytes().filter(u8::is_ascii_digit).collect();
     if float.is_sign_negative() {
         json.push(b'-');
     }
-    let point = exponent + 1;
-    let count = digits.len() as i32;
     if float == 0.0 {
         json.extend_from_slice(b"0.0");
-    } else if count <= point && point <= 15 {
+        return;
+    }
+    let (mut digits, ten) = digits(float.abs());
+    digits.iter_mut().for_each(|digit| *digit += b'0');
+    let count = digits.len() as i32;
+    let point = count + ten;
+    if count <= point && point <= 15 {
         json.extend_from_slice(&digits);
         json.extend((count..point).map(|_| b'0'));
         json.extend_from_slice(b".0");
@@ -38,6 +39,7 @@ pub fn write_float(json: &mut Vec<u8>, float: f64) {
             json.push(b'.');
             json.extend_from_slice(&digits[1..]);
         }
+        let exponent = point - 1;
         let sign = if exponent < 0 { '-' } else { '+' };
         json.extend_from_slice(format!("e{sign}{:02}", exponent.abs()).as_bytes());
     }

@@ -2,6 +2,7 @@
 //!
 //! Start at [`Reader`] for reading, [`write_string`] and [`write_float`] for writing.
 
+mod digits;
 mod float;
 mod read;
 
