@@ -4,7 +4,7 @@
 //! earlier build left in the store can be read, as can what was fetched before.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,9 @@ use crate::lang::value::NixPath;
 /// Is told what an evaluation says with `trace` and `warn`.
 pub type Listener = Box<dyn Fn(Message, Span)>;
 
+/// A tree by its path, and whether it was hashed as a NAR.
+type HashedTree = (Vec<u8>, bool);
+
 /// Real files, and a fixed environment and time.
 pub struct Files {
     access: Access,
@@ -33,9 +36,11 @@ pub struct Files {
     time: i64,
     listener: Listener,
     /// Trees that were hashed before; within one evaluation a file does not change.
-    hashed: RefCell<BTreeMap<(Vec<u8>, bool), [u8; 32]>>,
+    hashed: RefCell<BTreeMap<HashedTree, [u8; 32]>>,
     /// Texts that this evaluation has put into the store, had it written any.
     texts: RefCell<BTreeMap<String, Rc<[u8]>>>,
+    /// Where trees would be in the store that this evaluation has copied, had it written any.
+    copied: RefCell<BTreeSet<String>>,
 }
 
 impl Files {
@@ -49,6 +54,7 @@ impl Files {
             listener: Box::new(|_, _| {}),
             hashed: RefCell::default(),
             texts: RefCell::default(),
+            copied: RefCell::default(),
         })
     }
 
@@ -69,18 +75,15 @@ impl Files {
     /// Returns the place of a file whose target may be read.
     fn readable(&self, path: &NixPath) -> Result<PathBuf, IoError> {
         let place = tree::host(path);
-        let allowed = self
-            .access
-            .allows_target(&place)
-            .map_err(|error| tree::failed(&place, &error))?;
+        let allowed =
+            self.access.allows_target(&place).map_err(|error| tree::failed(&place, &error))?;
         if allowed { Ok(place) } else { Err(forbidden(&place)) }
     }
 
     /// Returns the place of a file that may be looked at, itself if it is a link.
     fn visible(&self, path: &NixPath) -> Result<PathBuf, IoError> {
         let place = tree::host(path);
-        let allowed =
-            self.access.allows(&place).map_err(|error| tree::failed(&place, &error))?;
+        let allowed = self.access.allows(&place).map_err(|error| tree::failed(&place, &error))?;
         if allowed { Ok(place) } else { Err(forbidden(&place)) }
     }
 
@@ -118,7 +121,12 @@ impl Files {
         Ok(hash)
     }
 
-    fn place(&self, name: &str, ingestion: Ingestion, hash: [u8; 32]) -> Result<StorePath, IoError> {
+    fn place(
+        &self,
+        name: &str,
+        ingestion: Ingestion,
+        hash: [u8; 32],
+    ) -> Result<StorePath, IoError> {
         let placed = match ingestion {
             Ingestion::Recursive => {
                 make_source_path(&self.store, name, &NarHash::from_bytes(hash), &Default::default())
@@ -131,7 +139,8 @@ impl Files {
                 make_fixed_output_path(&self.store, name, false, &digest)
             }
         };
-        placed.map_err(|error| IoError::Failed { path: name.to_owned(), message: error.to_string() })
+        placed
+            .map_err(|error| IoError::Failed { path: name.to_owned(), message: error.to_string() })
     }
 
     fn exists(&self, path: &str) -> bool {
@@ -179,21 +188,19 @@ impl Io for Files {
             return Err(AddError::HashMismatch { found });
         }
         let path = self.place(request.name, request.ingestion, found)?;
-        Ok(self.store.display(&path).into())
+        let path = self.store.display(&path);
+        self.copied.borrow_mut().insert(path.clone());
+        Ok(path.into())
     }
 
-    fn add_text(
-        &self,
-        path: &str,
-        content: &[u8],
-        _references: &[Rc<str>],
-    ) -> Result<(), IoError> {
+    fn add_text(&self, path: &str, content: &[u8], _references: &[Rc<str>]) -> Result<(), IoError> {
         self.texts.borrow_mut().insert(path.to_owned(), content.into());
         Ok(())
     }
 
     fn is_valid_path(&self, path: &str) -> Result<bool, IoError> {
-        Ok(self.text(path.as_bytes()).is_some() || self.exists(path))
+        let here = self.text(path.as_bytes()).is_some() || self.copied.borrow().contains(path);
+        Ok(here || self.exists(path))
     }
 
     fn read_derivation(&self, path: &str) -> Result<Vec<u8>, IoError> {
@@ -228,8 +235,9 @@ impl Io for Files {
         let flat = request.builtin == "fetchurl";
         let digest = Digest::parse(hash, Some(HashAlgorithm::Sha256))
             .map_err(|error| unavailable(error.to_string()))?;
-        let path = make_fixed_output_path(&self.store, text("name").unwrap_or("source"), !flat, &digest)
-            .map_err(|error| unavailable(error.to_string()))?;
+        let path =
+            make_fixed_output_path(&self.store, text("name").unwrap_or("source"), !flat, &digest)
+                .map_err(|error| unavailable(error.to_string()))?;
         let path = self.store.display(&path);
         if self.exists(&path) {
             Ok(Fetched { path: path.into(), attributes: Vec::new() })

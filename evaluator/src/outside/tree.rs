@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use levain_store::nar::{Encoder, NarHasher};
 use levain_store::NarHash;
+use levain_store::nar::{Encoder, NarHasher};
 
 use crate::lang::io::{AddError, FileType, FilterError, IoError};
 use crate::lang::value::NixPath;
@@ -29,10 +29,16 @@ pub(super) fn host(path: &NixPath) -> PathBuf {
 /// Turns the system's error into that of the trait.
 pub(super) fn failed(path: &Path, error: &io::Error) -> IoError {
     let path = path.display().to_string();
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => IoError::NotFound { path },
-        _ => IoError::Failed { path, message: error.to_string() },
+    if is_missing(error) {
+        IoError::NotFound { path }
+    } else {
+        IoError::Failed { path, message: error.to_string() }
     }
+}
+
+/// Returns whether the system said that there is no such file.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Returns the type of a directory entry or file, itself if it is a link.
@@ -114,11 +120,7 @@ impl Walk<'_, '_> {
 pub(super) fn kind(path: &Path) -> io::Result<Option<FileType>> {
     match std::fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(type_of(metadata.file_type()))),
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-        {
-            Ok(None)
-        }
+        Err(error) if is_missing(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -5,7 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "the lint knows only functions marked as tests")]
 #![expect(clippy::disallowed_methods, reason = "tests prepare files and use the real git and Nix")]
 
+mod derivations;
 mod flakes;
+mod lang;
 mod lib_incremental;
 mod lib_nix;
 mod nix_data;

@@ -1,0 +1,111 @@
+//! Compares our evaluator with real Nix: `scripts/agreement` builds and calls this.
+//!
+//! `agreement compare DIR…` runs what each directory is good for: Nix's own language suite if it is
+//! Nix's source, derivation paths if it is a nixpkgs, the tests of known libraries, and of every
+//! tree whether its files parse. `agreement fuzz` asks both evaluators about random expressions.
+//! Real Nix writes to no store here and needs no root.
+
+// A program for developers: it reads files, runs Nix and keeps time, unlike the crate it tests.
+#![expect(clippy::disallowed_methods, reason = "a program, not the library")]
+
+mod answer;
+mod child;
+mod files;
+mod fuzz;
+mod oracle;
+mod ours;
+mod report;
+mod serve;
+mod suite;
+mod trees;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+const USAGE: &str = "usage: agreement compare DIR…
+       agreement fuzz [--seed N] [--count N] [--limit N] [--keep DIR] [TREE…]";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            complain(&format!("error: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<bool> {
+    match arguments.split_first() {
+        Some((command, [])) if command == "serve" => serve::serve().map(|()| true),
+        Some((command, trees)) if command == "compare" && !trees.is_empty() => {
+            compare(&trees.iter().map(PathBuf::from).collect::<Vec<_>>())
+        }
+        Some((command, rest)) if command == "fuzz" => fuzz_with(rest),
+        Some(_) | None => bail!("{USAGE}"),
+    }
+}
+
+fn compare(trees: &[PathBuf]) -> Result<bool> {
+    let scratch = tempfile::tempdir().context("cannot make a directory")?;
+    let trees = trees
+        .iter()
+        .map(|tree| tree.canonicalize().with_context(|| format!("cannot find {}", tree.display())))
+        .collect::<Result<Vec<_>>>()?;
+    let lib = trees.iter().find(|tree| tree.join("lib/tests/misc.nix").is_file());
+    let mut report = report::Report::default();
+    report.remark(&format!("the oracle is Nix {}", oracle::version(scratch.path())?));
+    for tree in &trees {
+        let suite = tree.join("tests/functional/lang");
+        if suite.is_dir() {
+            suite::compare(&suite, &mut report)?;
+        } else {
+            trees::compare(tree, lib.map(PathBuf::as_path), scratch.path(), &mut report)?;
+        }
+    }
+    say(&report.text());
+    Ok(report.differences() == 0)
+}
+
+fn fuzz_with(arguments: &[String]) -> Result<bool> {
+    let scratch = tempfile::tempdir().context("cannot make a directory")?;
+    let mut plan = fuzz::Plan {
+        seed: 1,
+        count: 20_000,
+        trees: Vec::new(),
+        kept: scratch.path().join("kept"),
+        limit: 20,
+    };
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().with_context(|| format!("`{word}` needs a value"));
+        match word.as_str() {
+            "--seed" => plan.seed = value()?.parse().context("`--seed` needs a number")?,
+            "--count" => plan.count = value()?.parse().context("`--count` needs a number")?,
+            "--limit" => plan.limit = value()?.parse().context("`--limit` needs a number")?,
+            "--keep" => plan.kept = PathBuf::from(value()?),
+            option if option.starts_with('-') => bail!("unknown option `{option}`\n{USAGE}"),
+            tree => plan.trees.push(PathBuf::from(tree)),
+        }
+    }
+    let findings = fuzz::fuzz(&plan, scratch.path())?;
+    say(&format!(
+        "seed {}: {} expressions with a value, {} differ; {} fail on both sides, {} of them with another kind of error",
+        plan.seed, findings.values, findings.differences, findings.failures, findings.other_kinds
+    ));
+    Ok(findings.differences == 0)
+}
+
+#[expect(clippy::print_stdout, reason = "this is a program for people")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "this is a program for people")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}

@@ -1,0 +1,138 @@
+//! A session with `nix repl`, which survives errors and answers thousands of questions a second.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::program;
+use crate::answer::Answer;
+use crate::child::{Conversation, Said};
+
+/// After so many questions a session is replaced, because it forgets no file that it read.
+const QUESTIONS_PER_SESSION: usize = 2000;
+/// How values' texts begin; see `show.nix`.
+const MARK: &str = "\"@V@";
+
+/// Nix, ready to be asked.
+pub(crate) struct Repl {
+    scratch: PathBuf,
+    show: PathBuf,
+    session: Option<Conversation>,
+    asked: usize,
+    patience: Duration,
+}
+
+impl Repl {
+    /// Prepares sessions; `show` is the file with the function that turns values into text.
+    pub(crate) fn new(scratch: &Path, show: &Path, patience: Duration) -> Self {
+        Self {
+            scratch: scratch.to_owned(),
+            show: show.to_owned(),
+            session: None,
+            asked: 0,
+            patience,
+        }
+    }
+
+    fn session(&mut self) -> Result<&mut Conversation> {
+        if self.asked >= QUESTIONS_PER_SESSION {
+            self.session = None;
+        }
+        if self.session.is_none() {
+            // Both outputs in one, so that their order is kept.
+            let mut command = program("sh", &self.scratch);
+            command.args([
+                "-c",
+                "exec nix --extra-experimental-features 'nix-command flakes' repl 2>&1",
+            ]);
+            command.stderr(Stdio::null()).current_dir(&self.scratch);
+            let mut session = Conversation::start(command)?;
+            session.send(&format!("show = import {}", self.show.display()));
+            self.session = Some(session);
+            self.asked = 0;
+        }
+        self.asked += 1;
+        match &mut self.session {
+            Some(session) => Ok(session),
+            None => anyhow::bail!("there is no session"),
+        }
+    }
+
+    /// Asks for the value of a file and waits.
+    pub(crate) fn evaluate(&mut self, file: &Path) -> Result<Answer> {
+        self.ask(file)?;
+        Ok(self.answer())
+    }
+
+    fn ask(&mut self, file: &Path) -> Result<()> {
+        let number = self.asked + 1;
+        let session = self.session()?;
+        session.send(&format!(":p show (import {})", file.display()));
+        session.send(&format!(":p \"@END@{number}@\""));
+        Ok(())
+    }
+
+    fn answer(&mut self) -> Answer {
+        let deadline = Instant::now() + self.patience;
+        let end = "\"@END@";
+        let mut text = String::new();
+        let Some(session) = &self.session else {
+            return Answer::Died("there is no session".to_owned());
+        };
+        loop {
+            match session.listen(deadline) {
+                // The session repeats what it is sent; only values are coloured.
+                Said::Line(line) if line.contains(end) && line.contains("\u{1b}[") => break,
+                Said::Line(line) => {
+                    text.push_str(&line);
+                    text.push('\n');
+                }
+                Said::End => {
+                    self.session = None;
+                    return Answer::Died(text);
+                }
+                Said::Nothing => {
+                    self.session = None;
+                    return Answer::Silent;
+                }
+            }
+        }
+        match text.find(MARK) {
+            Some(at) => {
+                let value = &text[at + MARK.len()..];
+                Answer::Value(value.split("\"\u{1b}[0m").next().unwrap_or("").to_owned())
+            }
+            None => Answer::Failure(plain(&text)),
+        }
+    }
+}
+
+/// Removes colours.
+fn plain(text: &str) -> String {
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        result.push_str(before);
+        rest = after.split_once('m').map_or("", |(_, after)| after);
+    }
+    result.push_str(rest);
+    result
+}
+
+/// Escapes a string as a session prints it, so that ours can be compared.
+pub(crate) fn as_printed(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for c in value.chars() {
+        match c {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            c => text.push(c),
+        }
+    }
+    text
+}

@@ -1,0 +1,211 @@
+//! Nix's own language suite (`tests/functional/lang` of its repository), compared case by case.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::answer::{Answer, Kind};
+use crate::ours::{Ours, Request, Show};
+use crate::report::Report;
+
+/// Options of cases that turn on what is experimental or a lint of Nix's command line.
+const OTHER_FLAGS: [&str; 4] =
+    ["--lint-", "--extra-experimental-features", "--impure", "--no-show-trace"];
+
+/// Compares every case of the suite.
+pub(crate) fn compare(suite: &Path, report: &mut Report) -> Result<()> {
+    // Nix's own test runs with this as its working directory.
+    let base = suite.parent().context("the suite has no parent directory")?;
+    let mut cases: Vec<String> = Vec::new();
+    for entry in fs::read_dir(suite).with_context(|| format!("cannot list {}", suite.display()))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if let Some(case) = name.strip_suffix(".nix") {
+            cases.push(case.to_owned());
+        }
+    }
+    cases.sort();
+    let mut ours = Ours::new(Duration::from_secs(30));
+    for case in &cases {
+        let group = ["parse-okay", "parse-fail", "eval-okay", "eval-fail"]
+            .into_iter()
+            .find(|group| case.starts_with(group));
+        let Some(group) = group else { continue };
+        let files = Case { suite, base, name: case };
+        let outcome = match group {
+            "parse-okay" => files.parse_okay(&mut ours)?,
+            "parse-fail" => files.parse_fail(&mut ours)?,
+            "eval-okay" => files.eval_okay(&mut ours)?,
+            _ => files.eval_fail(&mut ours)?,
+        };
+        match outcome {
+            Outcome::Agrees => report.agrees(group),
+            Outcome::OtherKind(how) => {
+                report.agrees(group);
+                report.note(group, case, &how);
+            }
+            Outcome::Differs(how) => report.differs(group, case, &how),
+            Outcome::LeftOut(why) => report.left_out(group, case, &why),
+        }
+    }
+    Ok(())
+}
+
+enum Outcome {
+    Agrees,
+    /// It fails, as it should, but seemingly for another reason.
+    OtherKind(String),
+    Differs(String),
+    LeftOut(String),
+}
+
+struct Case<'a> {
+    suite: &'a Path,
+    base: &'a Path,
+    name: &'a str,
+}
+
+impl Case<'_> {
+    fn path(&self, extension: &str) -> PathBuf {
+        self.suite.join(format!("{}.{extension}", self.name))
+    }
+
+    fn read(&self, extension: &str) -> Option<String> {
+        let bytes = fs::read(self.path(extension)).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn parse_okay(&self, ours: &mut Ours) -> Result<Outcome> {
+        // Nix reads these from its standard input, so relative paths start at the working directory.
+        let source = fs::read(self.path("nix"))?;
+        let text = String::from_utf8_lossy(&source).into_owned();
+        let answer = ours.evaluate(&Request::text(text, self.base, Show::Parse))?;
+        Ok(self.same(&answer, self.read("exp").unwrap_or_default().trim_end()))
+    }
+
+    fn parse_fail(&self, ours: &mut Ours) -> Result<Outcome> {
+        let source = fs::read(self.path("nix"))?;
+        let answer = match String::from_utf8(source) {
+            Ok(text) => ours.evaluate(&Request::text(text, self.base, Show::Parse))?,
+            Err(_) => ours.evaluate(&Request::file(&self.path("nix"), Show::Parse))?,
+        };
+        Ok(self.fails(&answer))
+    }
+
+    fn eval_okay(&self, ours: &mut Ours) -> Result<Outcome> {
+        let flags = self.read("flags").unwrap_or_default();
+        let (show, expected) = match (self.read("exp.xml"), self.read("exp")) {
+            (Some(expected), _) => (Show::Xml, expected),
+            (None, Some(expected)) => (Show::Strict, expected),
+            (None, None) => {
+                return Ok(Outcome::LeftOut("Nix's own test run leaves it out".to_owned()));
+            }
+        };
+        if flags.contains("experimental-features") {
+            return Ok(Outcome::LeftOut(format!("experimental: {}", flags.trim())));
+        }
+        let mut request = self.request(&flags, show);
+        request.search_path.push(self.suite.join("dir3").display().to_string());
+        request.search_path.push(self.suite.join("dir4").display().to_string());
+        let answer = ours.evaluate(&request)?;
+        Ok(self.same(&answer, expected.trim_end()))
+    }
+
+    fn eval_fail(&self, ours: &mut Ours) -> Result<Outcome> {
+        let flags = self.read("flags").unwrap_or_default();
+        if flags.contains("--lint-") {
+            // A lint of the command line turned into an error: not the language.
+            return Ok(Outcome::LeftOut(format!("a lint of Nix's command line: {}", flags.trim())));
+        }
+        Ok(self.fails(&ours.evaluate(&self.request(&flags, Show::Strict))?))
+    }
+
+    /// Makes the question from the options in a `.flags` file.
+    fn request(&self, flags: &str, show: Show) -> Request {
+        let mut request = Request::file(&self.path("nix"), show);
+        request.environment = vec![
+            ("TEST_VAR".to_owned(), "foo".to_owned()),
+            ("HOME".to_owned(), "/fake-home".to_owned()),
+        ];
+        let mut arguments = BTreeMap::new();
+        let mut attribute = None;
+        let mut words = flags.split_whitespace();
+        while let Some(word) = words.next() {
+            let mut next = || words.next().unwrap_or_default().to_owned();
+            match word {
+                "--max-call-depth" => request.max_call_depth = next().parse().ok(),
+                "-I" => {
+                    let entry = next();
+                    let (prefix, path) = entry.split_once('=').unwrap_or(("", &entry));
+                    let path = self.base.join(path);
+                    let equals = if prefix.is_empty() { "" } else { "=" };
+                    request.search_path.push(format!("{prefix}{equals}{}", path.display()));
+                }
+                "--arg" => {
+                    let name = next();
+                    let value = next();
+                    arguments.insert(
+                        name,
+                        value.replace("lang/", &format!("{}/", self.suite.display())),
+                    );
+                }
+                "--argstr" => {
+                    let name = next();
+                    let value = next();
+                    arguments.insert(name, format!("{value:?}"));
+                }
+                "-A" => attribute = Some(next()),
+                // The next word is the option's value.
+                _ if OTHER_FLAGS.iter().any(|flag| word.starts_with(flag)) => {}
+                _ => {}
+            }
+        }
+        if !arguments.is_empty() || attribute.is_some() {
+            let arguments: String =
+                arguments.iter().map(|(name, value)| format!("{name} = {value}; ")).collect();
+            let attribute = attribute.map(|name| format!(".{name}")).unwrap_or_default();
+            request.text = Some(format!(
+                "let f = import {}; args = {{ {arguments} }}; in \
+                 (if builtins.isFunction f then f (builtins.intersectAttrs (builtins.functionArgs f) args) else f){attribute}",
+                self.path("nix").display(),
+            ));
+            request.path = self.base.to_owned();
+        }
+        request
+    }
+
+    fn same(&self, answer: &Answer, expected: &str) -> Outcome {
+        match answer {
+            Answer::Value(value) => {
+                let value = value.replace(&*self.base.to_string_lossy(), "/pwd");
+                if value.trim_end() == expected {
+                    Outcome::Agrees
+                } else {
+                    Outcome::Differs(format!("expected {expected}\n      found    {value}"))
+                }
+            }
+            Answer::Failure(_) | Answer::Died(_) | Answer::Silent => {
+                Outcome::Differs(format!("expected {expected}\n      found    {}", answer.line()))
+            }
+        }
+    }
+
+    fn fails(&self, answer: &Answer) -> Outcome {
+        let expected = self.read("err.exp").unwrap_or_default();
+        match answer {
+            Answer::Failure(message) => {
+                let (theirs, found) = (Kind::of(&expected), Kind::of(message));
+                if theirs == found {
+                    return Outcome::Agrees;
+                }
+                let theirs = Answer::Failure(expected);
+                Outcome::OtherKind(format!("{}\n      ours {}", theirs.line(), answer.line()))
+            }
+            Answer::Value(_) | Answer::Died(_) | Answer::Silent => {
+                Outcome::Differs(format!("expected an error, found {}", answer.line()))
+            }
+        }
+    }
+}

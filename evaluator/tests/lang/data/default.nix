@@ -1,0 +1,1 @@
+{ numbers = [ (import ./number.nix) ]; }

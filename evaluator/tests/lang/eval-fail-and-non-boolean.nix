@@ -1,0 +1,2 @@
+# An operand that is no truth value.
+true && 1

@@ -1,0 +1,2 @@
+# Something that is no function.
+1 2

@@ -1,0 +1,2 @@
+# A truth value in a string.
+"${true}"

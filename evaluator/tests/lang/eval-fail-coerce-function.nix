@@ -1,0 +1,2 @@
+# A function in a string.
+toString (x: x)

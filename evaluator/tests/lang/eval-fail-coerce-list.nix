@@ -1,0 +1,2 @@
+# A list in a string.
+"${[ "a" ]}"

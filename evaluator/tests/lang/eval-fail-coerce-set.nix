@@ -1,0 +1,2 @@
+# A set that cannot become a string.
+"${{ }}"

@@ -1,0 +1,2 @@
+# Nor have functions.
+(x: x) < (x: x)

@@ -1,0 +1,2 @@
+# Elements that have no order.
+[ 1 ] < [ "a" ]

@@ -1,0 +1,2 @@
+# Things that have no order.
+1 < "a"

@@ -1,0 +1,2 @@
+# A computed name that is taken.
+{ a = 1; ${"a"} = 2; }

@@ -1,0 +1,2 @@
+# A name that is a number.
+{ ${toString 1} = 1; ${1} = 2; }

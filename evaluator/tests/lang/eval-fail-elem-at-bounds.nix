@@ -1,0 +1,2 @@
+# Positions.
+builtins.elemAt [ 1 2 ] 5

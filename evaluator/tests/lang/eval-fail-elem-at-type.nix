@@ -1,0 +1,2 @@
+# An index that is no number.
+builtins.elemAt [ 1 ] "0"

@@ -1,0 +1,2 @@
+# Text that is no JSON.
+builtins.fromJSON "{ a: 1 }"

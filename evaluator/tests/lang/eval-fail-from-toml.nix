@@ -1,0 +1,2 @@
+# Text that is no TOML.
+builtins.fromTOML "a = "

@@ -1,0 +1,2 @@
+# A length below zero.
+builtins.genList (x: x) (-1)

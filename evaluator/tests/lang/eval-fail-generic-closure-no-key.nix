@@ -1,0 +1,2 @@
+# An element without a key.
+builtins.genericClosure { startSet = [ { } ]; operator = x: [ ]; }

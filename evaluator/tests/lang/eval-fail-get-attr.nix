@@ -1,0 +1,2 @@
+# A missing attribute by computed name.
+builtins.getAttr "b" { a = 1; }

@@ -1,0 +1,2 @@
+# A hash that nobody knows.
+builtins.hashString "sha3" "a"

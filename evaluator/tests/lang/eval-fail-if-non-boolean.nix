@@ -1,0 +1,2 @@
+# A condition that is none.
+if 1 then 2 else 3

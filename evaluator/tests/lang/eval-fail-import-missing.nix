@@ -1,0 +1,2 @@
+# An import of what is not there.
+import ./surely-not-there.nix

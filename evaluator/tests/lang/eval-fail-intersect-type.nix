@@ -1,0 +1,2 @@
+# A list instead of a set.
+builtins.intersectAttrs [ ] { }

@@ -1,0 +1,2 @@
+# A pair without a name.
+builtins.listToAttrs [ { value = 1; } ]

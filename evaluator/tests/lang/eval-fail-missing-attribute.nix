@@ -1,0 +1,2 @@
+# An attribute that is not there.
+{ alpha = 1; beta = 2; }.alhpa

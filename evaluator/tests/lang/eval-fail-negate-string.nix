@@ -1,0 +1,2 @@
+# Minus of a string.
+- "a"

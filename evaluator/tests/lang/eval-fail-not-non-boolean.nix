@@ -1,0 +1,2 @@
+# Negation of a number.
+! 1

@@ -1,0 +1,2 @@
+# A path part that is a number.
+/a/${1}

@@ -1,0 +1,2 @@
+# Not a name.
+builtins.placeholder 1

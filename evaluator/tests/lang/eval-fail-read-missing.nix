@@ -1,0 +1,2 @@
+# A file that is not there.
+builtins.readFile ./surely-not-there

@@ -1,0 +1,2 @@
+# Lists of different lengths.
+builtins.replaceStrings [ "a" ] [ ] "a"

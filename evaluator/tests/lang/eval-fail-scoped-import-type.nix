@@ -1,0 +1,2 @@
+# A scope that is no set.
+builtins.scopedImport 1 ./data/number.nix

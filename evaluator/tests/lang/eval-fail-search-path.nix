@@ -1,0 +1,2 @@
+# A search path that leads nowhere.
+<surely-not-there>

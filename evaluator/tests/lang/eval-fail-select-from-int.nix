@@ -1,0 +1,2 @@
+# An attribute of a number.
+(1).a

@@ -1,0 +1,2 @@
+# Positions in strings.
+builtins.substring (-1) 2 "abc"

@@ -1,0 +1,2 @@
+# The rest of nothing.
+builtins.tail [ ]

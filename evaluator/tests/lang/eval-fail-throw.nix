@@ -1,0 +1,2 @@
+# What the program throws.
+throw "this is ${"text"}"

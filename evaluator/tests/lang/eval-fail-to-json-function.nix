@@ -1,0 +1,2 @@
+# A function as JSON.
+builtins.toJSON { a = x: x; }

@@ -1,0 +1,2 @@
+# The place of an error deep in a value.
+[ 1 { a.b = [ (throw "deep") ]; } ]

@@ -1,0 +1,2 @@
+# A number and a string.
+1 + "a"

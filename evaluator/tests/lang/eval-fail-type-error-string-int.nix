@@ -1,0 +1,2 @@
+# A number in a string.
+"${1}"

@@ -1,0 +1,2 @@
+# A name that nothing binds.
+let value = 1; in vaule

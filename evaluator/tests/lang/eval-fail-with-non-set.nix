@@ -1,0 +1,2 @@
+# `with` a number.
+with 1; a

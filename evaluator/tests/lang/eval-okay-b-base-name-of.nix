@@ -1,0 +1,2 @@
+# The last part of a path or string.
+map baseNameOf [ "a/b" "/a" "a/" "a/b//" "/" "" "a" /x/y ]

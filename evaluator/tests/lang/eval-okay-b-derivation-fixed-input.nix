@@ -1,0 +1,2 @@
+# An input with a fixed output counts by its output alone.
+let f = url: derivation { name = "f"; system = "s"; builder = "/b"; inherit url; outputHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"; outputHashAlgo = "sha256"; }; d = url: derivation { name = "d"; system = "s"; builder = "/b"; src = f url; }; in [ ((f "a").drvPath == (f "b").drvPath) ((d "a").drvPath == (d "b").drvPath) ((d "a").outPath == (d "b").outPath) (d "a").outPath ]

@@ -1,0 +1,2 @@
+# A closure in breadth-first order, by key.
+[ (builtins.genericClosure { startSet = [ { key = 1; } ]; operator = e: if e.key < 20 then [ { key = e.key * 2; } { key = e.key * 3; } ] else [ ]; }) (builtins.genericClosure { startSet = [ { key = "a"; n = 1; } { key = "a"; n = 2; } ]; operator = e: [ ]; }) (map (e: e.key) (builtins.genericClosure { startSet = [ { key = [ 1 ]; } ]; operator = e: [ { key = [ 1 ]; } ]; })) ]

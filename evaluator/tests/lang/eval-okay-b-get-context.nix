@@ -1,0 +1,2 @@
+# Contexts of strings, made, looked at and thrown away.
+let d = derivation { name = "n"; system = "s"; builder = "/b"; outputs = [ "out" "dev" ]; }; c = builtins.getContext; in [ (c "plain") (c d.outPath) (c d.drvPath) (c "${d}${d.dev}") (c (builtins.unsafeDiscardStringContext d.outPath)) (c (builtins.unsafeDiscardOutputDependency d.drvPath)) (builtins.hasContext d.name) (builtins.hasContext "${d}") (c (builtins.toFile "f" "x")) (c (builtins.appendContext "x" (c d.outPath))) (c (builtins.substring 0 0 d.outPath)) ]

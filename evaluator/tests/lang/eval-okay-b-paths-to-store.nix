@@ -1,0 +1,2 @@
+# Paths in strings are copied, under the name of the file.
+let s = "${./data/text}"; in [ s (builtins.attrNames (builtins.getContext s)) "${./data}" (builtins.path { path = ./data; name = "other"; }) (builtins.path { path = ./data; filter = p: t: t != "directory" && baseNameOf p != "text"; name = "some"; }) (builtins.filterSource (p: t: baseNameOf p == "text") ./data) (builtins.path { path = ./data/text; recursive = false; }) ]

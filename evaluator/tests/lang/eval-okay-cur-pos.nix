@@ -1,0 +1,2 @@
+# Where this is.
+let p = __curPos; in [ p.line p.column (builtins.attrNames p) ]

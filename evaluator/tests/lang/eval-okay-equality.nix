@@ -1,0 +1,2 @@
+# Equality is deep; functions are never equal; derivations by their output path.
+[ ([ 1 [ 2 ] ] == [ 1 [ 2 ] ]) ({ a = 1; } == { a = 1.0; }) ({ a = 1; } == { a = 1; b = 2; }) ((x: x) == (x: x)) (null == null) ("a" == /a) (1 == "1") ([ ] == { }) (let f = x: x; in [ f ] == [ f ]) (let s = { f = x: x; }; in s == s) ({ type = "derivation"; outPath = "a"; x = 1; } == { type = "derivation"; outPath = "a"; x = 2; }) ]

@@ -1,0 +1,2 @@
+# A name twice.
+{ a = 1; a = 2; }

@@ -1,0 +1,2 @@
+# An argument twice.
+{ a, a }: a

@@ -1,0 +1,2 @@
+# A computed name where none may be.
+let ${"a" + "b"} = 1; in 1

@@ -1,0 +1,2 @@
+# A number with an exponent needs a point.
+1e10

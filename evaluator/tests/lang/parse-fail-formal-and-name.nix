@@ -1,0 +1,2 @@
+# An argument with the name of the whole.
+a@{ a }: a

@@ -1,0 +1,2 @@
+# A computed name to inherit.
+let a = 1; in { inherit ${"b" + "c"}; }

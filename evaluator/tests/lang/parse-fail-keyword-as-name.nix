@@ -1,0 +1,2 @@
+# A keyword is no variable.
+let if = 1; in 1

@@ -1,0 +1,2 @@
+# A function in a list needs parentheses.
+[ x: 1 ]

@@ -1,0 +1,2 @@
+# A function needs a colon.
+{ a b }: 1

@@ -1,0 +1,2 @@
+# Nor do these.
+1 < 2 < 3

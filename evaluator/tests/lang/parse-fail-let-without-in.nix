@@ -1,0 +1,2 @@
+# Bindings without a body.
+let a = 1;

@@ -1,0 +1,2 @@
+# A dollar outside of a string.
+$ x

@@ -1,0 +1,2 @@
+# A definition without its end.
+{ a = 1 }

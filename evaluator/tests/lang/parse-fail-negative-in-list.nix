@@ -1,0 +1,2 @@
+# A minus in a list needs parentheses.
+[ -1 ]

@@ -1,0 +1,2 @@
+# What follows a number must make sense.
+let a = 1; in 1a.b = 2

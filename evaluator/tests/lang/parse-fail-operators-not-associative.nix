@@ -1,0 +1,2 @@
+# Comparisons do not chain.
+1 == 2 == 3

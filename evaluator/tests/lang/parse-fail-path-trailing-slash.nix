@@ -1,0 +1,2 @@
+# A path that ends with a slash.
+/a/

@@ -1,0 +1,2 @@
+# A condition without a beginning.
+1 else 2

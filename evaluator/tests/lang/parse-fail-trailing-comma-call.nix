@@ -1,0 +1,2 @@
+# A list has no commas.
+[ 1, 2 ]

@@ -1,0 +1,2 @@
+# A parenthesis without an end.
+(1 + 2

@@ -1,0 +1,3 @@
+# Application, selection, negation.
+with { };
+f (-x) y.z or w (g a).b ? c.d

@@ -1,0 +1,3 @@
+# Comparisons are calls, two of them negated.
+with { };
+[ (a < b) (a <= b) (a > b) (a >= b) (a != b) ]

@@ -1,0 +1,3 @@
+# Patterns.
+with { };
+[ (a: b) ({ a, b ? c, ... }: d) (x@{ ... }: x) ({ b, a }@y: y) ({ }: z) ]

@@ -1,0 +1,3 @@
+# Paths and search paths.
+with { };
+[ /a/b /a/../b <nixpkgs/lib> /a/${b}/c ]
