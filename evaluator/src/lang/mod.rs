@@ -9,6 +9,7 @@
 pub mod builtins;
 pub mod error;
 pub mod eval;
+pub mod flake_reference;
 pub mod io;
 pub mod json;
 pub mod print;

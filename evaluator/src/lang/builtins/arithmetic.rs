@@ -136,6 +136,11 @@ fn mul(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
 }
 
 fn div(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
+    // Nix looks at the divisor before it looks at the dividend's type.
+    ev.force(&args[0], at)?;
+    if ev.force_float(&args[1], at)? == 0.0 {
+        return Err(Error::new(ErrorKind::DivisionByZero, at));
+    }
     match operands(ev, args, at)? {
         Operands::Ints(_, 0) => Err(Error::new(ErrorKind::DivisionByZero, at)),
         Operands::Ints(a, b) => checked(a.checked_div(b), at, || format!("dividing {a} / {b}")),

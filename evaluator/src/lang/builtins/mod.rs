@@ -10,6 +10,7 @@ mod control;
 mod derivation;
 mod fetch;
 mod files;
+mod flake_references;
 mod hashes;
 mod json;
 mod lists;
@@ -84,6 +85,7 @@ pub const TOPICS: &[(&str, &[Builtin])] = &[
     ("Files", files::BUILTINS),
     ("Derivations", derivation::BUILTINS),
     ("Fetchers", fetch::BUILTINS),
+    ("Flake references", flake_references::BUILTINS),
 ];
 
 /// Makes the values of the global scope: names as they are written, and the set `builtins` itself.
