@@ -2,11 +2,13 @@
   The TypeScript compiler, with `incremental` and a `tsBuildInfoFile` in the directory `out`, which is
   also the `outDir`.
 
-  It never deletes: what it made from a source that is gone is left out.
+  It never deletes. What it made from a source that is gone is left out, and after a changed option
+  nothing is restored: source maps that are no longer wanted would stay.
 */
 { source ? "src", out ? "dist" }:
 {
   persist.typescript = [ out ];
+  definitions = [ "tsconfig*.json" "package.json" ];
   gone = "outputs";
   goneOutputs =
     let
