@@ -62,16 +62,12 @@ fn editing_sources_keeps_the_key() {
             "filter-source",
             "common \"filter-source\" { src = builtins.filterSource (p: t: baseNameOf p != \"lib\") ./.; }",
         ),
-        ("argument", "common \"argument\" { args = [ ./src/build.sh ]; }"),
     ];
     let repository = repository(&environment, &flake(&ways));
-    let script = "echo built > $cache; echo built > $out; exit 0\n";
-    repository.write("src/build.sh", script);
     repository.commit("first");
     let first = repository.report(&[]);
     assert_eq!(first["counters"]["clean"], ways.len(), "{first:#}");
     repository.write("src/a.txt", "edit\n");
-    repository.write("src/build.sh", &format!(": edit\n{script}"));
     repository.commit("edit");
     let second = repository.report(&[]);
     for (name, _) in ways {
@@ -79,6 +75,24 @@ fn editing_sources_keeps_the_key() {
         assert_eq!(job(&first, name)["key"], job(&second, name)["key"], "{name}");
         assert_eq!(job(&second, name)["caches"][0]["path"], pointer(&first, name), "{name}");
     }
+}
+
+#[test]
+fn a_script_of_the_tree_that_is_the_builder_is_a_recipe() {
+    let environment = Environment::new();
+    let ways = [("script", "common \"script\" { args = [ ./src/build.sh ]; }")];
+    let repository = repository(&environment, &flake(&ways));
+    let script = "echo built > $cache; echo built > $out; exit 0\n";
+    repository.write("src/build.sh", script);
+    repository.commit("first");
+    let _first = repository.report(&[]);
+    repository.write("src/build.sh", &format!(": edit\n{script}"));
+    repository.commit("another recipe");
+    let second = repository.report(&[]);
+    let job = job(&second, "script");
+    assert_eq!(job["status"], "clean", "{job:#}");
+    assert_eq!(job["reason"], "key-changed");
+    assert_eq!(job["reasonDetail"], "changed: args, source build.sh");
 }
 
 /// Requires that `levain why` names exactly these parts of the key, and returns them.
