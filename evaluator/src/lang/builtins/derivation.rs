@@ -247,9 +247,10 @@ impl Draft {
     fn set_outputs(&mut self, names: Vec<String>) -> Result<()> {
         self.outputs.clear();
         for name in names {
-            // The result has an attribute for each output, and this one.
-            if name == "drvPath" {
-                return Err(self.error("invalid derivation output name `drvPath`"));
+            // The result has an attribute `drvPath` besides those of the outputs. Nix refused `drv` in
+            // its stead for many versions, and what some version refuses nobody can rely on.
+            if matches!(name.as_str(), "drv" | "drvPath") {
+                return Err(self.error(format!("invalid derivation output name `{name}`")));
             }
             if self.outputs.contains(&name) {
                 return Err(self.error(format!("duplicate derivation output `{name}`")));
