@@ -142,6 +142,8 @@ fn strings_have_escapes_interpolation_and_indentation() {
     check("/a/b/../c", "/a/c");
     check("/a + \"/b\"", "/a/b");
     check("let x = \"b\"; in /a/${x}/c", "/a/b/c");
+    check("let x = \"b\"; in /a/${x}//c", "/a/b/c");
+    check_error("/a//b", "after the two slashes");
     check_error("\"${1}\"", "cannot coerce an integer");
 }
 

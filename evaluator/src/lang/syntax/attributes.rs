@@ -130,9 +130,10 @@ impl Parser<'_> {
 fn add(set: &mut AttrSet, path: Vec<AttrName>, value: Expr, symbols: &Symbols) -> Result<()> {
     let mut names: Vec<Symbol> = Vec::new();
     let mut set = set;
+    // Every name of a path is said to be where the path begins.
+    let span = path.first().map_or(Span::NONE, AttrName::span);
     let mut path = path.into_iter().peekable();
     while let Some(name) = path.next() {
-        let span = name.span();
         if path.peek().is_none() {
             return match name {
                 AttrName::Static(name, _) => {

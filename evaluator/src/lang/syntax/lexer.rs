@@ -94,7 +94,7 @@ fn skip_blanks(text: &[u8], mut offset: usize) -> usize {
 }
 
 /// Whether a byte may be in a path.
-pub(super) fn is_path_char(byte: u8) -> bool {
+fn is_path_char(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+')
 }
 
@@ -231,6 +231,15 @@ fn path_length(text: &[u8]) -> usize {
     }
     // `a/${` is the beginning of a path, `a/` alone is not.
     if text[first + 1..].starts_with(b"${") { first + 1 } else { 0 }
+}
+
+/// The length of a part of a path that has begun already; zero if the path ends here.
+pub(super) fn path_part_length(text: &[u8]) -> usize {
+    let first = count(text, is_path_char);
+    if text.get(first) != Some(&b'/') {
+        return first;
+    }
+    slashes(text, first).max(first + 1)
 }
 
 /// Follows `(/[chars]+)+/?` from an offset; returns that offset if it does not match.

@@ -149,31 +149,29 @@ impl Parser<'_> {
         }
         let mut parts = vec![Part::Text(start.into_boxed_slice())];
         let mut offset = first.end;
+        let mut interpolated = false;
         loop {
             if self.byte(offset) == Some(b'$') && self.byte(offset + 1) == Some(b'{') {
                 let (expr, end) = self.interpolation(offset)?;
                 parts.push(Part::Interpolation(expr));
+                interpolated = true;
                 ends_with_slash = false;
                 offset = end;
                 continue;
             }
             let rest = &self.text[offset..];
-            let length = rest
-                .iter()
-                .position(|byte| !lexer::is_path_char(*byte) && *byte != b'/')
-                .unwrap_or(rest.len());
-            // Two slashes in a row are the update operator, unless something follows them.
-            let length = rest[..length]
-                .windows(2)
-                .position(|pair| pair == b"//")
-                .filter(|_| !ends_with_slash)
-                .unwrap_or(length);
+            let length = lexer::path_part_length(rest);
             if length == 0 {
                 break;
             }
             ends_with_slash = rest[length - 1] == b'/';
             parts.push(Part::Text(rest[..length].into()));
             offset += length;
+        }
+        // `/a//b` is two parts without anything between them.
+        if !interpolated && parts.len() > 1 && !ends_with_slash {
+            self.advance_to(offset);
+            return Err(self.unexpected("`${` after the two slashes of a path"));
         }
         if ends_with_slash {
             let end = lexer::Lexeme { token: first.token, start: first.start, end: offset };
