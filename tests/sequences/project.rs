@@ -8,7 +8,7 @@ use std::path::Path;
 /// What a commit holds.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Project {
-    /// By name, as in `m03` or `lib/m04`: those in `lib` belong to a library.
+    /// By name, as in `m03`; those below `lib` belong to a library.
     pub(crate) modules: BTreeMap<String, Module>,
     /// Values that modules take from headers or their like. The second one also takes what the two
     /// links lead to.
