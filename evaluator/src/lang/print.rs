@@ -28,7 +28,8 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     fn value(&mut self, value: &Value) {
-        let place = if let Value::Thunk(thunk) = value { Some(Rc::as_ptr(thunk).addr()) } else { None };
+        let place =
+            if let Value::Thunk(thunk) = value { Some(Rc::as_ptr(thunk).addr()) } else { None };
         let Some(value) = value.evaluated() else {
             self.text.extend_from_slice(b"<CODE>");
             return;

@@ -46,9 +46,7 @@ fn address() -> usize {
 /// Calls a function on a thread with a large stack.
 ///
 /// Values cannot leave the thread: make the evaluator inside, and return what was printed.
-pub fn on_large_stack<T: Send>(
-    function: impl FnOnce(Stack) -> T + Send,
-) -> std::io::Result<T> {
+pub fn on_large_stack<T: Send>(function: impl FnOnce(Stack) -> T + Send) -> std::io::Result<T> {
     let function = std::sync::Mutex::new(Some(function));
     std::thread::scope(|scope| {
         let mut last = None;

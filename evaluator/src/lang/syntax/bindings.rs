@@ -106,8 +106,7 @@ mod tests {
         for count in [5, 64, 65, 200] {
             let mut bindings = Bindings::default();
             for name in names[..count].iter().rev() {
-                bindings
-                    .insert(*name, Binding { value: BindingValue::Inherit, span: Span::NONE });
+                bindings.insert(*name, Binding { value: BindingValue::Inherit, span: Span::NONE });
             }
             assert_eq!(bindings.len(), count);
             assert!(bindings.keys().eq(&names[..count]));
