@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::Evaluator;
 use super::env::{Closure, Env};
 use crate::lang::error::{Error, ErrorKind, Result, suggest};
-use crate::lang::resolve::{BinaryOperator, Code, Select, WithVariable};
+use crate::lang::resolve::{Binary, BinaryOperator, Code, Select, WithVariable};
 use crate::lang::source::{Origin, Span};
 use crate::lang::value::{AttrsBuilder, Thunk, Value};
 
@@ -101,41 +101,47 @@ impl Evaluator {
                 let (operand, span) = operand.as_ref();
                 Ok(Value::Bool(!self.eval_bool(operand, env, *span)?))
             }
-            Code::Binary(binary) => match binary.operator {
-                BinaryOperator::And => {
-                    let result = self.eval_bool(&binary.left, env, binary.span)?
-                        && self.eval_bool(&binary.right, env, binary.right_span)?;
-                    Ok(Value::Bool(result))
-                }
-                BinaryOperator::Or => {
-                    let result = self.eval_bool(&binary.left, env, binary.span)?
-                        || self.eval_bool(&binary.right, env, binary.right_span)?;
-                    Ok(Value::Bool(result))
-                }
-                BinaryOperator::Implies => {
-                    let result = !self.eval_bool(&binary.left, env, binary.span)?
-                        || self.eval_bool(&binary.right, env, binary.right_span)?;
-                    Ok(Value::Bool(result))
-                }
-                BinaryOperator::Equal
-                | BinaryOperator::NotEqual
-                | BinaryOperator::Less
-                | BinaryOperator::LessOrEqual
-                | BinaryOperator::Greater
-                | BinaryOperator::GreaterOrEqual
-                | BinaryOperator::Update
-                | BinaryOperator::Add
-                | BinaryOperator::Subtract
-                | BinaryOperator::Multiply
-                | BinaryOperator::Divide
-                | BinaryOperator::Concat => {
-                    let left = self.eval(&binary.left, env)?;
-                    let right = self.eval(&binary.right, env)?;
-                    self.operate(binary, left, right)
-                }
-            },
+            Code::Binary(binary) => self.eval_binary(binary, env),
             Code::Join(join) => self.join(join, env),
             Code::Position(span) => Ok(self.position(*span)),
+        }
+    }
+
+    fn eval_binary(&mut self, binary: &'static Binary, env: &Rc<Env>) -> Result<Value> {
+        // A row of operators is as deep as it is long.
+        self.check_stack(binary.span)?;
+        match binary.operator {
+            BinaryOperator::And => {
+                let result = self.eval_bool(&binary.left, env, binary.span)?
+                    && self.eval_bool(&binary.right, env, binary.right_span)?;
+                Ok(Value::Bool(result))
+            }
+            BinaryOperator::Or => {
+                let result = self.eval_bool(&binary.left, env, binary.span)?
+                    || self.eval_bool(&binary.right, env, binary.right_span)?;
+                Ok(Value::Bool(result))
+            }
+            BinaryOperator::Implies => {
+                let result = !self.eval_bool(&binary.left, env, binary.span)?
+                    || self.eval_bool(&binary.right, env, binary.right_span)?;
+                Ok(Value::Bool(result))
+            }
+            BinaryOperator::Equal
+            | BinaryOperator::NotEqual
+            | BinaryOperator::Less
+            | BinaryOperator::LessOrEqual
+            | BinaryOperator::Greater
+            | BinaryOperator::GreaterOrEqual
+            | BinaryOperator::Update
+            | BinaryOperator::Add
+            | BinaryOperator::Subtract
+            | BinaryOperator::Multiply
+            | BinaryOperator::Divide
+            | BinaryOperator::Concat => {
+                let left = self.eval(&binary.left, env)?;
+                let right = self.eval(&binary.right, env)?;
+                self.operate(binary, left, right)
+            }
         }
     }
 

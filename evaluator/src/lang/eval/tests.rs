@@ -153,4 +153,7 @@ fn deep_recursion_is_an_error_and_not_a_crash() {
     check_error(&deep, "nested too deeply");
     let chain = format!("1{}", " + 1".repeat(100_000));
     check(&chain, "100001");
+    let chain = format!("1{}", " + 1".repeat(300_000));
+    check_error(&chain, "too many operators");
+    check_error(&format!("{{ {}a = 1; }}", "a . ".repeat(20_000)), "nested too deeply");
 }

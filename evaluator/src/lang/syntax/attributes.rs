@@ -7,7 +7,7 @@
 
 use super::ast::{AttrName, AttrSet, Binding, BindingValue, DynamicBinding, Expr, ExprKind, Part};
 use super::lexer::Token;
-use super::parser::Parser;
+use super::parser::{MAX_DEPTH, Parser};
 use crate::lang::error::{Error, ErrorKind, Result};
 use crate::lang::source::Span;
 use crate::lang::symbol::{Symbol, Symbols};
@@ -74,6 +74,10 @@ impl Parser<'_> {
         while self.token.token == Token::Char(b'.') {
             self.advance();
             path.push(self.attr_name()?);
+            if path.len() > MAX_DEPTH {
+                let message = "expressions are nested too deeply".to_owned();
+                return Err(self.error_at(self.token, message));
+            }
         }
         Ok(path)
     }

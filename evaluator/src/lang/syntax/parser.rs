@@ -15,7 +15,9 @@ use crate::lang::source::Span;
 use crate::lang::symbol::{Symbol, Symbols};
 
 /// How deep expressions may be nested.
-const MAX_DEPTH: usize = 10_000;
+pub(super) const MAX_DEPTH: usize = 10_000;
+/// How many operators may follow one another; each makes the tree one level deeper.
+const MAX_CHAIN: usize = 200_000;
 
 /// What parsing depends on besides the text.
 #[derive(Debug, Clone, Default)]
@@ -225,7 +227,12 @@ impl Parser<'_> {
         };
         // The level of the last operator that does not group with its equals.
         let mut closed = None;
+        let mut chain = 0;
         loop {
+            chain += 1;
+            if chain > MAX_CHAIN {
+                return Err(self.error_at(self.token, "too many operators in a row".to_owned()));
+            }
             if self.token.token == Token::Char(b'?') {
                 if HAS_ATTR_LEVEL < least {
                     break;
