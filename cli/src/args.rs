@@ -103,15 +103,30 @@ pub(crate) struct Run {
     pub format: Format,
 }
 
+/// Who evaluates an expression
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    /// The evaluator within levain
+    Embedded,
+    /// The `nix-instantiate` program
+    Nix,
+}
+
 /// Evaluate a locked jobset with a cache pointer, and print its jobs as JSON
 ///
 /// This is the pure evaluator alone: the same two inputs give the same output,
 /// byte for byte, on every machine. Nothing is written to the repository.
+///
+/// With `--expr` or `--file` instead of a jobset, evaluate an expression of the
+/// Nix language and print its value. It may read the files below the current
+/// directory, or below the file's.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Eval {
     /// Locked flake reference, as in `git+file:///PATH?ref=refs/heads/main&rev=COMMIT`
-    #[arg(long, value_name = "LOCKED_URL")]
-    pub jobset: String,
+    #[arg(long, value_name = "LOCKED_URL", required_unless_present_any = ["expr", "file"])]
+    pub jobset: Option<String>,
+    #[command(flatten)]
+    pub expression: Expression,
     /// File with the cache pointer [default: null]
     #[arg(long, value_name = "FILE")]
     pub cache_pointer: Option<PathBuf>,
@@ -127,6 +142,35 @@ pub(crate) struct Eval {
     /// Let the evaluation build derivations and read their outputs
     #[arg(long)]
     pub allow_import_from_derivation: bool,
+}
+
+/// An expression to evaluate instead of a jobset
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Expression {
+    /// Evaluate this expression
+    #[arg(long, value_name = "EXPRESSION", conflicts_with_all = ["jobset", "file"])]
+    pub expr: Option<String>,
+    /// Evaluate this file
+    #[arg(long, value_name = "FILE", conflicts_with = "jobset")]
+    pub file: Option<PathBuf>,
+    /// Who evaluates the expression
+    ///
+    /// The embedded evaluator builds and downloads nothing: it serves fetchers
+    /// and imports from derivations only from what is in the store.
+    #[arg(long, value_enum, default_value_t = Language::Nix, conflicts_with = "jobset")]
+    pub evaluator: Language,
+    /// Evaluate to the bottom, not only as far as the value itself
+    #[arg(long, conflicts_with = "jobset")]
+    pub strict: bool,
+    /// Print JSON
+    #[arg(long, conflicts_with_all = ["jobset", "raw"])]
+    pub json: bool,
+    /// Print a string as it is
+    #[arg(long, conflicts_with = "jobset")]
+    pub raw: bool,
+    /// Let the expression read all files, the environment and the clock
+    #[arg(long, conflicts_with = "jobset")]
+    pub impure: bool,
 }
 
 /// Tell why a job would be built, and with which cache or why with none

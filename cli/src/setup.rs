@@ -43,7 +43,7 @@ pub(crate) enum Trust {
     Anyone,
 }
 
-fn lookup(name: &str) -> Option<OsString> {
+pub(crate) fn lookup(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 

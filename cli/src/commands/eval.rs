@@ -15,7 +15,10 @@ use crate::setup::{self, Trust};
 
 /// Runs the command.
 pub(crate) fn eval(global: &Global, args: &Eval, runtime: &Handle) -> Result<ExitCode, Failure> {
-    let jobset: FlakeUrl = args.jobset.parse().map_err(|error| Failure::error(&error))?;
+    let Some(jobset) = &args.jobset else {
+        return super::expression::evaluate(global, &args.expression, args.system.as_deref());
+    };
+    let jobset: FlakeUrl = jobset.parse().map_err(|error| Failure::error(&error))?;
     let pointer = match &args.cache_pointer {
         Some(path) => Some(std::fs::read(path).map_err(|error| {
             Failure::user(format!("cannot read the cache pointer `{}`: {error}", path.display()))

@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod cache;
 pub(crate) mod eval;
+mod expression;
 pub(crate) mod run;
 pub(crate) mod why;
 
@@ -22,4 +23,10 @@ fn print(text: &str) -> Result<(), Failure> {
 fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(Failure::bug)?;
     print(&format!("{text}\n"))
+}
+
+/// Shows a message on standard error; one that nobody can read is lost.
+fn note(message: &str) {
+    let shown = writeln!(io::stderr().lock(), "{message}");
+    drop(shown);
 }

@@ -97,6 +97,9 @@ fn fuzz_with(arguments: &[String]) -> Result<bool> {
         "seed {}: {} expressions with a value, {} differ; {} fail on both sides, {} of them with another kind of error",
         plan.seed, findings.values, findings.differences, findings.failures, findings.other_kinds
     ));
+    for (change, count) in &findings.explained {
+        say(&format!("{count} times explained: {change}"));
+    }
     Ok(findings.differences == 0)
 }
 

@@ -71,7 +71,7 @@ pub(crate) enum Reply {
 }
 
 /// After so many questions the child is replaced: recursive values are never freed.
-const QUESTIONS_PER_CHILD: usize = 2000;
+const QUESTIONS_PER_CHILD: usize = 500;
 
 /// The child process.
 pub(crate) struct Ours {

@@ -7,9 +7,11 @@ mod daemon;
 mod eval;
 mod program;
 mod stop;
+mod value;
 
 pub use confinement::Confinement;
 pub(crate) use daemon::DaemonChild;
 pub use eval::{EvalError, EvalFailure, EvalRequest, Exit};
 pub use program::{NixProgram, NixProgramError, NixVersion};
 pub use stop::Stop;
+pub use value::{PrintedValue, ValueFormat, ValueRequest, ValueSource};

@@ -1,0 +1,133 @@
+//! `levain eval --expr` and `--file`: the value of one expression, by either evaluator.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use levain_evaluator::embedded::{self, Output, Question, Source};
+use levain_evaluator::lang::io::Message;
+use levain_evaluator::outside::Access;
+use levain_store::StoreConfig;
+use levain_store::nix::{NixProgram, ValueFormat, ValueRequest, ValueSource};
+
+use crate::args::{Expression, Global, Language};
+use crate::exit::Failure;
+use crate::setup;
+
+/// Evaluates and prints.
+pub(crate) fn evaluate(
+    global: &Global,
+    args: &Expression,
+    system: Option<&str>,
+) -> Result<ExitCode, Failure> {
+    let directory = existing(&global.directory)?;
+    let file = args.file.as_ref().map(|file| existing(&directory.join(file))).transpose()?;
+    let value = match args.evaluator {
+        Language::Embedded => embedded(args, &directory, file, system)?,
+        Language::Nix => nix(args, &directory, file)?,
+    };
+    let mut text = String::from_utf8_lossy(&value).into_owned();
+    if !args.raw && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    super::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What may be read without `--impure`.
+fn visible(directory: &Path, file: Option<&Path>) -> PathBuf {
+    match file {
+        Some(file) if file.is_dir() => file.to_owned(),
+        Some(file) => file.parent().unwrap_or(file).to_owned(),
+        None => directory.to_owned(),
+    }
+}
+
+fn embedded(
+    args: &Expression,
+    directory: &Path,
+    file: Option<PathBuf>,
+    system: Option<&str>,
+) -> Result<Vec<u8>, Failure> {
+    let config = StoreConfig::from_lookup(setup::lookup).map_err(|error| Failure::error(&error))?;
+    let visible = visible(directory, file.as_deref());
+    let source = match (file, &args.expr) {
+        (Some(file), _) => Source::File(file),
+        (None, expr) => Source::Text {
+            text: expr.clone().unwrap_or_default().into_bytes(),
+            directory: directory.to_owned(),
+        },
+    };
+    let output = match (args.raw, args.json, args.strict) {
+        (true, _, _) => Output::Raw,
+        (_, true, _) => Output::Json,
+        (_, _, true) => Output::Strict,
+        (false, false, false) => Output::Lazy,
+    };
+    let mut question = Question::new(source, output);
+    question.store = config.dir;
+    question.pure = !args.impure;
+    if args.impure {
+        question.system = Some(system.map_or_else(setup::system, str::to_owned));
+        question.environment = environment();
+        question.time = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
+    } else {
+        question.access = Access::Below(vec![visible]);
+    }
+    embedded::evaluate(question, tell).map_err(|error| Failure::error(&error))
+}
+
+/// Shows what the program says while it is evaluated, as Nix does.
+fn tell(message: Message) {
+    let (label, text) = match &message {
+        Message::Trace(text) => ("trace", text),
+        Message::Warning(text) => ("evaluation warning", text),
+    };
+    super::note(&format!("{label}: {}", String::from_utf8_lossy(text)));
+}
+
+fn environment() -> BTreeMap<String, Vec<u8>> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.as_os_str().as_bytes().to_vec()))
+        })
+        .collect()
+}
+
+fn nix(args: &Expression, directory: &Path, file: Option<PathBuf>) -> Result<Vec<u8>, Failure> {
+    let program = NixProgram::find(setup::lookup).map_err(|error| Failure::error(&error))?;
+    let visible = visible(directory, file.as_deref());
+    let request = ValueRequest {
+        source: match (file, &args.expr) {
+            (Some(file), _) => ValueSource::File(file),
+            (None, expr) => ValueSource::Expression(expr.clone().unwrap_or_default()),
+        },
+        format: match (args.raw || args.json, args.strict) {
+            (true, _) => ValueFormat::Json,
+            (false, true) => ValueFormat::Strict,
+            (false, false) => ValueFormat::Lazy,
+        },
+        directory: directory.to_owned(),
+        visible: (!args.impure).then_some(visible),
+    };
+    let printed = program.value(&request).map_err(|error| Failure::error(&error))?;
+    if !printed.messages.is_empty() {
+        super::note(printed.messages.trim_end());
+    }
+    if args.raw {
+        let text: String = serde_json::from_slice(&printed.value).map_err(|error| {
+            Failure::user(format!("the value is not a string: {error}\nhint: use `--json`"))
+        })?;
+        return Ok(text.into_bytes());
+    }
+    Ok(printed.value)
+}
+
+fn existing(path: &Path) -> Result<PathBuf, Failure> {
+    path.canonicalize()
+        .map_err(|error| Failure::user(format!("cannot find `{}`: {error}", path.display())))
+}

@@ -1,0 +1,2 @@
+# A path with an empty part.
+/a//b
