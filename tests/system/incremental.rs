@@ -37,7 +37,7 @@ const FLAKE: &str = r#"{
         phases = incremental "x86_64-linux.phases" ((import ./stdenv).mkDerivation {
           name = "phases";
           configurePhase = "mkdir -p build; cd build";
-          buildPhase = "make -C .. --no-print-directory";
+          buildPhase = "make -C .. --no-print-directory $(cat ${./flags})";
           installPhase = "cp app $out";
           inherit src;
         });
@@ -93,6 +93,7 @@ fn project(environment: &Environment) -> Repository<'_> {
         repository.write(&format!("stdenv/{name}"), &fs::read_to_string(file).unwrap());
     }
     repository.write("build.sh", BUILD);
+    repository.write("flags", "");
     repository.write("src/Makefile", MAKEFILE);
     repository.write("src/value.h", "#define VALUE 1\nint f(void);\n");
     repository.write("src/main.c", "#include \"value.h\"\nint main(void) { return f(); }\n");
@@ -177,6 +178,11 @@ fn a_recipe_of_the_project_is_no_source_to_compare() {
     let jobs = step(&repository, "flag");
     assert_eq!(jobs[0], both("fresh", &[])[0]);
     assert_eq!(jobs[1], both("clean", &["f.c", "g.c", "main.c"])[1]);
+    // Inside a text, which levain by itself would take for a source.
+    repository.write("flags", "FLAGS=-DVALUES");
+    let jobs = step(&repository, "flag of the phases");
+    assert_eq!(jobs[0], both("clean", &["f.c", "g.c", "main.c"])[0]);
+    assert_eq!(jobs[1], both("fresh", &[])[1]);
 }
 
 #[test]
@@ -234,5 +240,79 @@ fn the_template_is_a_project_that_works() {
     let app = format!("{}/bin/app", report["jobs"][0]["outputs"]["out"].as_str().unwrap());
     assert_eq!(environment.run(&app, &mine.path, &[]).ok().stdout, "hello, bread\n");
     let audited = mine.levain(&["audit", "--format", "json"]).ok().json();
+    assert_eq!(audited[0]["verdict"], "same", "{audited:#}");
+}
+
+/// Copies whatever program lies there, as those do who do not know the names.
+const CARGO_FLAKE: &str = r#"{
+  outputs = { self }:
+    let levain.lib = import ./lib;
+    in {
+      levainProject = levain.lib.mkProject {
+        incremental = { enable = true; defaultBranch = true; };
+      };
+      levainJobs.x86_64-linux.app = levain.lib.incremental
+        {
+          job = "x86_64-linux.app";
+          cache = ./cache.nix;
+          tool = "@tool@";
+          settings = levain.lib.settings.cargo { };
+        }
+        (derivation {
+          name = "cargo";
+          system = "x86_64-linux";
+          builder = "/bin/sh";
+          args = [
+            "-c"
+            ''
+              export PATH=@cargo@:/usr/bin:/bin CARGO_HOME=$NIX_BUILD_TOP/home CARGO_TERM_COLOR=never
+              cargo build --offline || exit
+              mkdir $out
+              find target/debug -maxdepth 1 -type f -executable -exec cp {} $out ';'
+              exit 0
+            ''
+          ];
+          src = levain.lib.source ./src;
+        });
+    };
+}
+"#;
+
+#[test]
+fn cargo_compiles_what_changed_and_leaves_no_old_program() {
+    let environment = Environment::new();
+    let repository = environment.repository("project");
+    let cargo = Path::new(env!("CARGO")).parent().unwrap().to_str().unwrap();
+    let tool = tool(&environment);
+    let flake = CARGO_FLAKE.replace("@cargo@", cargo).replace("@tool@", tool.to_str().unwrap());
+    repository.write("flake.nix", &flake);
+    let package = |name: &str| {
+        format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n")
+    };
+    repository.write("src/Cargo.toml", "[workspace]\nmembers = [\"a\", \"b\"]\nresolver = \"2\"\n");
+    repository
+        .write("src/a/Cargo.toml", &(package("a") + "[dependencies]\nb = { path = \"../b\" }\n"));
+    repository.write("src/a/src/main.rs", "fn main() { println!(\"{}\", b::one()); }\n");
+    repository.write("src/a/src/bin/more.rs", "fn main() {}\n");
+    repository.write("src/b/Cargo.toml", &package("b"));
+    repository.write("src/b/src/lib.rs", "pub fn one() -> u32 { 1 }\n");
+
+    let step = |message: &str| {
+        repository.commit(message);
+        let report = repository.report(&[]);
+        let job = &report["jobs"][0];
+        let log = fs::read_to_string(job["log"].as_str().unwrap()).unwrap();
+        let out = job["outputs"]["out"].as_str().unwrap_or_else(|| panic!("{log}"));
+        let names = fs::read_dir(out).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        (log.matches("Compiling ").count(), names)
+    };
+    assert_eq!(step("first"), (2, vec!["a".to_owned(), "more".to_owned()]));
+    repository.write("src/a/src/main.rs", "fn main() { println!(\"{}\", b::one() + 1); }\n");
+    assert_eq!(step("edit"), (1, vec!["a".to_owned(), "more".to_owned()]));
+    repository.git(&["rm", "--quiet", "src/a/src/bin/more.rs"]);
+    assert_eq!(step("gone").1, ["a"]);
+    let audited = repository.levain(&["audit", "--format", "json"]).ok().json();
     assert_eq!(audited[0]["verdict"], "same", "{audited:#}");
 }
