@@ -47,6 +47,8 @@ pub(crate) struct Findings {
     pub other_kinds: usize,
     /// Expressions with different results.
     pub differences: usize,
+    /// Of the different results, those that a known change of Nix explains, by that change.
+    pub explained: std::collections::BTreeMap<&'static str, usize>,
 }
 
 /// Larger files take too long to be changed thousands of times.
