@@ -71,6 +71,9 @@ pub enum Refusal {
         /// How many are gone.
         count: usize,
     },
+    /// Sources may be gone behind a link, and the tool would go on using what was made from them.
+    #[error("the link {0:?} to a directory is changed, new or gone")]
+    Relinked(RelativePath),
     /// A changed link leaves the sources, so nothing tells the tool that what it finds there is new.
     #[error("the changed link {0:?} leads out of the sources, where no time can be set")]
     SourceLink(RelativePath),
@@ -144,6 +147,7 @@ impl Refusal {
             | Refusal::Moved { .. }
             | Refusal::Definition { .. }
             | Refusal::Gone { .. }
+            | Refusal::Relinked(_)
             | Refusal::SourceLink(_) => false,
             Refusal::NotACache(_)
             | Refusal::Newer { .. }

@@ -235,6 +235,9 @@ impl Attempt<'_> {
             .collect();
         let comparison = sources::compare(&request.source, &old, self.sources)?;
         sources::check_definitions(&comparison, &request.definitions)?;
+        if let (Gone::Drop | Gone::Outputs(_), Some(link)) = (&request.gone, &comparison.relinked) {
+            return Err(Refusal::Relinked(link.clone()).into());
+        }
         let dead = gone::outputs(&request.gone, &request.gone_match, &comparison.gone)?;
         let files: HashSet<RelativePath> = self
             .sources

@@ -85,6 +85,9 @@ pub(crate) struct Comparison {
     pub new: Vec<RelativePath>,
     /// Files and links that are no longer there.
     pub gone: Vec<RelativePath>,
+    /// A link that is changed, new or gone and leads to a directory, now or then: behind it, files
+    /// may be gone of which nothing is recorded.
+    pub relinked: Option<RelativePath>,
 }
 
 /// Compares the sources of now with those recorded.
@@ -146,14 +149,27 @@ fn touch_targets(
 ) -> Result<(), Refusal> {
     let mut touched: HashSet<RelativePath> = HashSet::new();
     for (was, is) in flipped {
-        if let Some(Source { path, kind: SourceKind::Link { target }, .. }) = was
-            && let Leads::To(end) = follow(tree, path, target, before)
-        {
-            touched.insert(end);
+        if let Some(Source { path, kind: SourceKind::Link { target }, .. }) = was {
+            match follow(tree, path, target, before) {
+                Leads::To(end) => {
+                    if is_directory(before, &end) {
+                        result.relinked.get_or_insert_with(|| path.clone());
+                    }
+                    touched.insert(end);
+                }
+                // Who knows what was there.
+                Leads::Out | Leads::Elsewhere => {
+                    result.relinked.get_or_insert_with(|| path.clone());
+                }
+                Leads::Nowhere => {}
+            }
         }
         if let Some(Source { path, kind: SourceKind::Link { target }, .. }) = is {
             match follow(tree, path, target, after) {
                 Leads::To(end) => {
+                    if is_directory(after, &end) {
+                        result.relinked.get_or_insert_with(|| path.clone());
+                    }
                     touched.insert(end);
                 }
                 Leads::Out if was.is_some() => return Err(Refusal::SourceLink(path.clone())),
@@ -178,6 +194,10 @@ fn touch_targets(
 
 fn follow(place: &Path, link: &RelativePath, target: &[u8], tree: &Tree<'_>) -> Leads {
     links::follow(place, link, target, &|path| target_in(tree, path), &|_| false)
+}
+
+fn is_directory(tree: &Tree<'_>, path: &RelativePath) -> bool {
+    tree.get(path).is_some_and(|source| matches!(source.kind, SourceKind::Directory { .. }))
 }
 
 fn target_in(tree: &Tree<'_>, path: &RelativePath) -> Option<Vec<u8>> {

@@ -206,3 +206,31 @@ fn excluded_paths_are_left_alone() {
     builds.restore(1, &["--exclude", "cache.nix"]).has("4 unchanged, 0 changed, 0 new, 0 gone");
     assert_eq!(builds.time("cache.nix"), 1_000_000_000);
 }
+
+#[test]
+fn a_link_to_another_directory_may_take_sources_away() {
+    let link = |target: &str| {
+        let mut sources = sources();
+        sources.insert("src/place".into(), Node::Link(target.into()));
+        sources
+    };
+    let builds = Builds::new();
+    builds.unpack(&link("deep"));
+    builds.restore_nothing();
+    builds.outputs(&[("dist/place/b.js", "B")], 300);
+    builds.persist(1, &["dist"]).has("1 file");
+    let patterns =
+        ["--gone", "outputs", "--gone-outputs", "src/{dir}/{stem}.ts=dist/{dir}/{stem}.js"];
+    let reason = "the link `src/place` to a directory is changed, new or gone";
+
+    builds.unpack(&link("../rules"));
+    refused(&builds, &["--gone", "drop"], reason);
+    refused(&builds, &patterns, reason);
+    builds.restore(1, &[]).has("restored s: 1 file");
+    builds.unpack(&sources());
+    refused(&builds, &patterns, reason);
+    builds.unpack(&link("a.ts"));
+    refused(&builds, &patterns, reason);
+    builds.unpack(&link("deep"));
+    builds.restore(1, &patterns).has("restored s: 1 file");
+}
