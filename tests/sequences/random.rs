@@ -1,7 +1,5 @@
 //! Random numbers that a seed repeats: SplitMix64.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 /// A stream of numbers.
 pub(crate) struct Random(u64);
 
@@ -36,10 +34,4 @@ impl Random {
             items.swap(last, self.between(0, last as u64 + 1) as usize);
         }
     }
-}
-
-/// Returns a seed for someone who has none; short, since it is typed again.
-pub(crate) fn seed() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    Random::new(now.as_nanos() as u64).between(1, 1_000_000)
 }
