@@ -1,11 +1,52 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# The projects of `scripts/bench-incremental`. Sourced, never run.
+# The projects of `scripts/bench-incremental` and `scripts/demo`. Sourced, never run.
 #
 # For each NAME: fetch_NAME puts the sources into ./src; settings_NAME prints what
 # `levain.lib.incremental` is told, set_NAME the directory that it keeps; compile_NAME prints a script
 # that builds in the current directory and sets `results`; edit_NAME NUMBER DIR edits one file.
 
-readonly projects="lua redis cargo rxjs"
+readonly projects="lua redis cargo rxjs" job=x86_64-linux.app
+
+# write_project NAME SOURCES TOOL: makes the current directory a repository with one incremental job,
+# on a topic branch. Another `nonce` makes another derivation of the same sources.
+write_project() {
+  cp -r "$root/lib" levain
+  cp -r "$2" src
+  "compile_$1" >compile.sh
+  cat >flake.nix <<END
+{
+  outputs = { self }:
+    let
+      levain.lib = import ./levain;
+    in
+    {
+      levainProject = levain.lib.mkProject { incremental.enable = true; };
+      levainJobs.x86_64-linux.app = levain.lib.incremental
+        {
+          cache = ./cache.nix;
+          job = "$job";
+          tool = "$3";
+          settings = $("settings_$1");
+        }
+        (derivation {
+          name = "app";
+          system = "x86_64-linux";
+          builder = "/bin/sh";
+          args = [ "-e" "-c" ". \${./compile.sh}; mkdir \$out; cp \$results \$out; exit 0" ];
+          src = levain.lib.source ./src;
+          nonce = builtins.readFile ./nonce;
+        } // { levain.ignoreEnv = [ "nonce" ]; });
+    };
+}
+END
+  echo null >cache.nix
+  : >commit.txt
+  echo 0 >nonce
+  git init --quiet
+  git add --all --force
+  git commit --quiet --message "The project"
+  git checkout --quiet -b feature
+}
 
 # fetch_debian PACKAGE: the sources of a Debian source package, without Debian's changes.
 fetch_debian() {
@@ -46,7 +87,7 @@ set_redis() { echo .; }
 compile_redis() {
   cat <<'END'
 export PATH=/usr/bin:/bin LC_ALL=C SOURCE_DATE_EPOCH=1
-make -j2 MALLOC=libc OPTIMIZATION=-O1 redis-server
+make -j2 V=1 MALLOC=libc OPTIMIZATION=-O1 redis-server
 results=src/redis-server
 END
 }
