@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "the lint knows only functions marked as tests")]
 #![expect(clippy::disallowed_methods, reason = "tests prepare files and use the real git and Nix")]
 
+mod builtins;
 mod derivations;
 mod flakes;
 mod lang;

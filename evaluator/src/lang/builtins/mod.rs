@@ -17,6 +17,7 @@ mod lists;
 mod state;
 mod store_path;
 mod strings;
+mod table;
 mod toml;
 mod types;
 mod versions;
@@ -24,6 +25,7 @@ mod xml;
 
 pub use json::to_json;
 pub use state::BuiltinState;
+pub use table::markdown;
 pub use xml::to_xml;
 
 use super::error::{Error, ErrorKind, Result};
@@ -95,21 +97,13 @@ pub(super) fn globals(evaluator: &mut Evaluator) -> Vec<(String, Value)> {
     for builtin in TOPICS.iter().flat_map(|(_, builtins)| builtins.iter()) {
         let value = Value::Builtin(builtin);
         set.push(evaluator.symbols.intern(builtin.name), value.clone());
-        let name = match builtin.scope {
-            Scope::Global => builtin.name.to_owned(),
-            Scope::Prefixed => format!("__{}", builtin.name),
-        };
-        globals.push((name, value));
+        globals.push((table::variable(builtin.name, builtin.scope), value));
     }
     let nix_path = nix_path(evaluator);
     let constants = constants(evaluator).into_iter();
     for (name, scope, value) in constants.chain([("nixPath", Scope::Prefixed, nix_path)]) {
         set.push(evaluator.symbols.intern(name), value.clone());
-        let name = match scope {
-            Scope::Global => name.to_owned(),
-            Scope::Prefixed => format!("__{name}"),
-        };
-        globals.push((name, value));
+        globals.push((table::variable(name, scope), value));
     }
     let builtins = recursive(evaluator, set.finish());
     globals.push(("builtins".to_owned(), builtins));
