@@ -50,7 +50,7 @@ const FLAKE: &str = r#"{
       levainJobs.x86_64-linux.app = levain.lib.incremental {
         cache = ./cache.nix;
         job = "x86_64-linux.app";
-        tool = ./tool;
+        tool = "@tool@";
         settings = @settings@;
       } (derivation {
         name = "app";
@@ -72,7 +72,8 @@ impl<'a> Sequence<'a> {
     pub(crate) fn new(toolchain: &'a Toolchain, seed: u64) -> Self {
         let environment = Environment::new();
         let repository = environment.repository("project").path;
-        let tool = repository.join("tool/bin");
+        // Beside the repository: in it, every commit would copy the program into the store.
+        let tool = environment.path("tool/bin");
         fs::create_dir_all(&tool).unwrap();
         fs::copy(levain_cache(), tool.join("levain-cache")).unwrap();
         Self {
@@ -166,6 +167,7 @@ impl<'a> Sequence<'a> {
         };
         let flake = FLAKE
             .replace("@settings@", self.toolchain.settings)
+            .replace("@tool@", self.environment.path("tool").to_str().unwrap())
             .replace("@compiler@", &compiler)
             .replace("@recipe@", &project.recipe.to_string())
             .replace("@nonce@", &project.nonce.to_string());
