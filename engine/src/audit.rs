@@ -2,14 +2,14 @@
 //!
 //! Compares the outputs file by file. What differs is the cache's doing only if
 //! the clean build does not differ from itself there: so on a difference the
-//! clean build is done once more.
+//! clean build is done once more, as a twin of the base derivation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use levain_evaluator::evaluate::JobDerivation;
-use levain_store::compare::{CompareError, Counterparts, Difference, compare};
-use levain_store::{BuildOptions, BuildStatus, Connection, ProtocolError, Store, StorePath};
+use levain_store::compare::{CompareError, Counterparts, Difference, DifferenceKind, compare};
+use levain_store::{Connection, Derivation, ProtocolError, Store, StorePath};
 use serde::{Deserialize, Serialize};
 
 use crate::success::Success;
@@ -86,6 +86,15 @@ pub enum AuditError {
     Store(#[from] ProtocolError),
 }
 
+/// How a success differs from the clean build.
+#[derive(Debug)]
+pub(crate) enum Compared {
+    /// Its outputs are not in the store any more.
+    Gone,
+    /// The places, by output; none if they are the same.
+    Differences(Vec<(String, Difference)>),
+}
+
 /// Compares a success with the outputs of its base derivation, which are valid.
 ///
 /// `cache_output` is left out: it may differ, and does.
@@ -95,79 +104,102 @@ pub(crate) fn compare_with_clean(
     success: &Success,
     base: &JobDerivation,
     cache_output: Option<&str>,
-) -> Result<(Verdict, Vec<DifferingFile>), AuditError> {
+) -> Result<Compared, AuditError> {
     let incremental: BTreeMap<&String, StorePath> = success
         .outputs
         .iter()
         .filter_map(|(name, path)| Some((name, store.dir().parse(path).ok()?)))
         .collect();
-    let pairs: Vec<(&String, &StorePath, &StorePath)> = incremental
-        .iter()
-        .filter_map(|(name, path)| Some((*name, path, base.outputs.get(*name)?)))
-        .collect();
-    for (_, path, _) in &pairs {
+    for path in incremental.values() {
         if !connection.is_valid(path)? {
-            return Ok((Verdict::Gone, Vec::new()));
+            return Ok(Compared::Gone);
         }
     }
-    let counterparts = Counterparts::new(pairs.iter().map(|(_, a, b)| (*a, *b)));
-    let mut found: Vec<(&String, &StorePath, Difference)> = Vec::new();
-    for (name, path, clean) in &pairs {
-        if cache_output == Some(name.as_str()) {
-            continue;
-        }
-        let differences = compare(&store.real_path(path), &store.real_path(clean), &counterparts)?;
-        found.extend(differences.into_iter().map(|difference| (*name, *clean, difference)));
+    let mut counterparts = Counterparts::new(
+        incremental.iter().filter_map(|(name, path)| Some((path, base.outputs.get(*name)?))),
+    );
+    for (ours, theirs) in sources(store, success, base) {
+        counterparts.add(&ours, &theirs);
     }
-    if found.is_empty() {
-        return Ok((Verdict::Same, Vec::new()));
-    }
-    let unstable = unstable_places(store, connection, base)?;
-    let mut lied = false;
-    let mut files = Vec::new();
-    for (output, _, difference) in found {
-        let also_in_clean = match &unstable {
-            None => false,
-            Some(places) => match places.get(output) {
-                Some(paths) => paths.contains(&difference.path),
-                // Nix stops at the first output that differs; of the others nothing is known.
-                None => true,
-            },
+    let mut found = Vec::new();
+    let names: BTreeSet<&String> = incremental.keys().copied().chain(base.outputs.keys()).collect();
+    for name in names.into_iter().filter(|name| cache_output != Some(name.as_str())) {
+        let whole = |kind| vec![Difference { path: PathBuf::new(), kind }];
+        let differences = match (incremental.get(name), base.outputs.get(name)) {
+            (Some(ours), Some(clean)) => {
+                compare(&store.real_path(ours), &store.real_path(clean), &counterparts)?
+            }
+            (Some(_), None) => whole(DifferenceKind::OnlyFirst),
+            (None, Some(_)) => whole(DifferenceKind::OnlySecond),
+            (None, None) => Vec::new(),
         };
-        lied |= !also_in_clean;
-        files.push(DifferingFile {
-            output: output.clone(),
-            path: difference.path.display().to_string(),
-            difference: difference.kind.describe().to_owned(),
-            also_in_clean,
-        });
+        found.extend(differences.into_iter().map(|difference| (name.clone(), difference)));
     }
-    Ok((if lied { Verdict::Lied } else { Verdict::NotDeterministic }, files))
+    Ok(Compared::Differences(found))
 }
 
-/// Returns where two clean builds differ, by output; `None` if they do not.
-fn unstable_places(
+/// Pairs the copies of the project's tree that the two derivations have, each its own: two files
+/// differ between them, and an output that names its sources is no lie.
+fn sources(store: &Store, success: &Success, base: &JobDerivation) -> Vec<(StorePath, StorePath)> {
+    let built = store.dir().parse_derivation(&success.built).ok();
+    let built = built.and_then(|path| store.read_derivation(&path).ok());
+    let (Some(built), Ok(base)) = (built, store.read_derivation(&base.derivation)) else {
+        return Vec::new();
+    };
+    let alone = |a: &Derivation, b: &Derivation| -> Vec<StorePath> {
+        let sources = a.input_sources.difference(&b.input_sources);
+        sources.filter(|source| source.name().ends_with("source")).cloned().collect()
+    };
+    match (alone(&built, &base).as_slice(), alone(&base, &built).as_slice()) {
+        ([ours], [theirs]) => vec![(ours.clone(), theirs.clone())],
+        // Which belongs to which is not certain.
+        (_, _) => Vec::new(),
+    }
+}
+
+/// The places where two clean builds differ, by output.
+pub(crate) type Unstable = BTreeMap<String, BTreeSet<PathBuf>>;
+
+/// Compares the outputs of a base derivation with those of its twin; all are valid.
+pub(crate) fn unstable_places(
     store: &Store,
-    connection: &mut Connection,
     base: &JobDerivation,
-) -> Result<Option<BTreeMap<String, BTreeSet<PathBuf>>>, AuditError> {
-    let overrides = [("keep-failed".to_owned(), "true".to_owned())].into();
-    connection.set_options(&BuildOptions { overrides, ..BuildOptions::default() })?;
-    let result = connection.check(&base.derivation, &mut |_| {})?;
-    if result.status != BuildStatus::NotDeterministic {
-        return Ok(None);
+    twin: &BTreeMap<String, StorePath>,
+) -> Result<Unstable, AuditError> {
+    let pairs: Vec<(&String, &StorePath, &StorePath)> = base
+        .outputs
+        .iter()
+        .filter_map(|(name, path)| Some((name, path, twin.get(name)?)))
+        .collect();
+    let counterparts = Counterparts::new(pairs.iter().map(|(_, path, again)| (*again, *path)));
+    let mut places = Unstable::new();
+    for (name, path, again) in pairs {
+        let differences = compare(&store.real_path(again), &store.real_path(path), &counterparts)?;
+        let paths = differences.into_iter().map(|difference| difference.path).collect();
+        places.insert(name.clone(), paths);
     }
-    let mut places = BTreeMap::new();
-    for (name, path) in &base.outputs {
-        let clean = store.real_path(path);
-        let mut again = clean.clone().into_os_string();
-        again.push(".check");
-        let again = PathBuf::from(again);
-        if again.symlink_metadata().is_ok() {
-            let differences = compare(&clean, &again, &Counterparts::default())?;
-            let paths = differences.into_iter().map(|difference| difference.path).collect();
-            places.insert(name.clone(), paths);
-        }
+    Ok(places)
+}
+
+/// Judges what differs, knowing where two clean builds do.
+pub(crate) fn judge(
+    found: Vec<(String, Difference)>,
+    unstable: &Unstable,
+) -> (Verdict, Vec<DifferingFile>) {
+    if found.is_empty() {
+        return (Verdict::Same, Vec::new());
     }
-    Ok(Some(places))
+    let files: Vec<DifferingFile> = found
+        .into_iter()
+        .map(|(output, difference)| DifferingFile {
+            also_in_clean: unstable
+                .get(&output)
+                .is_some_and(|places| places.contains(&difference.path)),
+            output,
+            path: difference.path.display().to_string(),
+            difference: difference.kind.describe().to_owned(),
+        })
+        .collect();
+    let lied = files.iter().any(|file| !file.also_in_clean);
+    (if lied { Verdict::Lied } else { Verdict::NotDeterministic }, files)
 }

@@ -77,6 +77,18 @@ pub(crate) enum Ending {
     },
 }
 
+impl Ending {
+    /// Says whether the builder itself failed, rather than time, a dependency or the machine.
+    pub(crate) fn is_the_jobs_fault(&self) -> bool {
+        match self {
+            Self::Failure { status, .. } => {
+                matches!(status, BuildStatus::PermanentFailure | BuildStatus::OutputRejected)
+            }
+            Self::Success | Self::Cancelled | Self::Broken { .. } => false,
+        }
+    }
+}
+
 /// Building could not even begin.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {

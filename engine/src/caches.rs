@@ -200,7 +200,7 @@ pub fn drop(project: &Project, head: &Head, job: Option<&str>) -> Result<Dropped
             changes.insert(name, Change::Remove);
         }
     }
-    let forgotten = forget(project, &jobset, job)?;
+    let forgotten = forget(project, Some(&jobset), job)?;
     if let Some(job) = job
         && changes.is_empty()
         && forgotten == 0
@@ -219,6 +219,20 @@ pub fn drop(project: &Project, head: &Head, job: Option<&str>) -> Result<Dropped
     Ok(Dropped { jobset, jobs, forgotten, head: now.map(|id| id.to_string()) })
 }
 
+/// Drops everything that any jobset recorded for `job` until now: an audit found that its caches
+/// lie, and where the lie began is not known.
+pub(crate) fn distrust(project: &Project, job: &str) -> Result<(), CachesError> {
+    let Some(writer) = &project.writer else { return Err(CachesError::ReadOnly) };
+    let layout = &project.layout;
+    let all = layout.read_all(&project.repository, &layout.prefix).map_err(ProjectError::from)?;
+    let times = all
+        .iter()
+        .filter_map(|recorded| Some(recorded.entries.as_ref().ok()?.get(job)?.as_ref().ok()?.time));
+    dropped::note(writer, dropped::EVERYWHERE, Some(job), times.fold(unix_now(), u64::max))?;
+    forget(project, None, Some(job))?;
+    Ok(())
+}
+
 /// Lets a job that an audit switched off use caches again. Returns whether it was off.
 pub fn allow(project: &Project, job: &str) -> Result<bool, CachesError> {
     let Some(writer) = &project.writer else { return Err(CachesError::ReadOnly) };
@@ -229,17 +243,23 @@ fn original_of(recorded: Option<&Recorded>) -> Option<CommitId> {
     recorded?.shadow.as_ref().map(|shadow| shadow.original)
 }
 
-fn forget(project: &Project, jobset: &str, job: Option<&str>) -> Result<usize, CachesError> {
+/// Forgets the incremental successes of a job, or of all jobs, in one jobset or in all of them.
+fn forget(
+    project: &Project,
+    jobset: Option<&str>,
+    job: Option<&str>,
+) -> Result<usize, CachesError> {
     let Some(writer) = &project.writer else { return Err(CachesError::ReadOnly) };
     let mut forgotten = 0;
     for (name, mut successes) in project.state.load_all::<Successes>(Kind::Successes) {
         let concerns = |recorded: &str| job.is_none_or(|job| job == recorded);
-        let mut changed = false;
-        if successes.incremental.get(jobset).is_some_and(|success| concerns(&success.job)) {
-            successes.incremental.remove(jobset);
-            forgotten += 1;
-            changed = true;
-        }
+        let before = successes.incremental.len();
+        successes.incremental.retain(|maker, success| {
+            !(jobset.is_none_or(|jobset| jobset == maker) && concerns(&success.job))
+        });
+        let removed = before - successes.incremental.len();
+        forgotten += removed;
+        let mut changed = removed > 0;
         if let Some(clean) = &mut successes.clean
             && concerns(&clean.job)
             && matches!(clean.cache, RecordedCache::Entry(_))

@@ -30,19 +30,25 @@ enum Mark {
     },
 }
 
+/// Stands for every jobset: no branch can have a name with a star in it.
+pub(crate) const EVERYWHERE: &str = "*";
+
 /// The times until which caches are dropped, by job; that of all jobs under `None`.
 pub(crate) type Dropped = BTreeMap<Option<String>, u64>;
 
 /// Returns what was dropped of a jobset.
 pub(crate) fn read(state: &State, jobset: &str) -> Dropped {
-    state
-        .load_all::<Mark>(Kind::Dropped)
-        .into_iter()
-        .filter_map(|(_, mark)| match mark {
-            Mark::Until { jobset: of, job, time } if of == jobset => Some((job, time)),
-            Mark::Until { .. } | Mark::Off { .. } => None,
-        })
-        .collect()
+    let mut dropped = Dropped::new();
+    for (_, mark) in state.load_all::<Mark>(Kind::Dropped) {
+        match mark {
+            Mark::Until { jobset: of, job, time } if of == jobset || of == EVERYWHERE => {
+                let until = dropped.entry(job).or_default();
+                *until = time.max(*until);
+            }
+            Mark::Until { .. } | Mark::Off { .. } => {}
+        }
+    }
+    dropped
 }
 
 /// Returns the jobs that must not use caches, and the commit whose audit said so.

@@ -75,6 +75,16 @@ impl Counterparts {
         Self(pairs.into_iter().map(|(a, b)| (hash(a), hash(b))).collect())
     }
 
+    /// Has a source of the first build count as one of the second, by its hash or, where the name
+    /// carries one as well, by both.
+    pub fn add(&mut self, first: &StorePath, second: &StorePath) {
+        let names = (first.to_string(), second.to_string());
+        if first.name() != second.name() && names.0.len() == names.1.len() {
+            self.0.push((names.0.into_bytes(), names.1.into_bytes()));
+        }
+        self.0.push((first.hash_part().into_bytes(), second.hash_part().into_bytes()));
+    }
+
     /// Renames in `bytes` what belongs to the first build.
     fn rename(&self, bytes: &mut [u8]) {
         for (from, to) in &self.0 {

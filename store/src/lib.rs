@@ -22,6 +22,7 @@ pub mod nix;
 pub mod protocol;
 mod store;
 pub mod store_path;
+mod twin;
 
 pub use ansi::strip_ansi;
 pub use aterm::AtermError;
@@ -40,3 +41,4 @@ pub use protocol::{
 };
 pub use store::{Store, StoreError};
 pub use store_path::{DerivationPath, StoreDir, StorePath, StorePathError};
+pub use twin::TwinError;

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use levain_store::StorePath;
+use levain_store::compare::Difference;
 use serde::Serialize;
 
 use super::{Opened, Options, Run, RunError, WhyError};
-use crate::audit::{DifferingFile, Verdict, compare_with_clean};
+use crate::audit::{Compared, DifferingFile, Verdict, compare_with_clean, judge, unstable_places};
 use crate::build::{Building, Ending, Wanted};
 use crate::caches::{self, CachesError};
 use crate::cancel::Cancel;
@@ -36,6 +38,12 @@ pub struct Audited {
     /// Why there is no better verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl Audited {
+    fn new(attr_path: &str, verdict: Verdict) -> Self {
+        Self { attr_path: attr_path.to_owned(), verdict, files: Vec::new(), error: None }
+    }
 }
 
 /// Why there is no audit.
@@ -84,12 +92,9 @@ pub fn audit(
     for surveyed in &survey.jobs {
         match run.recorded_incremental(surveyed) {
             Some(success) => due.push((surveyed, success)),
-            None if job.is_some() => audited.push(Audited {
-                attr_path: surveyed.attr_path.clone(),
-                verdict: Verdict::NotIncremental,
-                files: Vec::new(),
-                error: None,
-            }),
+            None if job.is_some() => {
+                audited.push(Audited::new(&surveyed.attr_path, Verdict::NotIncremental));
+            }
             None => {}
         }
     }
@@ -138,33 +143,119 @@ impl Run<'_> {
                 endings.insert(derivation.clone(), ending);
             },
         )?;
+        // By chance, or always? A clean build that failed gets a second try.
+        let failed: Wanted = wanted
+            .into_iter()
+            .filter(|(derivation, _)| {
+                endings.get(derivation).is_some_and(|ending| ending.is_the_jobs_fault())
+            })
+            .collect();
+        if !failed.is_empty() && !self.cancel.is_cancelled() {
+            building.build(
+                &failed,
+                &mut connections.builder,
+                connections.watch.get()?,
+                progress,
+                &mut |_, _, derivation, ending, _| {
+                    endings.insert(derivation.clone(), ending);
+                },
+            )?;
+        }
         let mut audited = Vec::new();
+        let mut differing = Vec::new();
         for (job, success) in due {
             let output = plan::cache_output(&job.base, &self.project.declaration.incremental);
-            let (verdict, files, error) = match endings.get(&job.base.derivation) {
+            let mut found = Audited::new(&job.attr_path, Verdict::Unfinished);
+            match endings.get(&job.base.derivation) {
                 Some(Ending::Success) => {
-                    match compare_with_clean(
-                        store,
-                        connections.watch.get()?,
-                        success,
-                        &job.base,
-                        output,
-                    ) {
-                        Ok((verdict, files)) => (verdict, files, None),
-                        Err(error) => (Verdict::Unfinished, Vec::new(), Some(error.to_string())),
+                    let connection = connections.watch.get()?;
+                    match compare_with_clean(store, connection, success, &job.base, output) {
+                        Ok(Compared::Gone) => found.verdict = Verdict::Gone,
+                        Ok(Compared::Differences(differences)) if differences.is_empty() => {
+                            found.verdict = Verdict::Same;
+                        }
+                        Ok(Compared::Differences(differences)) => {
+                            differing.push((*job, differences));
+                            continue;
+                        }
+                        Err(error) => found.error = Some(error.to_string()),
                     }
                 }
-                Some(Ending::Failure { message, .. }) => {
-                    (Verdict::CleanFails, Vec::new(), Some(message.clone()))
+                Some(ending @ Ending::Failure { message, .. }) => {
+                    if ending.is_the_jobs_fault() {
+                        found.verdict = Verdict::CleanFails;
+                    }
+                    found.error = Some(message.clone());
                 }
-                Some(Ending::Broken { message }) => {
-                    (Verdict::Unfinished, Vec::new(), Some(message.clone()))
+                Some(Ending::Broken { message }) => found.error = Some(message.clone()),
+                Some(Ending::Cancelled) | None => found.error = Some("stopped".into()),
+            }
+            audited.push(found);
+        }
+        audited.extend(self.judge(differing, &building, connections, progress)?);
+        Ok(audited)
+    }
+
+    /// Builds clean once more what differs, and judges by where two clean builds differ.
+    fn judge(
+        &self,
+        differing: Vec<(&Surveyed, Vec<(String, Difference)>)>,
+        building: &Building<'_>,
+        connections: &mut Connections,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Audited>, RunError> {
+        let store = &self.surroundings.store;
+        let mut wanted = Wanted::new();
+        let mut twins = BTreeMap::new();
+        for (job, _) in &differing {
+            let watch = connections.watch.get()?;
+            match store.twin(watch, &job.base.derivation) {
+                Ok((path, twin)) => {
+                    let outputs: BTreeMap<String, StorePath> = twin
+                        .outputs
+                        .into_iter()
+                        .filter_map(|(name, output)| Some((name, output.path?)))
+                        .collect();
+                    wanted.insert(path.clone(), outputs.clone());
+                    twins.insert(job.attr_path.clone(), Ok((path, outputs)));
                 }
-                Some(Ending::Cancelled) | None => {
-                    (Verdict::Unfinished, Vec::new(), Some("stopped".into()))
+                Err(error) => {
+                    twins.insert(job.attr_path.clone(), Err(error.to_string()));
                 }
+            }
+        }
+        let mut endings: BTreeMap<_, Ending> = BTreeMap::new();
+        if !wanted.is_empty() {
+            building.build(
+                &wanted,
+                &mut connections.builder,
+                connections.watch.get()?,
+                progress,
+                &mut |_, _, derivation, ending, _| {
+                    endings.insert(derivation.clone(), ending);
+                },
+            )?;
+        }
+        let mut audited = Vec::new();
+        for (job, differences) in differing {
+            let mut found = Audited::new(&job.attr_path, Verdict::Unfinished);
+            let unstable = match twins.remove(&job.attr_path) {
+                Some(Ok((path, outputs))) => match endings.get(&path) {
+                    Some(Ending::Success) => unstable_places(store, &job.base, &outputs)
+                        .map_err(|error| error.to_string()),
+                    Some(Ending::Failure { message, .. } | Ending::Broken { message }) => {
+                        Err(message.clone())
+                    }
+                    Some(Ending::Cancelled) | None => Err("stopped".into()),
+                },
+                Some(Err(error)) => Err(error),
+                None => Err("stopped".into()),
             };
-            audited.push(Audited { attr_path: job.attr_path.clone(), verdict, files, error });
+            match unstable {
+                Ok(unstable) => (found.verdict, found.files) = judge(differences, &unstable),
+                Err(error) => found.error = Some(error),
+            }
+            audited.push(found);
         }
         Ok(audited)
     }
@@ -173,6 +264,7 @@ impl Run<'_> {
     fn switch_off(&self, lie: &Audited) -> Result<(), CachesError> {
         let Some(writer) = &self.project.writer else { return Ok(()) };
         dropped::switch_off(writer, &lie.attr_path, &self.head.commit.to_string())?;
+        caches::distrust(self.project, &lie.attr_path)?;
         match caches::drop(self.project, self.head, Some(&lie.attr_path)) {
             Ok(_) | Err(CachesError::NoSuchJob { .. }) => Ok(()),
             Err(error) => Err(error),

@@ -174,7 +174,7 @@ impl Connection {
         derivations: &[DerivationPath],
         on_event: &mut dyn FnMut(BuildEvent),
     ) -> Result<Vec<BuildResult>, ProtocolError> {
-        match self.build_at_once(derivations, Mode::Normal, on_event) {
+        match self.build_at_once(derivations, on_event) {
             Err(ProtocolError::Daemon { message }) => match derivations {
                 [] => Err(ProtocolError::Daemon { message }),
                 [derivation] => Ok(vec![failed(derivation, message)]),
@@ -189,32 +189,15 @@ impl Connection {
         }
     }
 
-    /// Builds a derivation whose outputs are there once more, and compares.
-    ///
-    /// If the two builds differ, the status is [`BuildStatus::NotDeterministic`]; with the setting
-    /// `keep-failed` the first output that differs is then kept beside the valid one, under its
-    /// path with `.check` at the end.
-    pub fn check(
-        &mut self,
-        derivation: &DerivationPath,
-        on_event: &mut dyn FnMut(BuildEvent),
-    ) -> Result<BuildResult, ProtocolError> {
-        let results =
-            self.build_at_once(std::slice::from_ref(derivation), Mode::Check, on_event)?;
-        let unanswered = || failed(derivation, "Nix gave no result for it".to_owned());
-        Ok(results.into_iter().next().unwrap_or_else(unanswered))
-    }
-
     fn build_at_once(
         &mut self,
         derivations: &[DerivationPath],
-        mode: Mode,
         on_event: &mut dyn FnMut(BuildEvent),
     ) -> Result<Vec<BuildResult>, ProtocolError> {
         let mut message = Message::default();
         let targets =
             derivations.iter().map(|path| format!("{}!*", self.dir.display(path.as_ref())));
-        message.u64(BUILD_PATHS_WITH_RESULTS).texts(targets).u64(mode as u64);
+        message.u64(BUILD_PATHS_WITH_RESULTS).texts(targets).u64(0); // no repair, no check
         let mut events = Events { dir: self.dir.clone(), building: BTreeMap::new() };
         let mut on_frame = |frame| {
             if let Some(event) = events.read(frame) {
@@ -235,15 +218,6 @@ impl Connection {
         });
         Ok(ordered.collect())
     }
-}
-
-/// What Nix does with a derivation whose outputs are valid already.
-#[derive(Clone, Copy)]
-enum Mode {
-    /// Nothing.
-    Normal = 0,
-    /// It builds it again and compares.
-    Check = 2,
 }
 
 fn failed(derivation: &DerivationPath, error: String) -> BuildResult {

@@ -1,4 +1,4 @@
-//! A content-addressed copy of a store object.
+//! What is added to the store: a content-addressed copy of a store object, or a derivation.
 //!
 //! Such a copy verifies itself, needs no signature, has no deriver that would keep older objects
 //! alive, and equal content gives the equal path.
@@ -8,10 +8,11 @@ use super::error::ProtocolError;
 use super::operations::{PathInfo, log};
 use super::wire::{FramedWriter, Message};
 use crate::content_address::{content_address, make_source_path};
+use crate::derivation::Derivation;
 use crate::hash::{HashingWriter, NarHash};
 use crate::nar::{self, NarError};
 use crate::store::Store;
-use crate::store_path::{StorePath, StorePathError};
+use crate::store_path::{DerivationPath, StorePath, StorePathError};
 
 const ADD_TO_STORE: u64 = 7;
 
@@ -100,6 +101,47 @@ impl Connection {
             return Err(CopyError::Elsewhere { expected, found: copied.path });
         }
         Ok(copied)
+    }
+
+    /// Adds the file of a derivation, whose path and text follow from it.
+    ///
+    /// It is protected from the garbage collector until the connection ends.
+    pub(crate) fn add_derivation(
+        &mut self,
+        path: &DerivationPath,
+        derivation: &Derivation,
+        text: &[u8],
+    ) -> Result<(), ProtocolError> {
+        let inputs = derivation.input_derivations.keys().map(AsRef::as_ref);
+        let references: Vec<String> = derivation
+            .input_sources
+            .iter()
+            .chain(inputs)
+            .map(|reference| self.dir.display(reference))
+            .collect();
+        let mut message = Message::default();
+        message
+            .u64(ADD_TO_STORE)
+            .text(&format!("{}.drv", path.name()))
+            .text("text:sha256")
+            .texts(references.into_iter())
+            .u64(0); // no repair
+        let added = self.guard(|connection| {
+            let mut sink = connection.sink();
+            std::io::Write::write_all(&mut sink, &message.0)?;
+            let mut body = FramedWriter::new(sink);
+            std::io::Write::write_all(&mut body, text)?;
+            body.finish()?;
+            connection.drain(&mut log)?;
+            let mut answer = connection.answer();
+            let added = answer.store_path()?;
+            answer.path_info()?;
+            Ok(added)
+        })?;
+        if added == *path.as_store_path() {
+            return Ok(());
+        }
+        Err(ProtocolError::text("derivation", &self.dir.display(&added)))
     }
 
     fn send_copy(

@@ -10,3 +10,4 @@ mod files;
 mod fixture;
 mod output_paths;
 mod remote;
+mod twin;
