@@ -177,10 +177,10 @@ fn answer(evaluator: &mut Evaluator, question: &Question) -> Result<Vec<u8>, Err
 
 fn show(evaluator: &mut Evaluator, value: &Value, output: Output) -> Result<Vec<u8>, Error> {
     match output {
-        Output::Lazy => Ok(print::print_ambiguous(evaluator, value)),
+        Output::Lazy => print::print_ambiguous(evaluator, value),
         Output::Strict => {
             evaluator.deep_force(value, Span::NONE)?;
-            Ok(print::print_ambiguous(evaluator, value))
+            print::print_ambiguous(evaluator, value)
         }
         Output::Raw => {
             let mut context = Context::default();

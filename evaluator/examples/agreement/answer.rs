@@ -82,6 +82,8 @@ pub(crate) enum Kind {
 
 /// What messages of a kind contain, in any wording; the first that fits decides.
 const WORDS: &[(&str, Kind)] = &[
+    // Nix's library speaks of syntax errors, too.
+    ("json.exception", Kind::Format),
     ("experimental nix feature", Kind::Syntax),
     ("syntax error", Kind::Syntax),
     ("undefined variable", Kind::UndefinedVariable),
@@ -113,6 +115,7 @@ const WORDS: &[(&str, Kind)] = &[
     ("empty list", Kind::Bounds),
     ("called on an empty list", Kind::Bounds),
     ("negative start position", Kind::Bounds),
+    ("duplicate derivation output", Kind::Format),
     ("attribute '", Kind::MissingAttribute),
     ("attribute `", Kind::MissingAttribute),
     ("no such attribute", Kind::MissingAttribute),
@@ -165,6 +168,9 @@ impl Kind {
         if text.contains("already defined") || text.contains("duplicate formal") {
             return Self::Duplicate;
         }
+        if text.contains("required attribute") {
+            return Self::MissingAttribute;
+        }
         if let Some(kind) = text.get(6..10).and_then(of_code).filter(|_| text.starts_with("error["))
         {
             return kind;
@@ -196,7 +202,8 @@ fn of_code(code: &str) -> Option<Kind> {
         "E017" => Kind::Comparison,
         "E018" => Kind::Context,
         "E020" => Kind::Bounds,
-        "E021" | "E022" | "E023" | "E025" => Kind::Format,
+        // Errors of derivations are of any kind.
+        "E021" | "E022" | "E025" => Kind::Format,
         "E026" => Kind::File,
         _ => return None,
     })

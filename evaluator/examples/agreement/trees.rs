@@ -137,7 +137,10 @@ fn every_file(tree: &Path, name: &str, scratch: &Path, report: &mut Report) -> R
     let mut ours = Ours::new(Duration::from_secs(30));
     let group = format!("{name}: files");
     for (file, theirs) in files.iter().zip(theirs) {
-        let answer = ours.evaluate(&Request::file(file, Show::Parse))?;
+        // A path may start at the home directory, which Nix looks up while it parses.
+        let home = ("HOME".to_owned(), scratch.display().to_string());
+        let answer = ours
+            .evaluate(&Request { environment: vec![home], ..Request::file(file, Show::Parse) })?;
         match (theirs, &answer) {
             (true, Answer::Value(_)) | (false, Answer::Failure(_)) => report.agrees(&group),
             (theirs, answer) => {

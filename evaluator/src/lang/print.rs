@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use super::error::{Error, ErrorKind, Result};
 use super::eval::Evaluator;
+use super::source::Span;
 use super::value::Value;
 
 /// Longer strings are cut in messages.
@@ -13,10 +15,12 @@ const MAX_DESCRIBED: usize = 60;
 const SMALL_LIST: usize = 2;
 
 /// Returns a value as `nix-instantiate --eval` prints it; what is not evaluated is `<CODE>`.
-pub fn print_ambiguous(evaluator: &Evaluator, value: &Value) -> Vec<u8> {
-    let mut printer = Printer { evaluator, seen: BTreeSet::new(), text: Vec::new() };
-    printer.value(value);
-    printer.text
+///
+/// A value may be nested as deeply as calls may be.
+pub fn print_ambiguous(evaluator: &Evaluator, value: &Value) -> Result<Vec<u8>> {
+    let mut printer = Printer { evaluator, seen: BTreeSet::new(), text: Vec::new(), depth: 0 };
+    printer.value(value)?;
+    Ok(printer.text)
 }
 
 struct Printer<'a> {
@@ -24,15 +28,20 @@ struct Printer<'a> {
     /// The lists and sets that were printed already, by their addresses.
     seen: BTreeSet<usize>,
     text: Vec<u8>,
+    depth: usize,
 }
 
 impl Printer<'_> {
-    fn value(&mut self, value: &Value) {
+    fn value(&mut self, value: &Value) -> Result<()> {
+        if self.depth > self.evaluator.options.max_call_depth {
+            return Err(Error::new(ErrorKind::CallDepth, Span::NONE));
+        }
+        self.evaluator.check_stack(Span::NONE)?;
         let place =
             if let Value::Thunk(thunk) = value { Some(Rc::as_ptr(thunk).addr()) } else { None };
         let Some(value) = value.evaluated() else {
             self.text.extend_from_slice(b"<CODE>");
-            return;
+            return Ok(());
         };
         match &value {
             Value::Null => self.text.extend_from_slice(b"null"),
@@ -48,27 +57,31 @@ impl Printer<'_> {
                 let identity = small.unwrap_or_else(|| Rc::as_ptr(list).addr());
                 if !list.is_empty() && !self.seen.insert(identity) {
                     self.text.extend_from_slice("«repeated»".as_bytes());
-                    return;
+                    return Ok(());
                 }
                 self.text.extend_from_slice(b"[ ");
+                self.depth += 1;
                 for element in list.iter() {
-                    self.value(element);
+                    self.value(element)?;
                     self.text.push(b' ');
                 }
+                self.depth -= 1;
                 self.text.push(b']');
             }
             Value::Attrs(attrs) => {
                 if !attrs.is_empty() && !self.seen.insert(Rc::as_ptr(attrs).addr()) {
                     self.text.extend_from_slice("«repeated»".as_bytes());
-                    return;
+                    return Ok(());
                 }
                 self.text.extend_from_slice(b"{ ");
+                self.depth += 1;
                 for attr in attrs.sorted(&self.evaluator.symbols) {
                     name(self.evaluator.symbols.name(attr.name), &mut self.text);
                     self.text.extend_from_slice(b" = ");
-                    self.value(&attr.value);
+                    self.value(&attr.value)?;
                     self.text.extend_from_slice(b"; ");
                 }
+                self.depth -= 1;
                 self.text.push(b'}');
             }
             Value::Closure(_) => self.text.extend_from_slice(b"<LAMBDA>"),
@@ -76,6 +89,7 @@ impl Printer<'_> {
             Value::Partial(_) => self.text.extend_from_slice(b"<PRIMOP-APP>"),
             Value::Thunk(_) => self.text.extend_from_slice(b"<CODE>"),
         }
+        Ok(())
     }
 }
 
@@ -157,7 +171,8 @@ pub fn described(evaluator: &Evaluator, value: &Value) -> String {
             | Value::Float(_)
             | Value::String(_)
             | Value::Path(_)),
-        ) => print_ambiguous(evaluator, &shown),
+            // None of these is nested.
+        ) => print_ambiguous(evaluator, &shown).unwrap_or_default(),
         Some(
             Value::Null
             | Value::List(_)

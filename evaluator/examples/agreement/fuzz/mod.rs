@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::answer::{Answer, Kind};
-use crate::oracle::{self, Repl, as_printed};
+use crate::oracle::{Repl, as_printed};
 use crate::ours::{Ours, Request, Show};
 use random::Random;
 
@@ -78,11 +78,14 @@ pub(crate) fn fuzz(plan: &Plan, scratch: &Path) -> Result<Findings> {
         };
         random.bits();
         let (theirs, ours) = pair.ask(&text)?;
-        if let Some(change) = explained::change(&text, &theirs, &ours) {
+        let verdict = compare(&theirs, &ours);
+        if matches!(verdict, Verdict::Different | Verdict::OtherKind)
+            && let Some(change) = explained::change(&text, &theirs, &ours)
+        {
             *findings.explained.entry(change).or_default() += 1;
             continue;
         }
-        match compare(&theirs, &ours) {
+        match verdict {
             Verdict::SameValue => findings.values += 1,
             Verdict::SameFailure => findings.failures += 1,
             Verdict::OtherKind => {
@@ -155,19 +158,15 @@ impl Pair {
         let file = self.scratch.join(format!("e{}.nix", self.asked));
         fs::write(&file, text).context("cannot write an expression")?;
         let question = format!("import {} (import {})", self.show.display(), file.display());
-        self.ours.ask(&Request::text(question, &self.scratch, Show::Raw))?;
+        let home = ("HOME".to_owned(), self.scratch.display().to_string());
+        self.ours.ask(&Request {
+            environment: vec![home],
+            ..Request::text(question, &self.scratch, Show::Raw)
+        })?;
         let ours = self.ours.answer();
-        // An unfinished text makes a session wait for more, so what we cannot parse goes another way.
-        let syntax = matches!(&ours, Answer::Failure(message) if Kind::of(message) == Kind::Syntax);
-        let theirs = if syntax {
-            match oracle::instantiate(&self.scratch, &["--parse", &file.display().to_string()])? {
-                // It parses, so a session can be asked for the value after all.
-                Answer::Value(_) => self.repl.evaluate(&file)?,
-                other @ (Answer::Failure(_) | Answer::Died(_) | Answer::Silent) => other,
-            }
-        } else {
-            self.repl.evaluate(&file)?
-        };
+        let unsure = matches!(&ours, Answer::Failure(message) if Kind::of(message) == Kind::Syntax);
+        self.repl.ask(&file, unsure)?;
+        let theirs = self.repl.answer();
         fs::remove_file(&file).context("cannot remove an expression")?;
         Ok((theirs, ours))
     }

@@ -13,6 +13,8 @@ let
     else if type == "float" then toString v + " " + toString (v * 1000000.0)
     else if type == "list" then "[" + b.concatStringsSep " " (map (show (depth - 1)) v) + "]"
     else if type != "set" then b.toJSON v
+    # Each version has other builtins, and the sets of them contain themselves.
+    else if v ? langVersion then "builtins"
     else if v.type or null == "derivation" then "derivation " + text v.drvPath
     else "{" + b.concatStringsSep " " (b.attrValues (b.mapAttrs (n: x: b.toJSON n + "=" + show (depth - 1) x) v)) + "}";
 in

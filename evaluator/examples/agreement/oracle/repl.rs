@@ -12,6 +12,10 @@ use crate::child::{Conversation, Said};
 
 /// After so many questions a session is replaced, because it forgets no file that it read.
 const QUESTIONS_PER_SESSION: usize = 2000;
+/// No expression goes on like this.
+const SURELY_WRONG: &str = ")";
+/// How a session complains of it.
+const ABOUT_WRONG: &str = "error: syntax error, unexpected ')'";
 /// How values' texts begin; see `show.nix`.
 const MARK: &str = "\"@V@";
 
@@ -60,21 +64,22 @@ impl Repl {
         }
     }
 
-    /// Asks for the value of a file and waits.
-    pub(crate) fn evaluate(&mut self, file: &Path) -> Result<Answer> {
-        self.ask(file)?;
-        Ok(self.answer())
-    }
-
-    fn ask(&mut self, file: &Path) -> Result<()> {
+    /// Asks for the value of a file; `unsure` says that it may not be the language at all.
+    pub(crate) fn ask(&mut self, file: &Path, unsure: bool) -> Result<()> {
         let number = self.asked + 1;
         let session = self.session()?;
         session.send(&format!(":p show (import {})", file.display()));
+        if unsure {
+            // A session takes a file that ends too early for an unfinished line, and waits. What
+            // can be no continuation of anything makes it give up.
+            session.send(SURELY_WRONG);
+        }
         session.send(&format!(":p \"@END@{number}@\""));
         Ok(())
     }
 
-    fn answer(&mut self) -> Answer {
+    /// Waits for the answer to the last question.
+    pub(crate) fn answer(&mut self) -> Answer {
         let deadline = Instant::now() + self.patience;
         let end = "\"@END@";
         let mut text = String::new();
@@ -104,7 +109,12 @@ impl Repl {
                 let value = &text[at + MARK.len()..];
                 Answer::Value(value.split("\"\u{1b}[0m").next().unwrap_or("").to_owned())
             }
-            None => Answer::Failure(plain(&text)),
+            None => {
+                let text = plain(&text);
+                // What is said about the file comes before what is said about the wrong line.
+                let told = text.rfind(ABOUT_WRONG).map_or("", |at| &text[..at]);
+                Answer::Failure(if told.contains("error:") { told.to_owned() } else { text })
+            }
         }
     }
 }

@@ -51,11 +51,21 @@ impl Evaluator {
 
     /// Applies a function to as many arguments as it takes; returns how many that were.
     fn apply(&mut self, function: &Value, rest: &[Value], at: Span) -> Result<(Value, usize)> {
+        self.one_deeper(at, |ev| ev.apply_counted(function, rest, at))
+    }
+
+    /// Does something that counts as one call: whatever may go on without end through data.
+    #[inline]
+    pub(in crate::lang) fn one_deeper<T>(
+        &mut self,
+        at: Span,
+        inner: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
         if self.depth >= self.options.max_call_depth || self.check_stack(at).is_err() {
             return Err(Error::new(ErrorKind::CallDepth, at));
         }
         self.depth += 1;
-        let result = self.apply_counted(function, rest, at);
+        let result = inner(self);
         self.depth -= 1;
         result
     }

@@ -36,7 +36,16 @@ impl Evaluator {
         options: Coerce,
         context: &mut Context,
     ) -> Result<Rc<NixString>> {
-        self.check_stack(at)?;
+        self.one_deeper(at, |ev| ev.coerce_counted(value, at, options, context))
+    }
+
+    fn coerce_counted(
+        &mut self,
+        value: &Value,
+        at: Span,
+        options: Coerce,
+        context: &mut Context,
+    ) -> Result<Rc<NixString>> {
         let value = self.force(value, at)?;
         let plain = |text: &[u8]| Ok(Rc::new(NixString::new(text)));
         match &value {

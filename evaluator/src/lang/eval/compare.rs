@@ -14,7 +14,10 @@ impl Evaluator {
     ///
     /// Functions are never equal, unless they are one and the same within lists or sets.
     pub fn equal(&mut self, left: &Value, right: &Value, at: Span) -> Result<bool> {
-        self.check_stack(at)?;
+        self.one_deeper(at, |ev| ev.equal_counted(left, right, at))
+    }
+
+    fn equal_counted(&mut self, left: &Value, right: &Value, at: Span) -> Result<bool> {
         let left = self.force(left, at)?;
         let right = self.force(right, at)?;
         Ok(match (&left, &right) {

@@ -176,7 +176,15 @@ impl Evaluator {
         at: Span,
         seen: &mut std::collections::BTreeSet<usize>,
     ) -> Result<Value> {
-        self.check_stack(at)?;
+        self.one_deeper(at, |ev| ev.deep_force_counted(value, at, seen))
+    }
+
+    fn deep_force_counted(
+        &mut self,
+        value: &Value,
+        at: Span,
+        seen: &mut std::collections::BTreeSet<usize>,
+    ) -> Result<Value> {
         let value = self.force(value, at)?;
         match &value {
             Value::List(list) => {

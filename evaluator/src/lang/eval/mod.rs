@@ -191,7 +191,7 @@ impl Evaluator {
     }
 
     /// Fails if the native stack is used up.
-    fn check_stack(&self, at: Span) -> Result<()> {
+    pub(in crate::lang) fn check_stack(&self, at: Span) -> Result<()> {
         if self.stack.is_exhausted() {
             return Err(Error::new(ErrorKind::CallDepth, at));
         }

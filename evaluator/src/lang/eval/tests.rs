@@ -63,9 +63,10 @@ fn evaluate(program: &str) -> String {
         let mut evaluator = Evaluator::new(Rc::new(Nothing), Options::default(), stack);
         let result = evaluator
             .evaluate_text(Origin::Expression, program.as_bytes())
-            .and_then(|value| evaluator.deep_force(&value, Span::NONE));
+            .and_then(|value| evaluator.deep_force(&value, Span::NONE))
+            .and_then(|value| print_ambiguous(&evaluator, &value));
         match result {
-            Ok(value) => String::from_utf8_lossy(&print_ambiguous(&evaluator, &value)).into_owned(),
+            Ok(text) => String::from_utf8_lossy(&text).into_owned(),
             Err(error) => error.render(&evaluator.sources),
         }
     })
@@ -156,4 +157,50 @@ fn deep_recursion_is_an_error_and_not_a_crash() {
     let chain = format!("1{}", " + 1".repeat(300_000));
     check_error(&chain, "too many operators");
     check_error(&format!("{{ {}a = 1; }}", "a . ".repeat(20_000)), "nested too deeply");
+}
+
+#[test]
+fn data_without_end_is_an_error_and_not_a_crash() {
+    let nested = "builtins.foldl' (a: _: [ a ]) [ ] (builtins.genList (x: x) 300000)";
+    for program in [
+        "let a = { b = a; }; c = { b = c; }; in a == c".to_owned(),
+        "let a = { outPath = a; }; in \"${a}\"".to_owned(),
+        "let a = { __toString = _: a; }; in \"${a}\"".to_owned(),
+        "let f = n: { outPath = f (n + 1); }; in \"${f 0}\"".to_owned(),
+        "let a = { b = a; }; in builtins.toJSON a".to_owned(),
+        "let a = { b = a; }; in builtins.toXML a".to_owned(),
+        "let a = { __functor = self: self; }; in a 1".to_owned(),
+        "(rec { f = n: [ (f (n + 1)) ]; }).f 0".to_owned(),
+        nested.to_owned(),
+        format!("{nested} == {nested}"),
+        format!("{nested} < {nested}"),
+        format!("toString ({nested})"),
+        format!("builtins.toJSON ({nested})"),
+        format!("builtins.deepSeq ({nested}) 1"),
+        format!("builtins.trace ({nested}) 1"),
+    ] {
+        check_error(&program, "max-call-depth");
+    }
+    // Made, looked at and thrown away, it is no trouble.
+    check(&format!("builtins.length ({nested})"), "1");
+    check("let a = { b = a; }; in a.b.b.b == a", "true");
+    check("let a = { b = a; }; in builtins.deepSeq a 1", "1");
+}
+
+#[test]
+fn numbers_at_the_edge_are_errors_and_not_crashes() {
+    let least = "(-9223372036854775807 - 1)";
+    check_error(&format!("{least} / (-1)"), "integer overflow");
+    check_error(&format!("- {least}"), "integer overflow");
+    check_error("builtins.genList (x: x) 4611686018427387904", "cannot create list");
+    check_error(&format!("builtins.genList (x: x) {least}"), "cannot create list");
+    check_error(&format!("builtins.elemAt [ 1 ] {least}"), "out of bounds");
+    check_error(&format!("builtins.substring {least} 1 \"a\""), "negative start");
+    check(&format!("builtins.substring 1 {least} \"abc\""), "\"bc\"");
+    check("builtins.substring 9223372036854775807 9223372036854775807 \"a\"", "\"\"");
+    check(
+        "builtins.match \"(a*)*(a*)*(a*)*b\" \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"",
+        "null",
+    );
+    check_error("builtins.match \"((a{0,200}){0,200}){0,200}\" \"a\"", "regular expression");
 }

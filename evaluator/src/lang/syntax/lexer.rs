@@ -117,7 +117,10 @@ fn count(text: &[u8], condition: impl Fn(u8) -> bool) -> usize {
 
 /// Returns the longest token at the beginning; of equally long ones, Nix's first.
 fn longest(text: &[u8]) -> (Token, usize) {
-    let Some(first) = text.first().copied() else { return (Token::End, 0) };
+    // A zero byte ends a text, as it does for Nix, whatever follows.
+    let Some(first) = text.first().copied().filter(|byte| *byte != 0) else {
+        return (Token::End, 0);
+    };
     let mut best = operator(text);
     let mut offer = |token: Token, length: usize| {
         if length > best.1 || (length == best.1 && matches!(best.0, Token::Char(_))) {
