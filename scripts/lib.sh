@@ -23,7 +23,10 @@ package_of() {
     gcc) echo gcc libc6-dev ;;
     ninja) echo ninja-build ;;
     go) echo golang-go ;;
-    cmake | git | make | meson | perl | shellcheck | zstd) echo "$1" ;;
+    dune) echo ocaml-dune ;;
+    ocamlopt) echo ocaml ;;
+    nm) echo binutils ;;
+    cmake | ghc | git | make | meson | perl | shellcheck | zstd) echo "$1" ;;
     *) fail "no package is known that brings \`$1\`" ;;
   esac
 }

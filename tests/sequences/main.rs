@@ -21,7 +21,7 @@ mod sequence;
 mod toolchains;
 
 use crate::sequence::Sequence;
-use crate::toolchains::{Toolchain, c, cargo, go, tsc};
+use crate::toolchains::{Toolchain, c, cargo, dune, ghc, go, tsc};
 
 /// The sequence of the ordinary tests: always the same, so that a change is judged by what it
 /// changes. `scripts/edit-sequences` draws a new one each time.
@@ -88,4 +88,14 @@ fn go() {
 #[test]
 fn tsc() {
     check(&tsc::TSC);
+}
+
+#[test]
+fn ghc() {
+    check(&ghc::GHC);
+}
+
+#[test]
+fn dune() {
+    check(&dune::DUNE);
 }

@@ -5,6 +5,8 @@
 
 pub(crate) mod c;
 pub(crate) mod cargo;
+pub(crate) mod dune;
+pub(crate) mod ghc;
 pub(crate) mod go;
 pub(crate) mod tsc;
 
