@@ -73,6 +73,8 @@ pub struct Question {
     pub time: i64,
     /// How deep calls may be nested, if it is not the usual depth.
     pub max_call_depth: Option<usize>,
+    /// Whether outputs of derivations may be read; only those in the store can.
+    pub import_from_derivation: bool,
 }
 
 impl Question {
@@ -89,6 +91,7 @@ impl Question {
             environment: BTreeMap::new(),
             time: 0,
             max_call_depth: None,
+            import_from_derivation: true,
         }
     }
 
@@ -108,6 +111,7 @@ impl Question {
                 Source::File(_) => b"/".to_vec(),
                 Source::Text { directory, .. } => directory.as_os_str().as_bytes().to_vec(),
             },
+            import_from_derivation: self.import_from_derivation,
             home: self.environment.get("HOME").filter(|_| !self.pure).cloned(),
             ..defaults
         }
@@ -140,12 +144,22 @@ pub fn evaluate(
     question: Question,
     listener: impl Fn(Message) + Send + 'static,
 ) -> Result<Vec<u8>, EmbeddedError> {
+    evaluate_with(question, listener, |files| files)
+}
+
+/// Evaluates like [`evaluate`]; `equip` may give the evaluation what files alone do not have, such as
+/// trees from repositories.
+pub fn evaluate_with(
+    question: Question,
+    listener: impl Fn(Message) + Send + 'static,
+    equip: impl FnOnce(Files) -> Files + Send + 'static,
+) -> Result<Vec<u8>, EmbeddedError> {
     let answered = stack::on_large_stack(move |stack| {
         let files = Files::new(question.access.clone(), question.store.clone(), question.time)
             .map_err(EmbeddedError::Access)?
             .environment(question.environment.clone())
             .listener(Box::new(move |message, _| listener(message)));
-        let io: Rc<dyn Io> = Rc::new(files);
+        let io: Rc<dyn Io> = Rc::new(equip(files));
         let mut evaluator = Evaluator::new(io, question.options(), stack);
         let answer = answer(&mut evaluator, &question).map_err(|error| EmbeddedError::Evaluation {
             code: error.kind().code(),

@@ -22,6 +22,7 @@ pub mod nix;
 pub mod protocol;
 mod store;
 pub mod store_path;
+pub mod tree;
 mod twin;
 
 pub use ansi::strip_ansi;

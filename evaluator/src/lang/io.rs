@@ -71,13 +71,16 @@ pub enum IoError {
 }
 
 /// How the content of a store object is hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ingestion {
     /// The bytes of one file.
     Flat,
     /// A whole tree, as a NAR.
     Recursive,
 }
+
+/// Says for a file, with its type, whether it is taken.
+pub type PathFilter<'a> = dyn FnMut(&NixPath, FileType) -> Result<bool, FilterError> + 'a;
 
 /// A tree to be copied into the store.
 pub struct AddPath<'a> {
@@ -90,8 +93,7 @@ pub struct AddPath<'a> {
     /// The SHA-256 that it must have, if the user has said so.
     pub expected: Option<[u8; 32]>,
     /// Says for each file below the path, with its type, whether to take it.
-    #[expect(clippy::type_complexity, reason = "the callback is the interface")]
-    pub filter: Option<&'a mut dyn FnMut(&NixPath, FileType) -> Result<bool, FilterError>>,
+    pub filter: Option<&'a mut PathFilter<'a>>,
 }
 
 /// The filter failed; what happened is known to the one who gave it.
@@ -119,7 +121,7 @@ impl From<IoError> for AddError {
 }
 
 /// Something to be fetched.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fetch {
     /// The builtin that asks.
     pub builtin: &'static str,
@@ -128,7 +130,7 @@ pub struct Fetch {
 }
 
 /// The value of an attribute of a fetch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FetchValue {
     /// A string.
     String(String),
@@ -188,6 +190,11 @@ pub trait Io {
     ///
     /// Reached by `storePath`, `appendContext` and fetchers.
     fn is_valid_path(&self, path: &str) -> Result<bool, IoError>;
+
+    /// Returns the whole paths that a store object refers to; none if that cannot be found out.
+    ///
+    /// Reached by `readFile` of what lies in the store.
+    fn references(&self, path: &str) -> Result<Vec<Rc<str>>, IoError>;
 
     /// Returns the content of a derivation in the store (ATerm).
     ///

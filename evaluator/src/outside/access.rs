@@ -33,6 +33,14 @@ impl Access {
         Ok(roots.iter().any(|root| is_below(&place, root)))
     }
 
+    /// Lets one more file or directory be read.
+    pub(super) fn open(&mut self, root: &Path) -> io::Result<()> {
+        if let Self::Below(roots) = self {
+            roots.push(real_path(root)?);
+        }
+        Ok(())
+    }
+
     /// Follows the roots' own symbolic links once, so that later comparisons are of real paths.
     pub(super) fn resolved(self) -> io::Result<Self> {
         match self {

@@ -8,9 +8,11 @@
 mod builtins;
 mod derivations;
 mod flakes;
+mod get_flake;
 mod lang;
 mod lib_incremental;
 mod lib_nix;
 mod nix_data;
+mod outside;
 mod purity;
 mod support;

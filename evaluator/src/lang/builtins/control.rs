@@ -1,7 +1,7 @@
 //! Order of evaluation, errors, messages, and other files.
 
 use super::strings::COPYING;
-use super::{Builtin, Scope, files};
+use super::{Builtin, Scope, derivation, files};
 use crate::lang::error::{Error, ErrorKind, Result};
 use crate::lang::eval::Evaluator;
 use crate::lang::io::Message;
@@ -181,7 +181,10 @@ fn import(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     ev.realise_context(&context, at)?;
     match files::internal_file(&path) {
         Some((name, text)) => ev.evaluate_internal(name, text),
-        None => ev.import(&path, at),
+        None => match derivation::import(ev, &path, at)? {
+            Some(derivation) => Ok(derivation),
+            None => ev.import(&path, at),
+        },
     }
 }
 

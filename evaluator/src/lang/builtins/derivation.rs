@@ -4,6 +4,7 @@
 //! see. The attributes are looked at in the order of their names, so that errors come in the order in
 //! which Nix has them. Start at [`strict`].
 
+mod imported;
 mod inputs;
 
 use std::collections::BTreeSet;
@@ -13,6 +14,8 @@ use levain_store::{
     Derivation, DerivationOutput, Digest, HashAlgorithm, HashFormat, StoreDir, StorePath,
     StorePathError,
 };
+
+pub(super) use imported::import;
 
 use super::state::KnownDerivation;
 use super::{Builtin, Scope, json, outside, store_path};

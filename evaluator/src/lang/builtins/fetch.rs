@@ -10,9 +10,10 @@ use levain_store::{Digest, HashAlgorithm};
 
 use super::files::depending_on;
 use super::strings::{PLAIN, base_name};
-use super::{Builtin, Scope, argument, outside, store_path};
+use super::{Builtin, Scope, argument, flakes, outside, store_path};
 use crate::lang::error::{Error, ErrorKind, Result, ResultExt};
 use crate::lang::eval::Evaluator;
+use crate::lang::flake_reference;
 use crate::lang::io::{Fetch, FetchValue, Fetched};
 use crate::lang::source::Span;
 use crate::lang::value::{Attr, AttrsBuilder, Context, Value};
@@ -23,7 +24,7 @@ pub(super) const BUILTINS: &[Builtin] = &[
         arity: 1,
         parameters: &["set"],
         scope: Scope::Prefixed,
-        run: |ev, args, at| tree(ev, "fetchClosure", "fromPath", args, at),
+        run: closure,
         about: "Takes a store object from another store.",
     },
     Builtin {
@@ -31,7 +32,7 @@ pub(super) const BUILTINS: &[Builtin] = &[
         arity: 1,
         parameters: &["reference"],
         scope: Scope::Global,
-        run: |ev, args, at| tree(ev, "fetchGit", "url", args, at),
+        run: git,
         about: "Fetches a commit of a Git repository.",
     },
     Builtin {
@@ -39,7 +40,7 @@ pub(super) const BUILTINS: &[Builtin] = &[
         arity: 1,
         parameters: &["reference"],
         scope: Scope::Global,
-        run: |ev, args, at| tree(ev, "fetchMercurial", "url", args, at),
+        run: mercurial,
         about: "Fetches a commit of a Mercurial repository.",
     },
     Builtin {
@@ -55,7 +56,7 @@ pub(super) const BUILTINS: &[Builtin] = &[
         arity: 1,
         parameters: &["reference"],
         scope: Scope::Global,
-        run: |ev, args, at| tree(ev, "fetchTree", "url", args, at),
+        run: |ev, args, at| tree(ev, "fetchTree", args, at),
         about: "Fetches a tree by the attributes of a flake input.",
     },
     Builtin {
@@ -66,21 +67,7 @@ pub(super) const BUILTINS: &[Builtin] = &[
         run: |ev, args, at| download(ev, "fetchurl", args, at),
         about: "Fetches a file.",
     },
-    Builtin {
-        name: "getFlake",
-        arity: 1,
-        parameters: &["reference"],
-        scope: Scope::Prefixed,
-        run: get_flake,
-        about: "Fetches a flake and returns its outputs.",
-    },
 ];
-
-fn get_flake(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
-    let reference = ev.force_plain_string(&args[0], at)?;
-    let what = format!("`builtins.getFlake \"{}\"`", reference.text());
-    Err(Error::new(ErrorKind::NotImplemented { what }, at))
-}
 
 /// Returns the attributes of a request in the order of their names; a string stands for one attribute.
 fn request(
@@ -189,34 +176,150 @@ fn fetched(ev: &Evaluator, fetch: &Fetch, at: Span) -> Result<Fetched> {
     ev.io.fetch(fetch).map_err(|error| outside(error, at))
 }
 
-/// Fetches a tree with what is known about it.
-fn tree(
-    ev: &mut Evaluator,
-    builtin: &'static str,
-    single: &str,
-    args: &[Value],
-    at: Span,
-) -> Result<Value> {
-    let fetch = request(ev, builtin, single, &args[0], at)?;
-    let locked =
-        ["rev", "narHash", "toPath", "fromPath"].iter().any(|name| text(&fetch, name).is_some());
+/// Takes a store object of another store that is in this one already.
+fn closure(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
+    let value = ev.force_attrs(&args[0], at)?;
+    let fetch = request(ev, "fetchClosure", "fromPath", &Value::Attrs(value), at)?;
+    for needed in ["fromPath", "fromStore"] {
+        if text(&fetch, needed).is_none() {
+            let message = format!("`builtins.fetchClosure` needs the attribute `{needed}`");
+            return Err(argument(at, message));
+        }
+    }
+    fetched(ev, &fetch, at).map(|fetched| depending_on(fetched.path))
+}
+
+fn mercurial(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
+    let fetch = request(ev, "fetchMercurial", "url", &args[0], at)?;
+    if text(&fetch, "url").is_none() {
+        return Err(argument(at, "`url` argument required by `builtins.fetchMercurial`"));
+    }
+    fetched_tree(ev, &fetch, at)
+}
+
+fn git(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
+    let mut fetch = request(ev, "fetchGit", "url", &args[0], at)?;
+    if text(&fetch, "type").is_some() {
+        return Err(argument(at, "unexpected argument `type` to `builtins.fetchGit`"));
+    }
+    if text(&fetch, "url").is_none() {
+        return Err(argument(at, "`url` argument required by `builtins.fetchGit`"));
+    }
+    fetch.attributes.push(("type".to_owned(), FetchValue::String("git".to_owned())));
+    fetched_tree(ev, &fetch, at)
+}
+
+/// Fetches what a reference or its attributes name.
+fn tree(ev: &mut Evaluator, builtin: &'static str, args: &[Value], at: Span) -> Result<Value> {
+    let value = ev.force(&args[0], at)?;
+    let mut fetch = request(ev, builtin, "url", &value, at)?;
+    if let Value::Attrs(_) = &value {
+        if text(&fetch, "type").is_none() {
+            let message = format!("argument `type` is missing in the call to `builtins.{builtin}`");
+            return Err(argument(at, message));
+        }
+        if text(&fetch, "name").is_some() {
+            let message = format!("argument `name` is not supported by `builtins.{builtin}`");
+            return Err(argument(at, message));
+        }
+    } else {
+        let reference = flake_reference::parse(text(&fetch, "url").unwrap_or_default());
+        let reference = reference.map_err(|error| argument(at, error.to_string()))?;
+        fetch.attributes = flakes::attributes(reference);
+    }
+    fetched_tree(ev, &fetch, at)
+}
+
+/// Fetches the tree of an input of a lock file.
+pub(super) fn locked_input(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
+    tree(ev, "fetchTree", args, at)
+}
+
+/// Fetches a tree, and returns it with what is known about it.
+pub(super) fn fetched_tree(ev: &mut Evaluator, fetch: &Fetch, at: Span) -> Result<Value> {
+    let locked = ["rev", "narHash"].iter().any(|name| text(fetch, name).is_some());
     if ev.options.pure && !locked {
-        let what = format!("`builtins.{builtin}` without `rev` or `narHash`");
+        let what = format!("`builtins.{}` without `rev` or `narHash`", fetch.builtin);
         return Err(Error::new(ErrorKind::Impure { what }, at));
     }
-    let fetched = fetched(ev, &fetch, at)?;
-    if builtin == "fetchClosure" {
-        return Ok(depending_on(fetched.path));
-    }
-    let mut attrs = AttrsBuilder::with_capacity(fetched.attributes.len() + 1);
-    attrs.push(ev.known.out_path, depending_on(fetched.path));
-    for (name, value) in fetched.attributes {
-        let value = match value {
-            FetchValue::String(text) => Value::string(text),
-            FetchValue::Int(int) => Value::Int(int),
-            FetchValue::Bool(value) => Value::Bool(value),
-        };
+    let Fetched { path, attributes } = fetched(ev, fetch, at)?;
+    let string = |wanted: &str| {
+        attributes.iter().find_map(|(name, value)| match value {
+            FetchValue::String(text) if name == wanted => Some(text.clone()),
+            FetchValue::String(_) | FetchValue::Int(_) | FetchValue::Bool(_) => None,
+        })
+    };
+    let number = |wanted: &str| {
+        attributes.iter().find_map(|(name, value)| match value {
+            FetchValue::Int(number) if name == wanted => Some(*number),
+            FetchValue::String(_) | FetchValue::Int(_) | FetchValue::Bool(_) => None,
+        })
+    };
+    let is_git = text(fetch, "type") == Some("git");
+    let mut attrs = AttrsBuilder::with_capacity(8);
+    attrs.push(ev.known.out_path, depending_on(path));
+    let mut push = |name: &str, value: Value| {
         attrs.push(ev.symbols.intern(name), value);
+    };
+    if let Some(hash) = string("narHash") {
+        push("narHash", Value::string(hash));
+    }
+    if is_git {
+        push("submodules", Value::Bool(flag(fetch, "submodules")));
+    }
+    // A work tree with changes has no revision, which `fetchGit` has always called zero.
+    let none = (fetch.builtin == "fetchGit").then(|| "0".repeat(40));
+    if let Some(revision) = string("rev").or(none) {
+        push("shortRev", Value::string(&revision[..revision.len().min(7)]));
+        push("rev", Value::string(revision));
+    }
+    let none = (fetch.builtin == "fetchGit").then_some(0);
+    if let Some(count) = number("revCount").or(none) {
+        push("revCount", Value::Int(count));
+    }
+    if let Some(time) = number("lastModified") {
+        push("lastModified", Value::Int(time));
+        push("lastModifiedDate", Value::string(date(time)));
     }
     Ok(Value::attrs(attrs.finish()))
+}
+
+fn flag(fetch: &Fetch, wanted: &str) -> bool {
+    fetch.attributes.iter().any(|(name, value)| name == wanted && *value == FetchValue::Bool(true))
+}
+
+/// Writes a time as `YYYYMMDDhhmmss`, without a time zone.
+fn date(time: i64) -> String {
+    let (days, second) = (time.div_euclid(86_400), time.rem_euclid(86_400));
+    // Years that begin in March have their odd day at the end; 400 of them always have as many days.
+    let days = days + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + next;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        // As `date -u -d @TIME +%Y%m%d%H%M%S` says.
+        for (time, expected) in [
+            (0, "19700101000000"),
+            (951_782_399, "20000228235959"),
+            (951_868_800, "20000301000000"),
+            (1_700_000_000, "20231114221320"),
+            (4_107_542_399, "21000228235959"),
+            (-1, "19691231235959"),
+        ] {
+            assert_eq!(date(time), expected);
+        }
+    }
 }

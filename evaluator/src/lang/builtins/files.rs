@@ -137,7 +137,21 @@ fn read_file(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
         );
         return Err(argument(at, message));
     }
-    Ok(Value::string(content))
+    let context = references(ev, &path, &content, at)?;
+    Ok(Value::string_with_context(content, context))
+}
+
+/// Returns what a file in the store depends on: those references of its store object that are in it.
+fn references(ev: &Evaluator, path: &NixPath, content: &[u8], at: Span) -> Result<Context> {
+    let Some(object) = store_path::containing(ev, &path.text()) else {
+        return Ok(Context::new());
+    };
+    let references = ev.io.references(&object).map_err(|error| outside(error, at))?;
+    let is_in = |reference: &Rc<str>| {
+        let hash = store_path::parse(ev, reference).map(|path| path.hash_part());
+        hash.is_some_and(|hash| content.windows(hash.len()).any(|window| window == hash.as_bytes()))
+    };
+    Ok(references.into_iter().filter(is_in).map(ContextElement::Path).collect())
 }
 
 fn read_dir(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
@@ -203,7 +217,11 @@ fn store_path_builtin(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Va
     if ev.options.pure {
         return Err(Error::new(ErrorKind::Impure { what: "`builtins.storePath`".into() }, at));
     }
-    let (path, mut context) = ev.force_path(&args[0], at)?;
+    let (mut path, mut context) = ev.force_path(&args[0], at)?;
+    // A store object may itself be a link; what leads into the store from elsewhere is followed.
+    if store_path::parse(ev, &path.text()).is_none() {
+        path = ev.follow_links(&path, at)?;
+    }
     let text = path.text().into_owned();
     let Some(object) = store_path::containing(ev, &text) else {
         return Err(argument(at, format!("path `{text}` is not in the Nix store")));

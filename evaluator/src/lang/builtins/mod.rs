@@ -11,6 +11,7 @@ mod derivation;
 mod fetch;
 mod files;
 mod flake_references;
+mod flakes;
 mod hashes;
 mod json;
 mod lists;
@@ -87,6 +88,7 @@ pub const TOPICS: &[(&str, &[Builtin])] = &[
     ("Files", files::BUILTINS),
     ("Derivations", derivation::BUILTINS),
     ("Fetchers", fetch::BUILTINS),
+    ("Flakes", flakes::BUILTINS),
     ("Flake references", flake_references::BUILTINS),
 ];
 

@@ -121,7 +121,7 @@ fn type_of(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     Ok(Value::string(name(&ev.force(&args[0], at)?)))
 }
 
-fn function_args(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
+pub(super) fn function_args(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let mut attrs = AttrsBuilder::default();
     match ev.force(&args[0], at)? {
         Value::Closure(closure) => {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::Evaluator;
 use crate::lang::error::{Error, ErrorKind, Result};
-use crate::lang::io::{AddError, AddPath, Ingestion};
+use crate::lang::io::{AddError, AddPath, Ingestion, IoError};
 use crate::lang::print;
 use crate::lang::source::Span;
 use crate::lang::value::{Context, ContextElement, NixPath, NixString, Value};
@@ -137,17 +137,25 @@ impl Evaluator {
 
     /// Makes sure that what a context names can be read: builds outputs if that is allowed.
     pub fn realise_context(&mut self, context: &Context, at: Span) -> Result<()> {
+        let wrong = |error| Error::new(ErrorKind::Io(error), at);
         for element in context.iter() {
             match element {
-                ContextElement::Path(_) | ContextElement::DerivationDeep(_) => {}
+                ContextElement::Path(path) | ContextElement::DerivationDeep(path) => {
+                    if !self.io.is_valid_path(path).map_err(wrong)? {
+                        let message = format!("path `{path}` is not valid");
+                        return Err(Error::new(ErrorKind::StorePath { message }, at));
+                    }
+                }
                 ContextElement::Output { derivation, output } => {
                     if !self.options.import_from_derivation {
-                        let what = format!("import from derivation `{derivation}`");
-                        return Err(Error::new(ErrorKind::NotImplemented { what }, at));
+                        return Err(wrong(IoError::Forbidden {
+                            path: derivation.to_string(),
+                            reason: format!(
+                                "its output `{output}` may not be read during the evaluation"
+                            ),
+                        }));
                     }
-                    self.io
-                        .realise(derivation, output)
-                        .map_err(|error| Error::new(error.into(), at))?;
+                    self.io.realise(derivation, output).map_err(wrong)?;
                 }
             }
         }

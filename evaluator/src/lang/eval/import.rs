@@ -80,8 +80,41 @@ impl Evaluator {
                 Some(FileType::Regular | FileType::Unknown) | None => return Ok(path),
             }
         }
-        let path = path.text().into_owned();
-        let message = "too many symbolic links".to_owned();
-        Err(Error::new(crate::lang::io::IoError::Failed { path, message }.into(), at))
+        Err(too_many_links(&path, at))
     }
+
+    /// Returns a path without symbolic links: each part of it is followed.
+    pub fn follow_links(&mut self, path: &NixPath, at: Span) -> Result<NixPath> {
+        let wrong = |error| Error::new(crate::lang::error::ErrorKind::Io(error), at);
+        let mut links = 0;
+        let mut done = NixPath::new(b"/");
+        let parts = |path: &[u8]| -> Vec<Vec<u8>> {
+            path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect()
+        };
+        let mut waiting = parts(path.bytes());
+        while let Some(part) = waiting.pop() {
+            let next = done.join(&part);
+            match self.io.file_type(&next).map_err(wrong)? {
+                Some(FileType::Symlink) if links < MAX_LINKS => {
+                    links += 1;
+                    let target = self.io.read_link(&next).map_err(wrong)?;
+                    if target.starts_with(b"/") {
+                        done = NixPath::new(b"/");
+                    }
+                    waiting.extend(parts(&target));
+                }
+                Some(FileType::Symlink) => return Err(too_many_links(path, at)),
+                Some(FileType::Regular | FileType::Directory | FileType::Unknown) | None => {
+                    done = next;
+                }
+            }
+        }
+        Ok(done)
+    }
+}
+
+fn too_many_links(path: &NixPath, at: Span) -> Error {
+    let message = "too many symbolic links".to_owned();
+    let path = path.text().into_owned();
+    Error::new(crate::lang::io::IoError::Failed { path, message }.into(), at)
 }

@@ -38,6 +38,9 @@ impl Io for Nothing {
     fn is_valid_path(&self, _: &str) -> Result<bool, IoError> {
         Ok(false)
     }
+    fn references(&self, _: &str) -> Result<Vec<Rc<str>>, IoError> {
+        Ok(Vec::new())
+    }
     fn read_derivation(&self, path: &str) -> Result<Vec<u8>, IoError> {
         nothing(path)
     }
