@@ -24,7 +24,7 @@
 
   `settings`
   : What the build tool needs, from `levain.lib.settings` or of your own: `persist`,
-    `definitions`, `gone`, `goneOutputs`, `goneMatch`, `exclude`, `key`, `relocatable`, `sync`,
+    `definitions`, `hiding`, `gone`, `goneOutputs`, `goneMatch`, `exclude`, `key`, `relocatable`, `sync`,
     `optional`, `strict`, `outsideLinks`, `budget`, `level`, `variables` and `directories`. See
     `docs/incremental-jobs.md`.
 

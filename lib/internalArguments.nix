@@ -18,6 +18,7 @@ let
 
   ofSet = {
     definitions = strings;
+    hiding = strings;
     gone = oneOf [ "keep" "drop" "outputs" ];
     goneOutputs = strings;
     goneMatch = strings;
@@ -88,6 +89,8 @@ let
     (_name: set: removeAttrs forTool [ "persist" "variables" "directories" ] // set)
     (typed.persist or forTool.persist or { });
 
+  overlapping = import ./internalOverlap.nix sets;
+
   checked = {
     output = "cache";
     variables = forTool.variables or { };
@@ -96,7 +99,10 @@ let
   // removeAttrs typed [ "persist" "settings" ]
   // { inherit sets; };
 in
-if attrNames sets == [ ] then
+if overlapping != [ ] then
+  let pair = builtins.head overlapping; in
+  throw "${name}.persist: `${pair.inner}` of the set `${pair.of}` lies in `${pair.outer}` of the set `${pair.by}`, and would come back with that one when it must not\nhint: keep it in one set, or leave it out of the other with `persist.${pair.by}.exclude`"
+else if attrNames sets == [ ] then
   throw "${name}.persist: nothing to keep\nhint: name what the next build can use, as in `persist.objects = [ \"build\" ]`"
 else
   # What is looked at late must not be wrong until then. Derivations have no end.

@@ -27,6 +27,7 @@ let
         [ name "--from=${toString path}" ]
         ++ common set
         ++ values "definition" "definitions" set
+        ++ values "hiding" "hiding" set
         ++ value "gone" "gone" set
         ++ values "gone-outputs" "goneOutputs" set
         ++ values "gone-match" "goneMatch" set

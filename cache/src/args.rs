@@ -62,6 +62,9 @@ pub(crate) struct Restore {
     /// Restore only if these sources are as they were, since the tool does not look at them
     #[arg(long, value_name = "GLOB")]
     pub(crate) definition: Vec<String>,
+    /// Restore only if no source that matches is new, since the tool may find it before another
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) hiding: Vec<String>,
     /// What to do when sources are gone
     #[arg(long, value_enum, default_value = "keep")]
     pub(crate) gone: GoneRule,

@@ -99,7 +99,7 @@ fn complain(failure: &Failure) {
 
 fn restore(command: Restore) -> Result<ExitCode, Failure> {
     let started = Instant::now();
-    let Places { source, into, state } = places(&command.common)?;
+    let Places { source, into, state, beside } = places(&command.common)?;
     let gone = match (command.gone, command.gone_outputs.is_empty()) {
         (GoneRule::Outputs, true) => return Err(Failure::NoPatterns),
         (GoneRule::Outputs, false) => Gone::Outputs(command.gone_outputs),
@@ -115,10 +115,12 @@ fn restore(command: Restore) -> Result<ExitCode, Failure> {
         source,
         into,
         state,
+        beside,
         store: store(),
         key: command.common.key,
         place: if command.relocatable { PlaceRule::Any } else { PlaceRule::Same },
         definitions: globs(&command.definition),
+        hiding: globs(&command.hiding),
         gone,
         gone_match: globs(&command.gone_match),
         exclude: globs(&command.common.exclude),
@@ -136,7 +138,7 @@ fn restore(command: Restore) -> Result<ExitCode, Failure> {
 
 fn persist(command: Persist) -> Result<ExitCode, Failure> {
     let started = Instant::now();
-    let Places { source, into, state } = places(&command.common)?;
+    let Places { source, into, state, .. } = places(&command.common)?;
     let mut origin = Vec::new();
     for text in &command.origin {
         let (name, value) = text.split_once('=').ok_or_else(|| Failure::Origin(text.clone()))?;
@@ -176,6 +178,8 @@ struct Places {
     source: PathBuf,
     into: PathBuf,
     state: PathBuf,
+    /// The directory in Nix's build directory that holds the sources, if it is not theirs alone.
+    beside: Option<PathBuf>,
 }
 
 /// Finds the directories, by the names that the tools will see.
@@ -188,7 +192,12 @@ fn places(common: &Common) -> Result<Places, Failure> {
     let into = real(into)?;
     let build_top = env::var_os("NIX_BUILD_TOP").map(PathBuf::from);
     let state = state::directory(common.state.as_deref(), build_top.as_deref(), &source);
-    Ok(Places { source, into, state })
+    let beside = build_top.and_then(|top| {
+        let top = top.canonicalize().ok()?;
+        let unpacked = top.join(source.strip_prefix(&top).ok()?.components().next()?);
+        Some(unpacked).filter(|unpacked| *unpacked != source)
+    });
+    Ok(Places { source, into, state, beside })
 }
 
 fn store() -> PathBuf {

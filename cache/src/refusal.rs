@@ -55,6 +55,12 @@ pub enum Refusal {
         /// Where this build is.
         here: PathBuf,
     },
+    /// What the build has unpacked beside the sources differs.
+    #[error("what stands beside the sources in `{}` is not what it was, and no time can be set there\nhint: make the directory above the sources' directory, and build in it by name", .0.display())]
+    Beside(PathBuf),
+    /// A new source may be found before another one.
+    #[error("the new source {0:?} may hide another, which the tool does not notice")]
+    Hiding(RelativePath),
     /// A definition file differs.
     #[error("the definition file {path:?} is {how}")]
     Definition {
@@ -114,7 +120,7 @@ pub enum Refusal {
         what: &'static str,
     },
     /// The clock runs before the files' times.
-    #[error("the clock is before the times of the files in the cache")]
+    #[error("the clock is before the times of the files in the cache, so nothing would look newer")]
     Clock,
     /// The system refused.
     #[error("cannot {action} `{}`: {source}", .path.display())]
@@ -145,6 +151,8 @@ impl Refusal {
             | Refusal::NoSet(_)
             | Refusal::Key { .. }
             | Refusal::Moved { .. }
+            | Refusal::Beside(_)
+            | Refusal::Hiding(_)
             | Refusal::Definition { .. }
             | Refusal::Gone { .. }
             | Refusal::Relinked(_)

@@ -40,6 +40,9 @@ pub struct Request {
     pub into: PathBuf,
     /// Where `restore` and `persist` of a build meet.
     pub state: PathBuf,
+    /// The directory that holds what was unpacked beside the sources, absolute, if they do not stand
+    /// alone.
+    pub beside: Option<PathBuf>,
     /// Nix's store directory.
     pub store: PathBuf,
     /// Must be what it was.
@@ -48,6 +51,8 @@ pub struct Request {
     pub place: PlaceRule,
     /// Sources whose content must be what it was.
     pub definitions: Vec<Glob>,
+    /// Sources that may hide others from the tool when they are new.
+    pub hiding: Vec<Glob>,
     /// What becomes of outputs whose source is gone.
     pub gone: Gone,
     /// The sources that matter to that; all if none is named.
@@ -129,6 +134,7 @@ struct Attempt<'a> {
     manifest: &'a Manifest,
     sources: &'a [(Source, Stamp)],
     others: &'a [State],
+    beside: Option<&'a str>,
 }
 
 /// Puts a set back if it may be, and records the sources.
@@ -160,13 +166,16 @@ pub fn restore(request: &Request) -> Result<Outcome, RestoreError> {
         into: request.into.clone(),
         given: request.from.clone(),
         restored: None,
+        beside: beside(request)?,
         sources: sources::read(&request.source, &skip)?,
         files: HashMap::new(),
     };
     let outcome = match opened {
         Ok((cache, manifest)) => {
             let sources = &state.sources;
-            let attempt = Attempt { request, cache, manifest: &manifest, sources, others: &others };
+            let beside = state.beside.as_deref();
+            let attempt =
+                Attempt { request, cache, manifest: &manifest, sources, others: &others, beside };
             let done = attempt.check().and_then(|(comparison, omitted)| {
                 let applied = apply::apply(&attempt, &comparison, &omitted)?;
                 Ok((attempt.summary(&comparison, &applied), applied))
@@ -190,6 +199,30 @@ pub fn restore(request: &Request) -> Result<Outcome, RestoreError> {
     Ok(outcome)
 }
 
+/// Returns the hash of what was unpacked beside the sources.
+fn beside(request: &Request) -> Result<Option<String>, ScanError> {
+    let Some(directory) = &request.beside else { return Ok(None) };
+    let Some(own) = translate(&request.source, &RelativePath::root(), directory) else {
+        return Ok(None);
+    };
+    Ok(Some(sources::beside(directory, &own)?.to_string()))
+}
+
+/// Stands between a key and the hash of what is beside the sources; no key has it by itself.
+const BESIDE: &str = "\u{1f} beside ";
+
+/// Returns the key as the manifest has it.
+pub(crate) fn with_beside(key: Option<&str>, beside: Option<&str>) -> Option<String> {
+    match beside {
+        Some(beside) => Some(format!("{}{BESIDE}{beside}", key.unwrap_or_default())),
+        None => key.map(str::to_owned),
+    }
+}
+
+fn without_beside(key: &str) -> &str {
+    key.split_once(BESIDE).map_or(key, |(key, _)| key)
+}
+
 /// How an attempt can fail.
 enum Failed {
     Refused(Refusal),
@@ -206,11 +239,15 @@ impl Attempt<'_> {
     /// Checks everything that can be checked before unpacking; returns the outputs to leave out.
     fn check(&self) -> Result<(Comparison, HashSet<RelativePath>), Failed> {
         let Attempt { request, manifest, .. } = self;
-        if manifest.key != request.key {
-            let text = |key: &Option<String>| key.clone().unwrap_or_default();
-            return Err(
-                Refusal::Key { recorded: text(&manifest.key), here: text(&request.key) }.into()
-            );
+        if manifest.key != with_beside(request.key.as_deref(), self.beside) {
+            let recorded = manifest.key.as_deref().map(without_beside).unwrap_or_default();
+            let here = request.key.as_deref().unwrap_or_default();
+            return Err(match &request.beside {
+                Some(directory) if recorded == here => Refusal::Beside(directory.clone()).into(),
+                Some(_) | None => {
+                    Refusal::Key { recorded: recorded.to_owned(), here: here.to_owned() }.into()
+                }
+            });
         }
         if request.place == PlaceRule::Same {
             for (recorded, here) in
@@ -235,6 +272,7 @@ impl Attempt<'_> {
             .collect();
         let comparison = sources::compare(&request.source, &old, self.sources)?;
         sources::check_definitions(&comparison, &request.definitions)?;
+        sources::check_hiding(&comparison, &request.hiding)?;
         if let (Gone::Drop | Gone::Outputs(_), Some(link)) = (&request.gone, &comparison.relinked) {
             return Err(Refusal::Relinked(link.clone()).into());
         }

@@ -58,8 +58,11 @@ pub struct Stamp {
     pub inode: u64,
     /// Bytes.
     pub size: u64,
-    /// When its content last changed.
+    /// When its content last changed, as far as no program set that time.
     pub modified: Time,
+    /// When anything about it last changed: a tool that writes in place and then sets the time back
+    /// does not escape this one.
+    pub changed: Time,
 }
 
 /// Something that could not be read.
@@ -86,7 +89,12 @@ impl ScanError {
 impl Stamp {
     /// Reads the stamp from what the system says.
     pub fn of(metadata: &Metadata) -> Stamp {
-        Stamp { inode: metadata.ino(), size: metadata.size(), modified: Time::modified(metadata) }
+        Stamp {
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: Time::modified(metadata),
+            changed: Time::changed(metadata),
+        }
     }
 }
 

@@ -207,6 +207,26 @@ fn target_in(tree: &Tree<'_>, path: &RelativePath) -> Option<Vec<u8>> {
     }
 }
 
+/// Refuses a set when a new source may hide another, directly or behind a link to a directory.
+pub(crate) fn check_hiding(comparison: &Comparison, hiding: &[Glob]) -> Result<(), Refusal> {
+    if let Some(path) = comparison.new.iter().find(|path| glob::any(hiding, path)) {
+        return Err(Refusal::Hiding(path.clone()));
+    }
+    match &comparison.relinked {
+        Some(link) if !hiding.is_empty() => Err(Refusal::Relinked(link.clone())),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Returns the hash of everything in a directory but what is below one place in it, and times.
+pub(crate) fn beside(directory: &Path, but: &RelativePath) -> Result<Digest, ScanError> {
+    let mut text = Vec::new();
+    for (source, _) in read(directory, &|path| path.within(but))? {
+        Source { modified: Time::ZERO, ..source }.encode(&mut text);
+    }
+    Ok(Digest::of(&text))
+}
+
 /// Refuses a set when a definition file differs.
 pub(crate) fn check_definitions(
     comparison: &Comparison,

@@ -17,7 +17,7 @@ use crate::text::{number, read_line, write_line};
 use crate::time::Time;
 
 const HEAD: &[u8] = b"levain-cache-state";
-const FORMAT: &[u8] = b"1";
+const FORMAT: &[u8] = b"2";
 
 /// What `restore` tells `persist`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct State {
     pub given: Option<PathBuf>,
     /// The cache that the set was restored from; none if it was not.
     pub restored: Option<PathBuf>,
+    /// The hash of what stands beside the sources, where that counts.
+    pub beside: Option<String>,
     /// The sources, in order, as the tool finds them.
     pub sources: Vec<(Source, Stamp)>,
     /// The files put back, below `into`.
@@ -116,6 +118,9 @@ impl State {
         if let Some(from) = &self.restored {
             write_line(&mut out, &[b"restored", from.as_os_str().as_bytes()]);
         }
+        if let Some(beside) = &self.beside {
+            write_line(&mut out, &[b"beside", beside.as_bytes()]);
+        }
         for (source, stamp) in &self.sources {
             source.encode(&mut out);
             write_stamp(&mut out, b"stamp", stamp, b"");
@@ -135,6 +140,7 @@ impl State {
             return Err(1);
         }
         let (mut source, mut into, mut given, mut restored) = (None, None, None, None);
+        let mut beside = None;
         let (mut sources, mut files) = (Vec::new(), HashMap::new());
         let mut pending: Option<Source> = None;
         for (at, line) in lines {
@@ -146,13 +152,15 @@ impl State {
                 [b"into", path] => into = Some(path_of(path)),
                 [b"given", path] => given = Some(path_of(path)),
                 [b"restored", path] => restored = Some(path_of(path)),
-                [b"stamp", inode, size, modified, _] => {
-                    let stamp = stamp(inode, size, modified).ok_or(wrong)?;
+                [b"beside", text] => beside = Some(text_of(text).ok_or(wrong)?),
+                [b"stamp", inode, size, modified, changed, _] => {
+                    let stamp = stamp([inode, size, modified, changed]).ok_or(wrong)?;
                     sources.push((pending.take().ok_or(wrong)?, stamp));
                 }
-                [b"put", inode, size, modified, path] => {
+                [b"put", inode, size, modified, changed, path] => {
                     let path = RelativePath::parse(path).ok().ok_or(wrong)?;
-                    files.insert(path, stamp(inode, size, modified).ok_or(wrong)?);
+                    let stamp = stamp([inode, size, modified, changed]).ok_or(wrong)?;
+                    files.insert(path, stamp);
                 }
                 [b"end"] => {
                     return Ok(State {
@@ -160,6 +168,7 @@ impl State {
                         into: into.ok_or(wrong)?,
                         given,
                         restored,
+                        beside,
                         sources,
                         files,
                     });
@@ -172,14 +181,19 @@ impl State {
 }
 
 fn write_stamp(out: &mut Vec<u8>, word: &[u8], stamp: &Stamp, path: &[u8]) {
-    let inode = stamp.inode.to_string();
-    let (size, modified) = (stamp.size.to_string(), stamp.modified.nanos().to_string());
-    write_line(out, &[word, inode.as_bytes(), size.as_bytes(), modified.as_bytes(), path]);
+    let (inode, size) = (stamp.inode.to_string(), stamp.size.to_string());
+    let [modified, changed] = [stamp.modified, stamp.changed].map(|time| time.nanos().to_string());
+    let numbers = [&inode, &size, &modified, &changed].map(|text| text.as_bytes());
+    write_line(out, &[&[word], &numbers[..], &[path]].concat());
 }
 
-fn stamp(inode: &[u8], size: &[u8], modified: &[u8]) -> Option<Stamp> {
-    let modified = Time::from_nanos(number(modified)?);
-    Some(Stamp { inode: number(inode)?, size: number(size)?, modified })
+fn stamp([inode, size, modified, changed]: [&[u8]; 4]) -> Option<Stamp> {
+    let [modified, changed] = [number(modified)?, number(changed)?].map(Time::from_nanos);
+    Some(Stamp { inode: number(inode)?, size: number(size)?, modified, changed })
+}
+
+fn text_of(bytes: &[u8]) -> Option<String> {
+    std::str::from_utf8(bytes).ok().map(str::to_owned)
 }
 
 fn path_of(bytes: &[u8]) -> PathBuf {

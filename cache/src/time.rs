@@ -38,6 +38,11 @@ impl Time {
         Time::from_parts(metadata.mtime(), metadata.mtime_nsec())
     }
 
+    /// Returns when a file's content, mode, name or times last changed; nobody can set that.
+    pub fn changed(metadata: &Metadata) -> Time {
+        Time::from_parts(metadata.ctime(), metadata.ctime_nsec())
+    }
+
     /// Returns when a file was last read, as far as the file system keeps that.
     pub fn accessed(metadata: &Metadata) -> Time {
         Time::from_parts(metadata.atime(), metadata.atime_nsec())

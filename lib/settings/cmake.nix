@@ -8,4 +8,5 @@
 {
   persist.build = paths;
   definitions = [ "CMakeLists.txt" "*.cmake" "CMakePresets.json" "CMakeUserPresets.json" ];
+  hiding = import ../internalHeaders.nix;
 }

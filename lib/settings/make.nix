@@ -8,8 +8,9 @@
 {
   persist.build = paths;
   definitions = [
-    "Makefile*" "makefile" "GNUmakefile" "*.mk" "*.mak" "configure*" "config.*" "*.in" "*.am" "*.ac"
+    "Makefile*" "makefile" "GNUmakefile" "*.mk" "*.mak" "*.make" "Make.*" "make.*" "Kbuild*" "configure*" "config.*" "*.in" "*.am" "*.ac"
     "*.m4"
   ];
   gone = "drop";
+  hiding = import ../internalHeaders.nix;
 }

@@ -10,4 +10,5 @@
   definitions = [
     "./meson.build" "subprojects/*/meson.build" "meson_options.txt" "meson.options" "*.ini"
   ];
+  hiding = import ../internalHeaders.nix;
 }

@@ -8,4 +8,5 @@
 {
   persist.build = paths;
   definitions = [ "*.ninja" ];
+  hiding = import ../internalHeaders.nix;
 }

@@ -2,7 +2,8 @@
   The TypeScript compiler, with `incremental` and a `tsBuildInfoFile` in the directory `out`, which is
   also the `outDir`.
 
-  It never deletes. What it made from a source that is gone is left out, and after a changed option
+  `tsconfig.json` must name the `rootDir`: without it, where outputs lie depends on which sources
+  there are. It never deletes. What it made from a source that is gone is left out, and after a changed option
   nothing is restored: source maps that are no longer wanted would stay.
 */
 { source ? "src", out ? "dist" }:
@@ -18,5 +19,10 @@
     ++ made ".tsx" [ ".js" ".jsx" ".js.map" ".jsx.map" ".d.ts" ".d.ts.map" ]
     ++ made ".mts" [ ".mjs" ".mjs.map" ".d.mts" ".d.mts.map" ]
     ++ made ".cts" [ ".cjs" ".cjs.map" ".d.cts" ".d.cts.map" ]
+    # With `allowJs`.
+    ++ made ".js" [ ".js" ".js.map" ".d.ts" ".d.ts.map" ]
+    ++ made ".jsx" [ ".js" ".jsx" ".js.map" ".jsx.map" ".d.ts" ".d.ts.map" ]
+    ++ made ".mjs" [ ".mjs" ".mjs.map" ".d.mts" ".d.mts.map" ]
+    ++ made ".cjs" [ ".cjs" ".cjs.map" ".d.cts" ".d.cts.map" ]
     ++ made ".json" [ ".json" ];
 }

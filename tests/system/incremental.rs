@@ -186,6 +186,42 @@ fn a_recipe_of_the_project_is_no_source_to_compare() {
 }
 
 #[test]
+fn sources_beside_the_directory_of_the_build_are_not_overlooked() {
+    let environment = Environment::new();
+    let repository = project(&environment);
+    let flake = fs::read_to_string(repository.path.join("flake.nix")).unwrap();
+    let flake =
+        flake.replace("name = \"phases\";", "name = \"phases\"; sourceRoot = \"source/sub\";");
+    let flake = flake.replace("src = levain.lib.source ./src;", "src = levain.lib.source ./.;");
+    repository.write("flake.nix", &flake);
+    repository.write("build.sh", &format!("cd src\n{BUILD}"));
+    for name in ["Makefile", "main.c", "f.c", "g.c"] {
+        let text = fs::read_to_string(repository.path.join("src").join(name)).unwrap();
+        repository.write(&format!("sub/{name}"), &text.replace("value.h", "../src/value.h"));
+    }
+    step(&repository, "first");
+    repository.write("sub/g.c", "int g(void) { return 3; }\n");
+    assert_eq!(step(&repository, "inside")[0], both("incremental", &["g.c"])[0]);
+    repository.write("src/value.h", "#define VALUE 7\nint f(void);\n");
+    let jobs = step(&repository, "beside");
+    assert_eq!(jobs[0], both("incremental", &["f.c", "g.c", "main.c"])[0]);
+    assert_eq!(jobs[1], both("incremental", &["f.c", "main.c"])[1]);
+}
+
+#[test]
+fn a_recipe_in_the_sources_is_read_from_the_store_and_counts() {
+    let environment = Environment::new();
+    let repository = project(&environment);
+    let flake = fs::read_to_string(repository.path.join("flake.nix")).unwrap();
+    repository.write("flake.nix", &flake.replace("./build.sh", "\"${src}/build.sh\""));
+    repository.write("src/Makefile", &MAKEFILE.replace("-O1", "$(FLAGS)"));
+    repository.write("src/build.sh", BUILD);
+    step(&repository, "first");
+    repository.write("src/build.sh", &BUILD.replace("make", "make FLAGS=-DVALUES"));
+    assert_eq!(step(&repository, "flag")[1], both("clean", &["f.c", "g.c", "main.c"])[1]);
+}
+
+#[test]
 fn a_failing_program_is_a_failing_build() {
     let environment = Environment::new();
     let repository = project(&environment);

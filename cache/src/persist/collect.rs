@@ -122,11 +122,13 @@ pub(super) fn outputs(
     roots: &[RelativePath],
     sources: &[Source],
 ) -> Result<Vec<Found>, PersistError> {
-    let sources: HashSet<RelativePath> = sources
-        .iter()
-        .filter(|source| source.has_content())
-        .filter_map(|source| translate(&request.source, &source.path, &request.into))
-        .collect();
+    let (files, directories): (Vec<&Source>, Vec<&Source>) =
+        sources.iter().partition(|source| source.has_content());
+    let translated = |sources: Vec<&Source>| -> HashSet<RelativePath> {
+        let there = sources.into_iter();
+        there.filter_map(|source| translate(&request.source, &source.path, &request.into)).collect()
+    };
+    let (sources, directories) = (translated(files), translated(directories));
     let skip = |path: &RelativePath| glob::any(&request.exclude, path) || sources.contains(path);
     let mut found: BTreeMap<RelativePath, Found> = BTreeMap::new();
     for root in roots {
@@ -154,7 +156,7 @@ pub(super) fn outputs(
         found.extend(below.into_iter().map(|found| (found.path.clone(), found)));
     }
     if roots.iter().any(RelativePath::is_root) {
-        drop_source_directories(request, &mut found, &sources);
+        drop_source_directories(request, &mut found, &sources, directories);
     }
     for found in found.values() {
         match &found.kind {
@@ -173,8 +175,8 @@ fn drop_source_directories(
     request: &Request,
     found: &mut BTreeMap<RelativePath, Found>,
     sources: &HashSet<RelativePath>,
+    mut of_sources: HashSet<RelativePath>,
 ) {
-    let mut of_sources: HashSet<RelativePath> = HashSet::new();
     for path in sources {
         let mut parent = path.parent();
         while let Some(path) = parent.filter(|path| !path.is_root()) {

@@ -12,6 +12,7 @@ use crate::layout;
 use crate::manifest::{Content, Entry, Manifest, Segment, Source};
 use crate::references::{Needle, StoreScan};
 use crate::relative::RelativePath;
+use crate::restore::with_beside;
 use crate::scan::{Found, ScanError};
 use crate::segment;
 use crate::state::State;
@@ -61,7 +62,8 @@ pub fn persist(request: &Request) -> Result<Persisted, PersistError> {
     };
 
     let output = Output::open(request)?;
-    let draft = Draft { request, roots, sources, newest, given, restored, previous, store };
+    let beside = state.as_ref().and_then(|state| state.beside.as_deref());
+    let draft = Draft { request, beside, roots, sources, newest, given, restored, previous, store };
     let mut result = Persisted {
         sources: draft.sources.iter().filter(|source| source.has_content()).count(),
         late: state.is_none(),
@@ -152,6 +154,7 @@ fn remove(place: &Path) -> Result<(), PersistError> {
 /// All that goes into a set besides the files.
 struct Draft<'a> {
     request: &'a Request,
+    beside: Option<&'a str>,
     roots: Vec<RelativePath>,
     sources: Vec<Source>,
     newest: Time,
@@ -183,7 +186,7 @@ impl Draft<'_> {
         let mut manifest = Manifest {
             tool: concat!("levain-cache ", env!("CARGO_PKG_VERSION")).to_owned(),
             compressor: segment::compressor(request.level),
-            key: request.key.clone(),
+            key: with_beside(request.key.as_deref(), self.beside),
             source: bytes_of(&request.source),
             into: bytes_of(&request.into),
             origin: request.origin.clone(),

@@ -12,6 +12,7 @@ mod program;
 mod round_trip;
 mod times;
 mod tools;
+mod traps;
 
 /// Every file beside this one is a module above; a test that is never compiled cannot fail.
 #[test]

@@ -151,7 +151,7 @@ fn sets_have_settings_of_their_own() {
     let world = World::new();
     let found = with_derivations(
         &world,
-        r#"builtins.filter (word: builtins.match "--(key|to|from|unpack|origin)=.*" word == null)
+        r#"builtins.filter (word: builtins.match "--(key|to|from|unpack|origin|hiding)=.*" word == null)
           (incremental {
             settings = lib.settings.make { } // { budget = 7; strict = true; };
             persist = {
@@ -166,6 +166,18 @@ fn sets_have_settings_of_their_own() {
     assert!(text.contains("--restore|b|--definition=D|--gone=keep|--strict|"), "{text}");
     assert!(text.contains("--persist|a|x|y z|--budget=7|"), "{text}");
     assert!(text.contains("--persist|b|w|--budget=7|--optional|--|"), "{text}");
+}
+
+#[test]
+fn sets_that_exclude_each_others_paths_do_not_overlap() {
+    let world = World::new();
+    let found = with_derivations(
+        &world,
+        r#"builtins.length (incremental { persist = {
+             a = { paths = [ "." ]; exclude = [ "x/y" "z" ]; }; b = [ "./x/y/" ]; c = [ "z" ];
+           }; } plain).args > 0"#,
+    );
+    assert_eq!(found, Ok(Value::Bool(true)));
 }
 
 #[test]
@@ -185,6 +197,27 @@ fn the_key_covers_all_but_the_sources() {
             "let key = d: builtins.elemAt (incremental {{ }} d).args 5; in key plain == key {change}"
         );
         assert_eq!(with_derivations(&world, &given), Ok(Value::Bool(same)), "{change}");
+    }
+    // What reads the store's copy of the sources is compared by nobody, nor is a second source.
+    for change in
+        ["args = [ \"-c\" \"make -C ${s}\" ]; src = s", "args = [ \"${s}/build.sh\" ]; src = s"]
+    {
+        let given = format!(
+            "let d = s: derivation (plain.drvAttrs // {{ {change}; }});
+                 key = s: builtins.elemAt (incremental {{ }} (d s)).args 5; in key {} == key {}",
+            world.path("other").display(),
+            world.path("recipe").display(),
+        );
+        assert_eq!(with_derivations(&world, &given), Ok(Value::Bool(false)), "{change}");
+    }
+    for (sources, same) in [("[ s ]", true), ("[ s \"/other\" ]", false)] {
+        let given = format!(
+            "let d = s: phases.overrideAttrs (_: {{ src = null; srcs = {sources}; }});
+                 key = s: (incremental {{ }} (d s)).levainRestorePhase; in key {} == key {}",
+            world.path("other").display(),
+            world.path("recipe").display(),
+        );
+        assert_eq!(with_derivations(&world, &given), Ok(Value::Bool(same)), "{sources}");
     }
     // What the job itself says about its key counts here, too.
     let options = [
@@ -220,6 +253,14 @@ fn errors_name_the_job_and_the_fix() {
         (
             "(incremental { persists = { }; } plain).args",
             "job `x86_64-linux.app`: arguments.persists: unknown key, expected one of `cache`",
+        ),
+        (
+            "(incremental { persist = { a = [ \"x/y/\" \"z\" ]; b = [ \"./x\" ]; }; } plain).args",
+            "persist: `x/y/` of the set `a` lies in `./x` of the set `b`, and would come back",
+        ),
+        (
+            "(incremental { persist = { a = [ \".\" ]; b = [ \"xy\" ]; c = [ \"x\" ]; }; } plain).args",
+            "`xy` of the set `b` lies in `.` of the set `a`",
         ),
         (
             "(incremental { persist = { }; } plain).args",

@@ -6,7 +6,7 @@ export PATH=/usr/bin:/bin
 unpackPhase() {
   cp -r --preserve=timestamps "$src" source
   chmod -R u+w source
-  cd source
+  cd "${sourceRoot:-source}"
 }
 patchPhase() { :; }
 configurePhase() { :; }
