@@ -186,22 +186,23 @@ pub(crate) fn read_content(
     let window = WINDOW.min(usize::try_from(size).unwrap_or(WINDOW).max(512) + 1);
     let mut buffer = vec![0; window + reach];
     let mut held = 0;
-    loop {
+    let mut total = 0;
+    let mut ended = false;
+    while !ended {
+        let room = buffer.len() - held;
         let read = file.read(&mut buffer[held..]).map_err(ScanError::on("read", place))?;
         hasher.update(&buffer[held..held + read]);
         held += read;
+        total += read as u64;
+        // There was room for one byte more than the file is said to have, so nothing comes after.
+        ended = read == 0 || (total == size && read < room);
         let Some(scan) = scan else {
             held = 0;
-            if read == 0 {
-                break;
-            }
             continue;
         };
-        if read == 0 {
+        if ended {
             scan.collect(&buffer[..held], held, &mut mentions);
-            break;
-        }
-        if held == buffer.len() {
+        } else if held == buffer.len() {
             // Whatever starts in the last stretch may go on in the next window.
             let whole = held - reach;
             scan.collect(&buffer[..held], whole, &mut mentions);

@@ -8,14 +8,18 @@
 //! unchanged part can be copied from the cache that the build started from, and equal parts of
 //! several caches are equal files, which Nix can store once.
 
+mod unpack;
+
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write as _};
+use std::io::{self, BufWriter, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::manifest::{Content, Entry};
 use crate::relative::RelativePath;
-use crate::time::{self, Time};
+use crate::time::Time;
+
+pub(crate) use unpack::{Wanted, Writers, unpack};
 
 /// From this size on a part may end; a file of this size is a part of its own.
 const LEAST: u64 = 4 << 20;
@@ -23,12 +27,6 @@ const LEAST: u64 = 4 << 20;
 const MOST: u64 = 16 << 20;
 /// One name in so many ends a part that is large enough.
 const CUT: u8 = 8;
-/// Largest window that a decoder must hold in memory, as a power of two.
-const WINDOW_LOG: u32 = 27;
-/// A tar block.
-const BLOCK: u64 = 512;
-/// A tar header's room for a name.
-const SHORT_NAME: usize = 100;
 
 /// Why a part of an archive was not written or read.
 #[derive(Debug, thiserror::Error)]
@@ -165,159 +163,4 @@ impl<R: Read> Read for Counted<R> {
         self.bytes += read as u64;
         Ok(read)
     }
-}
-
-/// A file of a part, and where it goes.
-#[derive(Debug)]
-pub(crate) struct Wanted<'a> {
-    /// The manifest's entry.
-    pub entry: &'a Entry,
-    /// The manifest's content.
-    pub content: &'a Content,
-    /// Where to write it; nowhere if it is only checked.
-    pub to: Option<PathBuf>,
-    /// The time it gets.
-    pub modified: Time,
-}
-
-/// Reads a part, checks all of it, and writes the files that are wanted.
-pub(crate) fn unpack(from: &Path, stored: u64, files: &[Wanted<'_>]) -> Result<(), SegmentError> {
-    let file = File::open(from).map_err(SegmentError::on("open", from))?;
-    let mut decoder = zstd::Decoder::with_buffer(BufReader::with_capacity(
-        1 << 17,
-        file.take(stored.saturating_add(1)),
-    ))
-    .map_err(SegmentError::Damaged)?;
-    decoder.window_log_max(WINDOW_LOG).map_err(SegmentError::Damaged)?;
-    // What the manifest says bounds what is read, whatever the compressed data would grow to.
-    let mut archive = tar::Archive::new(decoder.take(size(files)));
-    let mut entries = archive.entries().map_err(SegmentError::Damaged)?.raw(true);
-    let mut buffer = vec![0; 1 << 17];
-    for wanted in files {
-        let mut entry = next(&mut entries, &wanted.entry.path)?;
-        let mut name = entry.header().path_bytes().into_owned();
-        if entry.header().entry_type() == tar::EntryType::GNULongName {
-            name = long_name(&mut entry)?;
-            entry = next(&mut entries, &wanted.entry.path)?;
-        }
-        check(&entry, &name, wanted)?;
-        copy(&mut entry, wanted, &mut buffer)?;
-    }
-    if let Some(entry) = entries.next() {
-        let entry = entry.map_err(SegmentError::Damaged)?;
-        let found = describe(entry.header().entry_type(), &entry.header().path_bytes());
-        return Err(SegmentError::Foreign { found, wanted: "no more files".to_owned() });
-    }
-    let mut rest = archive.into_inner();
-    io::copy(&mut rest, &mut io::sink()).map_err(SegmentError::Damaged)?;
-    let mut decoder = rest.into_inner();
-    // The end of the compressed data carries its checksum, which is read with the last byte.
-    if decoder.read(&mut buffer[..1]).map_err(SegmentError::Damaged)? > 0 {
-        return Err(SegmentError::Long);
-    }
-    Ok(())
-}
-
-/// Returns the most that a part with these files can have, uncompressed.
-fn size(files: &[Wanted<'_>]) -> u64 {
-    let blocks = |bytes: u64| bytes.div_ceil(BLOCK).saturating_mul(BLOCK);
-    let ends = 2 * BLOCK;
-    files.iter().fold(ends, |sum, wanted| {
-        let name = wanted.entry.path.bytes().len();
-        let long = if name > SHORT_NAME { BLOCK + blocks(name as u64 + 1) } else { 0 };
-        sum.saturating_add(BLOCK + long).saturating_add(blocks(wanted.content.size))
-    })
-}
-
-fn next<'a, R: Read>(
-    entries: &mut tar::Entries<'a, R>,
-    wanted: &RelativePath,
-) -> Result<tar::Entry<'a, R>, SegmentError> {
-    match entries.next() {
-        Some(entry) => entry.map_err(SegmentError::Damaged),
-        None => Err(SegmentError::Foreign {
-            found: "nothing more".to_owned(),
-            wanted: format!("{wanted:?}"),
-        }),
-    }
-}
-
-fn long_name<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Vec<u8>, SegmentError> {
-    // A name is at most 4096 bytes, whatever the header claims; a longer one will not compare equal.
-    let mut name = Vec::new();
-    entry.take(4097).read_to_end(&mut name).map_err(SegmentError::Damaged)?;
-    if name.last() == Some(&0) {
-        name.pop();
-    }
-    Ok(name)
-}
-
-fn check<R: Read>(
-    entry: &tar::Entry<'_, R>,
-    name: &[u8],
-    wanted: &Wanted<'_>,
-) -> Result<(), SegmentError> {
-    let kind = entry.header().entry_type();
-    let size = entry.header().size().map_err(SegmentError::Damaged)?;
-    if kind == tar::EntryType::Regular
-        && name == wanted.entry.path.bytes()
-        && size == wanted.content.size
-    {
-        return Ok(());
-    }
-    Err(SegmentError::Foreign {
-        found: format!("{} of {size} bytes", describe(kind, name)),
-        wanted: format!("the file {:?} of {} bytes", wanted.entry.path, wanted.content.size),
-    })
-}
-
-fn describe(kind: tar::EntryType, name: &[u8]) -> String {
-    let names = [
-        (kind.is_file(), "the file"),
-        (kind.is_hard_link(), "the hard link"),
-        (kind.is_symlink(), "the symbolic link"),
-        (kind.is_character_special() || kind.is_block_special(), "the device"),
-        (kind.is_fifo(), "the named pipe"),
-        (kind.is_dir(), "the directory"),
-    ];
-    let known = names.iter().find(|(is, _)| *is);
-    let kind = known.map_or("the special entry", |(_, name)| name);
-    format!("{kind} `{}`", String::from_utf8_lossy(name).escape_debug())
-}
-
-fn copy<R: Read>(
-    entry: &mut tar::Entry<'_, R>,
-    wanted: &Wanted<'_>,
-    buffer: &mut [u8],
-) -> Result<(), SegmentError> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let to = wanted.to.as_deref();
-    let error = |action| SegmentError::on(action, to.unwrap_or(Path::new("")));
-    let mut file = match to {
-        Some(to) => Some(File::create_new(to).map_err(error("create"))?),
-        None => None,
-    };
-    let mut hasher = blake3::Hasher::new();
-    let mut bytes = 0;
-    loop {
-        let read = entry.read(buffer).map_err(SegmentError::Damaged)?;
-        if read == 0 {
-            break;
-        }
-        bytes += read as u64;
-        hasher.update(&buffer[..read]);
-        if let Some(file) = &mut file {
-            file.write_all(&buffer[..read]).map_err(error("write"))?;
-        }
-    }
-    if bytes != wanted.content.size || Digest::from_hasher(&hasher) != wanted.content.digest {
-        return Err(SegmentError::Content(wanted.entry.path.clone()));
-    }
-    if let Some(file) = &file {
-        let permissions = std::fs::Permissions::from_mode(wanted.entry.mode);
-        file.set_permissions(permissions).map_err(error("set the mode of"))?;
-        // An access time of zero lets `persist` see which files were read.
-        time::set_open(file, Time::ZERO, wanted.modified).map_err(error("set the time of"))?;
-    }
-    Ok(())
 }

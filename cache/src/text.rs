@@ -11,14 +11,18 @@ pub(crate) fn write_line(out: &mut Vec<u8>, fields: &[&[u8]]) {
         if at > 0 {
             out.push(b'\t');
         }
-        for &byte in *field {
-            match byte {
-                b'\\' => out.extend_from_slice(b"\\\\"),
-                b'\t' => out.extend_from_slice(b"\\t"),
-                b'\n' => out.extend_from_slice(b"\\n"),
-                plain => out.push(plain),
-            }
+        let special = |byte: &u8| matches!(byte, b'\\' | b'\t' | b'\n');
+        let mut rest = *field;
+        while let Some(at) = rest.iter().position(special) {
+            out.extend_from_slice(&rest[..at]);
+            out.extend_from_slice(match rest[at] {
+                b'\t' => b"\\t",
+                b'\n' => b"\\n",
+                _ => b"\\\\",
+            });
+            rest = &rest[at + 1..];
         }
+        out.extend_from_slice(rest);
     }
     out.push(b'\n');
 }

@@ -25,21 +25,23 @@ where
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let done = Mutex::new(Vec::with_capacity(items.len()));
-    thread::scope(|scope| {
-        for _ in 0..threads.min(items.len()) {
-            scope.spawn(|| {
-                let mut mine = Vec::new();
-                while !failed.load(Ordering::Relaxed) {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(at) else { break };
-                    let result = work(item);
-                    failed.fetch_or(result.is_err(), Ordering::Relaxed);
-                    mine.push((at, result));
-                }
-                // A poisoned lock only says that another thread panicked, which the scope repeats.
-                done.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).append(&mut mine);
-            });
+    let some = || {
+        let mut mine = Vec::new();
+        while !failed.load(Ordering::Relaxed) {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(at) else { break };
+            let result = work(item);
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            mine.push((at, result));
         }
+        // A poisoned lock only says that another thread panicked, which the scope repeats.
+        done.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).append(&mut mine);
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads.min(items.len()) {
+            scope.spawn(some);
+        }
+        some();
     });
     let mut done = done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     done.sort_by_key(|(at, _)| *at);

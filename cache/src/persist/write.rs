@@ -19,8 +19,8 @@ use crate::state::State;
 use crate::threads;
 use crate::time::{self, Time};
 
-/// The level that manifests are compressed with: they are small.
-const MANIFEST_LEVEL: i32 = 9;
+/// The level that manifests are compressed with: most of them are hashes, which no level shrinks.
+const MANIFEST_LEVEL: i32 = 1;
 
 /// Keeps a set.
 pub fn persist(request: &Request) -> Result<Persisted, PersistError> {
@@ -217,7 +217,7 @@ impl Draft<'_> {
 
         let text = manifest.encode();
         let place = to.join(layout::MANIFEST_FILE);
-        let packed = zstd::encode_all(text.as_slice(), MANIFEST_LEVEL)
+        let packed = zstd::bulk::compress(&text, MANIFEST_LEVEL)
             .map_err(ScanError::on("compress", &place))?;
         if needle.is_some_and(|needle| needle.find(&packed, 0).is_some()) {
             let given = self.given.map(Path::to_path_buf).unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::place::{self, Journal};
 use crate::refusal::Refusal;
 use crate::relative::RelativePath;
 use crate::scan::{self, Found, Stamp};
-use crate::segment::{self, Wanted};
+use crate::segment::{self, Wanted, Writers};
 use crate::sources::{Comparison, Gets};
 use crate::threads;
 use crate::time::{self, Time};
@@ -45,10 +45,10 @@ pub(super) fn apply(
     let touching = comparison.times.contains(&Gets::Now) || !comparison.gone.is_empty();
     let clock = Clock::new(attempt.manifest, now, touching);
     let done = clock.map_err(Failed::from).and_then(|clock| {
-        let bytes = unpack(attempt, &clock, &staged, omitted)?;
+        let (bytes, files) = unpack(attempt, &clock, &staged, omitted)?;
         let mut journal = Journal::new(displaced);
         match commit(attempt, &clock, comparison, omitted, &staged, &mut journal) {
-            Ok(sources) => Ok((bytes, sources)),
+            Ok(sources) => Ok(Applied { files, bytes, sources }),
             Err(refusal) => {
                 let undone = journal.undo().map_err(Refusal::on("move files back in", into));
                 undone.map_err(Failed::HalfWay)?;
@@ -56,7 +56,7 @@ pub(super) fn apply(
             }
         }
     });
-    let (bytes, sources) = match done {
+    let applied = match done {
         Ok(done) => done,
         Err(failed) => {
             remove(&aside)?;
@@ -64,32 +64,18 @@ pub(super) fn apply(
         }
     };
     // Everything is in its place, so nothing from here on can be taken back.
-    let files = finish(attempt, omitted, &aside).map_err(Failed::HalfWay)?;
-    Ok(Applied { files, bytes, sources })
+    clear(into, &aside).map_err(Failed::HalfWay)?;
+    Ok(applied)
 }
 
-/// Clears away, and notes what is in the tree.
-fn finish(
-    attempt: &Attempt<'_>,
-    omitted: &HashSet<RelativePath>,
-    aside: &Path,
-) -> Result<HashMap<RelativePath, Stamp>, Refusal> {
-    let into = &attempt.request.into;
+/// Clears away what stood aside.
+fn clear(into: &Path, aside: &Path) -> Result<(), Refusal> {
     // That the directory aside goes must not be seen in the time of the directory that held it.
     let modified = into.symlink_metadata().map(|metadata| Time::modified(&metadata));
     remove(aside)?;
     modified
         .and_then(|modified| time::set_modified(into, modified))
-        .map_err(Refusal::on("set the time of", into))?;
-    let mut files = HashMap::new();
-    for entry in attempt.manifest.entries.iter().filter(|entry| !omitted.contains(&entry.path)) {
-        if entry.kind != EntryKind::Directory
-            && let Some(found) = Found::at(into, entry.path.clone())?
-        {
-            files.insert(found.path, found.stamp);
-        }
-    }
-    Ok(files)
+        .map_err(Refusal::on("set the time of", into))
 }
 
 /// Removes what an earlier attempt, or this one, left aside.
@@ -121,13 +107,14 @@ fn kept_names<'a>(
     names
 }
 
-/// Unpacks and checks everything in the directory aside; returns the bytes of all files there.
+/// Unpacks and checks everything in the directory aside; returns the bytes of all files, and what
+/// stands there under each name.
 fn unpack(
     attempt: &Attempt<'_>,
     clock: &Clock,
     staged: &Path,
     omitted: &HashSet<RelativePath>,
-) -> Result<u64, Refusal> {
+) -> Result<(u64, HashMap<RelativePath, Stamp>), Refusal> {
     let Attempt { request, cache, manifest, .. } = attempt;
     for entry in manifest.entries.iter().filter(|entry| entry.kind == EntryKind::Directory) {
         let place = entry.path.under(staged);
@@ -152,7 +139,18 @@ fn unpack(
         parts.push((segment::place(&archive, part.id), part.stored, these));
         rest = others;
     }
-    threads::each(&parts, |(place, stored, files)| segment::unpack(place, *stored, files))?;
+    let writers = if parts.len() > 1 { Writers::Reader } else { Writers::All };
+    let stamps = threads::each(&parts, |(place, stored, files)| {
+        segment::unpack(place, *stored, files, writers)
+    })?;
+    // They stay what they are when they are moved.
+    let mut put: HashMap<RelativePath, Stamp> = HashMap::with_capacity(manifest.entries.len());
+    for (wanted, stamp) in wanted.iter().zip(stamps.into_iter().flatten()) {
+        let Some(stamp) = stamp else { continue };
+        for name in names.get(&wanted.entry.path).into_iter().flatten() {
+            put.insert((*name).clone(), stamp);
+        }
+    }
     for entry in manifest.entries.iter().filter(|entry| !omitted.contains(&entry.path)) {
         let place = entry.path.under(staged);
         match &entry.kind {
@@ -164,6 +162,8 @@ fn unpack(
                 let modified = clock.restored(entry.modified);
                 time::set(&place, Time::ZERO, modified)
                     .map_err(Refusal::on("set the time of", &place))?;
+                let found = Found::at(staged, entry.path.clone())?;
+                put.extend(found.map(|found| (found.path, found.stamp)));
             }
             EntryKind::Same { of } => {
                 let first = names.get(of).and_then(|names| names.first());
@@ -175,7 +175,7 @@ fn unpack(
             EntryKind::Directory | EntryKind::File(_) => {}
         }
     }
-    Ok(bytes)
+    Ok((bytes, put))
 }
 
 /// Moves everything to its place and sets all times; returns the sources as they are then.
@@ -299,6 +299,11 @@ fn set_sources(
             Gets::Old(recorded) => clock.restored(*recorded),
         };
         let modified = if forward { wanted.max(stamp.modified) } else { wanted };
+        // A directory's time has changed since it was read, if something was moved into it.
+        if source.has_content() && modified == stamp.modified {
+            sources.push((Source { modified, ..source.clone() }, *stamp));
+            continue;
+        }
         time::set_modified(&place, modified).map_err(Refusal::on("set the time of", &place))?;
         // Read back, because a file system may keep less of a time than was asked for.
         if let Some(found) = Found::at(tree, source.path.clone())? {

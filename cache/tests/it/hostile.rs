@@ -151,7 +151,7 @@ fn archives_that_hold_something_else() {
         (vec![one(), file("out/two", "SECOND")], "the content of `out/two` is not what"),
         (vec![one(), file("out/two", "second, longer")], "of 14 bytes where"),
         (vec![one(), file("out/two", "sec")], "of 3 bytes where"),
-        (vec![one()], "nothing more where the manifest has `out/two`"),
+        (vec![one()], "nothing more where the manifest has the file `out/two`"),
         (vec![one(), file("out/two", "second"), file("out/three", "third")], ""),
         (vec![one(), entry(EntryType::Regular, b"out/two", b"", 6, b"sec")[..515].to_vec()], ""),
         (vec![vec![0xff; 512]], "damaged"),
