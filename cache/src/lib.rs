@@ -8,6 +8,7 @@
 //! Knows nothing of Nix but the look of store paths; runs no programs; uses no network, no
 //! configuration and no home directory.
 
+mod build_outputs;
 mod digest;
 pub mod glob;
 pub mod gone;
@@ -29,6 +30,7 @@ mod text;
 mod threads;
 mod time;
 
+pub use build_outputs::{BuildOutput, NamedOutput};
 pub use digest::Digest;
 pub use layout::{manifest, sets};
 pub use manifest::{

@@ -18,8 +18,8 @@ use levain_cache::glob::Glob;
 use levain_cache::gone::Gone;
 use levain_cache::state;
 use levain_cache::{
-    ExtraRule, MissingRule, Outcome, PersistError, PersistRequest, PlaceRule, RestoreError,
-    RestoreRequest, ScanError,
+    BuildOutput, ExtraRule, MissingRule, Outcome, PersistError, PersistRequest, PlaceRule,
+    RestoreError, RestoreRequest, ScanError,
 };
 
 use crate::args::{Arguments, Command, Common, GoneRule, Persist, Restore};
@@ -117,6 +117,7 @@ fn restore(command: Restore) -> Result<ExitCode, Failure> {
         state,
         beside,
         store: store(),
+        outputs: outputs(),
         key: command.common.key,
         place: if command.relocatable { PlaceRule::Any } else { PlaceRule::Same },
         definitions: globs(&command.definition),
@@ -205,9 +206,13 @@ fn store() -> PathBuf {
 }
 
 /// Finds this build's own outputs, which Nix names in the variable `outputs`.
-fn outputs() -> Vec<PathBuf> {
+fn outputs() -> Vec<BuildOutput> {
     let names = env::var("outputs").unwrap_or_else(|_| "out".to_owned());
-    names.split_whitespace().filter_map(env::var_os).map(PathBuf::from).collect()
+    let output = |name: &str| {
+        let path = PathBuf::from(env::var_os(name)?);
+        Some(BuildOutput { name: name.to_owned(), path })
+    };
+    names.split_whitespace().filter_map(output).collect()
 }
 
 fn globs(texts: &[String]) -> Vec<Glob> {

@@ -6,7 +6,9 @@
 
 mod decode;
 
+use crate::build_outputs::NamedOutput;
 use crate::digest::Digest;
+use crate::references::HASH;
 use crate::relative::RelativePath;
 use crate::text::write_line;
 use crate::time::Time;
@@ -14,7 +16,7 @@ use crate::time::Time;
 pub use decode::{ManifestError, Problem};
 
 /// The version of everything inside a set.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 const HEAD: &[u8] = b"levain-cache-set";
 
 /// What a set holds and what it was made from.
@@ -40,6 +42,8 @@ pub struct Manifest {
     pub segments: Vec<Segment>,
     /// Base names of the store paths that the files mention, in order.
     pub references: Vec<Vec<u8>>,
+    /// The outputs of the build that made the set, if anything in it names one of them.
+    pub outputs: Vec<NamedOutput>,
     /// The files kept, in order.
     pub entries: Vec<Entry>,
     /// The sources as they were before the tool started, in order.
@@ -98,6 +102,8 @@ pub struct Content {
     pub digest: Digest,
     /// Positions in [`Manifest::references`].
     pub references: Vec<u32>,
+    /// Whether it names [`Manifest::outputs`].
+    pub outputs: bool,
     /// How many builds have passed without reading or writing it; counted only under a budget.
     pub unused: u32,
 }
@@ -191,6 +197,12 @@ impl Manifest {
         for reference in &self.references {
             write_line(&mut out, &[b"reference", reference]);
         }
+        for NamedOutput { name, base } in &self.outputs {
+            // Backwards, so that Nix does not take it for a reference.
+            let (hash, rest) = base.split_at(HASH.min(base.len()));
+            let hash: Vec<u8> = hash.iter().rev().copied().collect();
+            write_line(&mut out, &[b"output", name.as_bytes(), &hash, rest]);
+        }
         for entry in &self.entries {
             entry.encode(&mut out);
         }
@@ -216,7 +228,8 @@ impl Entry {
                     [content.size, u64::from(content.unused)].map(|number| number.to_string());
                 let numbers: Vec<String> =
                     content.references.iter().map(ToString::to_string).collect();
-                let fields: [&[u8]; 8] = [
+                let outputs: &[u8] = if content.outputs { b"outputs" } else { b"" };
+                let fields: [&[u8]; 9] = [
                     b"file",
                     mode,
                     modified,
@@ -225,6 +238,7 @@ impl Entry {
                     digest.as_bytes(),
                     unused.as_bytes(),
                     &numbers.join(",").into_bytes(),
+                    outputs,
                 ];
                 write_line(out, &fields);
             }

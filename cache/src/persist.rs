@@ -9,6 +9,7 @@ mod write;
 
 use std::path::PathBuf;
 
+use crate::build_outputs::BuildOutput;
 use crate::glob::Glob;
 use crate::refusal::Refusal;
 use crate::relative::RelativePath;
@@ -38,7 +39,7 @@ pub struct Request {
     /// Nix's store directory.
     pub store: PathBuf,
     /// This build's own outputs, which the cache must not refer to.
-    pub outputs: Vec<PathBuf>,
+    pub outputs: Vec<BuildOutput>,
     /// Must be the same on restore.
     pub key: Option<String>,
     /// What the next build is told about where the set comes from.

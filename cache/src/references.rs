@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Nix's base 32 digits.
 const DIGITS: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
 /// Digits in a store path's hash.
-const HASH: usize = 32;
+pub(crate) const HASH: usize = 32;
 /// Longest name of a store path.
 const NAME: usize = 211;
 
@@ -52,34 +52,48 @@ impl Needle {
 /// In a binary a name has no certain end, so the shortest reading of several is kept; only the hash
 /// matters to Nix.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mentions(BTreeMap<Vec<u8>, Vec<u8>>);
+pub struct Mentions {
+    names: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Whether the build's own outputs are mentioned, which are not among the names.
+    outputs: bool,
+}
 
 impl Mentions {
     /// Adds a base name (`HASH-NAME`).
     pub fn add(&mut self, base: &[u8]) {
         let (hash, name) = base.split_at(HASH.min(base.len()));
-        let known = self.0.entry(hash.to_vec()).or_insert_with(|| name.to_vec());
+        let known = self.names.entry(hash.to_vec()).or_insert_with(|| name.to_vec());
         if (name.len(), name) < (known.len(), known.as_slice()) {
             *known = name.to_vec();
         }
     }
 
+    /// Notes that the build's own outputs are mentioned.
+    pub fn add_outputs(&mut self) {
+        self.outputs = true;
+    }
+
+    /// Says whether the build's own outputs are mentioned.
+    pub fn outputs(&self) -> bool {
+        self.outputs
+    }
+
     /// Returns the base names in order.
     pub fn names(&self) -> impl Iterator<Item = Vec<u8>> {
-        self.0.iter().map(|(hash, name)| [hash.as_slice(), name].concat())
+        self.names.iter().map(|(hash, name)| [hash.as_slice(), name].concat())
     }
 
     /// Returns where each hash stands in the order of [`Mentions::names`].
     pub fn position(&self, base: &[u8]) -> Option<usize> {
         let hash = base.get(..HASH)?;
-        self.0
+        self.names
             .contains_key(hash)
-            .then(|| self.0.keys().take_while(|known| known.as_slice() < hash).count())
+            .then(|| self.names.keys().take_while(|known| known.as_slice() < hash).count())
     }
 
     /// Says whether nothing was mentioned.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.names.is_empty() && !self.outputs
     }
 }
 
@@ -89,18 +103,22 @@ pub(crate) struct StoreScan {
     store: PathBuf,
     needle: Needle,
     ignored: Vec<Vec<u8>>,
+    outputs: Vec<Vec<u8>>,
 }
 
 impl StoreScan {
-    /// Prepares a search for paths of the store in that directory, except the paths given.
-    pub(crate) fn new(store: &Path, ignored: &[&Path]) -> StoreScan {
+    /// Prepares a search for paths of the store in that directory. Some paths never count, and that
+    /// of the build's own outputs is only noted.
+    pub(crate) fn new(store: &Path, ignored: &[&Path], outputs: &[&Path]) -> StoreScan {
         use std::os::unix::ffi::OsStrExt as _;
         let mut prefix = store.as_os_str().as_bytes().to_vec();
         prefix.push(b'/');
         let needle = Needle::new(&prefix);
-        let scan = StoreScan { store: store.to_path_buf(), needle, ignored: Vec::new() };
-        let ignored = ignored.iter().filter_map(|path| scan.hash_of(path)).collect();
-        StoreScan { ignored, ..scan }
+        let store = store.to_path_buf();
+        let scan = StoreScan { store, needle, ignored: Vec::new(), outputs: Vec::new() };
+        let hashes = |paths: &[&Path]| paths.iter().filter_map(|path| scan.hash_of(path)).collect();
+        let (ignored, outputs) = (hashes(ignored), hashes(outputs));
+        StoreScan { ignored, outputs, ..scan }
     }
 
     /// Returns the store's directory.
@@ -128,9 +146,12 @@ impl StoreScan {
                 return;
             }
             from = at + self.needle.text.len();
-            if let Some(base) = mention(&bytes[from..])
-                && !self.ignored.iter().any(|hash| base.starts_with(hash))
-            {
+            let Some(base) = mention(&bytes[from..]) else {
+                continue;
+            };
+            if self.outputs.iter().any(|hash| base.starts_with(hash)) {
+                into.add_outputs();
+            } else if !self.ignored.iter().any(|hash| base.starts_with(hash)) {
                 into.add(base);
             }
         }
@@ -138,7 +159,7 @@ impl StoreScan {
 }
 
 /// Returns the store path's base name that the bytes start with.
-fn mention(bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn mention(bytes: &[u8]) -> Option<&[u8]> {
     let (hash, rest) = bytes.split_at_checked(HASH)?;
     if !hash.iter().all(|digit| DIGITS.contains(digit)) || rest.first() != Some(&b'-') {
         return None;
@@ -157,7 +178,7 @@ mod tests {
     const B: &str = "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz";
 
     fn names(text: &str, ignored: &[&Path]) -> Vec<String> {
-        let scan = StoreScan::new(Path::new("/nix/store"), ignored);
+        let scan = StoreScan::new(Path::new("/nix/store"), ignored, &[]);
         let mut found = Mentions::default();
         scan.collect(text.as_bytes(), text.len(), &mut found);
         found.names().map(|name| String::from_utf8(name).unwrap()).collect()

@@ -61,6 +61,16 @@ pub enum Refusal {
     /// A new source may be found before another one.
     #[error("the new source {0:?} may hide another, which the tool does not notice")]
     Hiding(RelativePath),
+    /// Files name an output of the build that made the set, and this build has none to put there.
+    #[error(
+        "its files name the output `{name}` as `{recorded}`, and this build's is not like that"
+    )]
+    Output {
+        /// The output.
+        name: String,
+        /// What they call it.
+        recorded: String,
+    },
     /// A definition file differs.
     #[error("the definition file {path:?} is {how}")]
     Definition {
@@ -153,6 +163,7 @@ impl Refusal {
             | Refusal::Moved { .. }
             | Refusal::Beside(_)
             | Refusal::Hiding(_)
+            | Refusal::Output { .. }
             | Refusal::Definition { .. }
             | Refusal::Gone { .. }
             | Refusal::Relinked(_)

@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::build_outputs::{BuildOutput, Renames};
 use crate::glob::{self, Glob};
 use crate::gone::{self, Gone};
 use crate::layout;
@@ -45,6 +46,8 @@ pub struct Request {
     pub beside: Option<PathBuf>,
     /// Nix's store directory.
     pub store: PathBuf,
+    /// This build's own outputs, which take the place of those that files name.
+    pub outputs: Vec<BuildOutput>,
     /// Must be what it was.
     pub key: Option<String>,
     /// Whether the set may have been made at another place.
@@ -137,6 +140,14 @@ struct Attempt<'a> {
     beside: Option<&'a str>,
 }
 
+/// What is known once nothing speaks against a set.
+struct Checked {
+    comparison: Comparison,
+    /// The outputs to leave out.
+    omitted: HashSet<RelativePath>,
+    renames: Renames,
+}
+
 /// Puts a set back if it may be, and records the sources.
 pub fn restore(request: &Request) -> Result<Outcome, RestoreError> {
     // Made first, since it may lie in the sources' directory and would change that one's time.
@@ -176,9 +187,9 @@ pub fn restore(request: &Request) -> Result<Outcome, RestoreError> {
             let beside = state.beside.as_deref();
             let attempt =
                 Attempt { request, cache, manifest: &manifest, sources, others: &others, beside };
-            let done = attempt.check().and_then(|(comparison, omitted)| {
-                let applied = apply::apply(&attempt, &comparison, &omitted)?;
-                Ok((attempt.summary(&comparison, &applied), applied))
+            let done = attempt.check().and_then(|checked| {
+                let applied = apply::apply(&attempt, &checked)?;
+                Ok((attempt.summary(&checked.comparison, &applied), applied))
             });
             match done {
                 Ok((restored, applied)) => {
@@ -236,8 +247,8 @@ impl<E: Into<Refusal>> From<E> for Failed {
 }
 
 impl Attempt<'_> {
-    /// Checks everything that can be checked before unpacking; returns the outputs to leave out.
-    fn check(&self) -> Result<(Comparison, HashSet<RelativePath>), Failed> {
+    /// Checks everything that can be checked before unpacking.
+    fn check(&self) -> Result<Checked, Failed> {
         let Attempt { request, manifest, .. } = self;
         if manifest.key != with_beside(request.key.as_deref(), self.beside) {
             let recorded = manifest.key.as_deref().map(without_beside).unwrap_or_default();
@@ -259,6 +270,7 @@ impl Attempt<'_> {
                 }
             }
         }
+        let renames = Renames::new(&manifest.outputs, &request.outputs, &request.store)?;
         self.check_size()?;
         self.check_links()?;
         let roots = match request.extra {
@@ -286,7 +298,7 @@ impl Attempt<'_> {
         let mut omitted =
             place::check(&request.into, &manifest.entries, &|path| files.contains(path))?;
         omitted.extend(dead);
-        Ok((comparison, omitted))
+        Ok(Checked { comparison, omitted, renames })
     }
 
     fn check_size(&self) -> Result<(), Refusal> {

@@ -222,7 +222,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("f");
         let base = format!("{}-x", "a".repeat(32));
-        let scan = StoreScan::new(Path::new("/nix/store"), &[]);
+        let scan = StoreScan::new(Path::new("/nix/store"), &[], &[]);
         for shift in 0..60 {
             let mut bytes = vec![b'.'; WINDOW - 30 + shift];
             bytes.extend_from_slice(format!("/nix/store/{base}").as_bytes());

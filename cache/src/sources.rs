@@ -81,6 +81,8 @@ pub(crate) struct Comparison {
     pub unchanged: usize,
     /// Files and links with another content, or that the tool changed in the recorded build.
     pub changed: Vec<RelativePath>,
+    /// Those of them that have the content they had, before the tool changed them.
+    pub rewritten: HashSet<RelativePath>,
     /// Files and links that were not there.
     pub new: Vec<RelativePath>,
     /// Files and links that are no longer there.
@@ -115,6 +117,9 @@ pub(crate) fn compare(
                 result.times.push(Gets::Now);
                 if counts {
                     result.changed.push(source.path.clone());
+                }
+                if was.kind == source.kind {
+                    result.rewritten.insert(source.path.clone());
                 }
                 flipped.push((Some(*was), Some(source)));
             }
@@ -228,6 +233,9 @@ pub(crate) fn beside(directory: &Path, but: &RelativePath) -> Result<Digest, Sca
 }
 
 /// Refuses a set when a definition file differs.
+///
+/// One that the tool itself changed does not: it is what it was, and the tool will change it again.
+/// So does nixpkgs' `stdenv` with the first line of every `configure`.
 pub(crate) fn check_definitions(
     comparison: &Comparison,
     definitions: &[Glob],
@@ -235,7 +243,10 @@ pub(crate) fn check_definitions(
     let differing =
         [("changed", &comparison.changed), ("new", &comparison.new), ("gone", &comparison.gone)];
     for (how, paths) in differing {
-        if let Some(path) = paths.iter().find(|path| glob::any(definitions, path)) {
+        let differs = |path: &&RelativePath| {
+            glob::any(definitions, path) && !comparison.rewritten.contains(*path)
+        };
+        if let Some(path) = paths.iter().find(differs) {
             return Err(Refusal::Definition { path: path.clone(), how });
         }
     }

@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::{Content, Entry, EntryKind, FORMAT, HEAD, Manifest, Segment, Source, SourceKind};
+use crate::build_outputs::NamedOutput;
 use crate::digest::Digest;
+use crate::references::mention;
 use crate::relative::{PathError, RelativePath};
 use crate::text::{number, read_line};
 use crate::time::Time;
@@ -115,6 +117,7 @@ struct Reader {
     newest: Option<Time>,
     segments: Vec<Segment>,
     references: Vec<Vec<u8>>,
+    outputs: Vec<NamedOutput>,
     entries: Vec<Entry>,
     sources: Vec<Source>,
     /// Whether an entry is a directory (true), a file (false), or something else (absent).
@@ -151,15 +154,29 @@ impl Reader {
                 self.references.push(reference.to_vec());
                 Ok(())
             }
+            [b"output", name, hash, rest] => {
+                let hash = hash.iter().rev().copied();
+                let base: Vec<u8> = hash.chain(rest.iter().copied()).collect();
+                if mention(&base).is_none_or(|whole| whole.len() != base.len()) {
+                    return Err(Problem::Line);
+                }
+                self.outputs.push(NamedOutput { name: text(name)?, base });
+                Ok(())
+            }
             [b"directory", mode, modified, path] => {
                 self.entry(mode, modified, path, EntryKind::Directory)
             }
-            [b"file", mode, modified, path, size, digest, unused, references] => {
+            [b"file", mode, modified, path, size, digest, unused, references, outputs] => {
                 let references = self.positions(references)?;
                 let size = number(size).ok_or(Problem::Line)?;
                 let digest = Digest::parse(digest).ok_or(Problem::Line)?;
                 let unused = number(unused).ok_or(Problem::Line)?;
-                let content = Content { size, digest, references, unused };
+                let outputs = match *outputs {
+                    b"outputs" => true,
+                    b"" => false,
+                    _ => return Err(Problem::Line),
+                };
+                let content = Content { size, digest, references, outputs, unused };
                 self.entry(mode, modified, path, EntryKind::File(content))
             }
             [b"link", mode, modified, path, target] => {
@@ -249,6 +266,7 @@ impl Reader {
             newest: self.newest.ok_or(Problem::Line)?,
             segments: self.segments,
             references: self.references,
+            outputs: self.outputs,
             entries: self.entries,
             sources: self.sources,
         })

@@ -300,6 +300,9 @@ fn unchanged(found: &Found, content: &Content, before: &Before<'_>) -> Read {
             mentions.add(base);
         }
     }
+    if content.outputs {
+        mentions.add_outputs();
+    }
     let unused = match before.counting {
         Counting::Off => 0,
         Counting::Blind => content.unused,
@@ -310,11 +313,16 @@ fn unchanged(found: &Found, content: &Content, before: &Before<'_>) -> Read {
 }
 
 /// Puts everything into the manifest's form; returns the entries and the store paths mentioned.
-pub(super) fn entries(kept: &[Kept], store: &StoreScan) -> (Vec<Entry>, Vec<Vec<u8>>) {
+pub(super) fn entries(kept: &[Kept], store: &StoreScan) -> (Vec<Entry>, Mentions) {
     let mut all = Mentions::default();
     for kept in kept {
         match &kept.what {
-            What::File(read) => read.mentions.names().for_each(|base| all.add(&base)),
+            What::File(read) => {
+                read.mentions.names().for_each(|base| all.add(&base));
+                if read.mentions.outputs() {
+                    all.add_outputs();
+                }
+            }
             What::Link(target) => store.collect(target, target.len(), &mut all),
             What::Directory | What::Same(_) => {}
         }
@@ -332,9 +340,10 @@ pub(super) fn entries(kept: &[Kept], store: &StoreScan) -> (Vec<Entry>, Vec<Vec<
                 size: found.size,
                 digest: read.digest,
                 references: read.mentions.names().filter_map(position).collect(),
+                outputs: read.mentions.outputs(),
                 unused: read.unused,
             }),
         },
     });
-    (entries.collect(), all.names().collect())
+    (entries.collect(), all)
 }

@@ -52,9 +52,9 @@ pub fn persist(request: &Request) -> Result<Persisted, PersistError> {
         stamps: state.as_ref().map(|state| &state.files),
         counting,
     };
-    let outputs = request.outputs.iter().map(PathBuf::as_path);
-    let ignored: Vec<&Path> = outputs.chain([request.to.as_path()]).chain(given).collect();
-    let store = StoreScan::new(&request.store, &ignored);
+    let outputs: Vec<&Path> = request.outputs.iter().map(|output| output.path.as_path()).collect();
+    let ignored: Vec<&Path> = [request.to.as_path()].into_iter().chain(given).collect();
+    let store = StoreScan::new(&request.store, &ignored, &outputs);
     let mut kept = collect::read(request, found, &before, &store)?;
     let pruned = match request.budget {
         Some(budget) => prune::prune(&mut kept, budget, counting == Counting::Blind),
@@ -182,7 +182,8 @@ impl Draft<'_> {
         result: &mut Persisted,
     ) -> Result<Vec<RelativePath>, PersistError> {
         let request = self.request;
-        let (entries, references) = collect::entries(kept, &self.store);
+        let (entries, mentions) = collect::entries(kept, &self.store);
+        let named = request.outputs.iter().filter_map(|output| output.named(&request.store));
         let mut manifest = Manifest {
             tool: concat!("levain-cache ", env!("CARGO_PKG_VERSION")).to_owned(),
             compressor: segment::compressor(request.level),
@@ -193,7 +194,8 @@ impl Draft<'_> {
             roots: self.roots.clone(),
             newest: self.newest,
             segments: Vec::new(),
-            references,
+            references: mentions.names().collect(),
+            outputs: if mentions.outputs() { named.collect() } else { Vec::new() },
             entries,
             sources: self.sources.clone(),
         };

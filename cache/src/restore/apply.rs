@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::clock::Clock;
-use super::{Attempt, ExtraRule, Failed, translate};
+use super::{Attempt, Checked, ExtraRule, Failed, translate};
+use crate::build_outputs::Renames;
 use crate::layout;
 use crate::manifest::{Entry, EntryKind, Source};
 use crate::place::{self, Journal};
@@ -28,11 +29,8 @@ pub(super) struct Applied {
 }
 
 /// Writes everything, or leaves the tree as it was.
-pub(super) fn apply(
-    attempt: &Attempt<'_>,
-    comparison: &Comparison,
-    omitted: &HashSet<RelativePath>,
-) -> Result<Applied, Failed> {
+pub(super) fn apply(attempt: &Attempt<'_>, checked: &Checked) -> Result<Applied, Failed> {
+    let Checked { comparison, omitted, renames } = checked;
     let into = &attempt.request.into;
     std::fs::create_dir_all(into).map_err(Refusal::on("create", into))?;
     let aside = into.join(format!(".levain-cache.{}.partial", attempt.request.set));
@@ -45,7 +43,7 @@ pub(super) fn apply(
     let touching = comparison.times.contains(&Gets::Now) || !comparison.gone.is_empty();
     let clock = Clock::new(attempt.manifest, now, touching);
     let done = clock.map_err(Failed::from).and_then(|clock| {
-        let (bytes, files) = unpack(attempt, &clock, &staged, omitted)?;
+        let (bytes, files) = unpack(attempt, &clock, &staged, omitted, renames)?;
         let mut journal = Journal::new(displaced);
         match commit(attempt, &clock, comparison, omitted, &staged, &mut journal) {
             Ok(sources) => Ok(Applied { files, bytes, sources }),
@@ -114,6 +112,7 @@ fn unpack(
     clock: &Clock,
     staged: &Path,
     omitted: &HashSet<RelativePath>,
+    renames: &Renames,
 ) -> Result<(u64, HashMap<RelativePath, Stamp>), Refusal> {
     let Attempt { request, cache, manifest, .. } = attempt;
     for entry in manifest.entries.iter().filter(|entry| entry.kind == EntryKind::Directory) {
@@ -147,16 +146,32 @@ fn unpack(
     let mut put: HashMap<RelativePath, Stamp> = HashMap::with_capacity(manifest.entries.len());
     for (wanted, stamp) in wanted.iter().zip(stamps.into_iter().flatten()) {
         let Some(stamp) = stamp else { continue };
+        // Of a file that will be changed, `persist` must not take what the set says of it.
+        let changes = !renames.is_empty() && wanted.content.outputs;
+        let stamp = if changes { Stamp { inode: 0, ..stamp } } else { stamp };
         for name in names.get(&wanted.entry.path).into_iter().flatten() {
             put.insert((*name).clone(), stamp);
         }
+    }
+    if !renames.is_empty() {
+        threads::each(&wanted, |wanted| match &wanted.to {
+            Some(to) if wanted.content.outputs => {
+                renames.file(to, wanted.entry.mode, wanted.modified)
+            }
+            Some(_) | None => Ok(()),
+        })?;
     }
     for entry in manifest.entries.iter().filter(|entry| !omitted.contains(&entry.path)) {
         let place = entry.path.under(staged);
         match &entry.kind {
             EntryKind::Link { target } => {
                 use std::os::unix::ffi::OsStrExt as _;
-                let target = std::ffi::OsStr::from_bytes(target);
+                let mut target = target.clone();
+                // Within the tree it must lead to where it was found to lead.
+                if Path::new(std::ffi::OsStr::from_bytes(&target)).starts_with(&request.store) {
+                    renames.text(&mut target);
+                }
+                let target = std::ffi::OsStr::from_bytes(&target);
                 std::os::unix::fs::symlink(target, &place)
                     .map_err(Refusal::on("create", &place))?;
                 let modified = clock.restored(entry.modified);

@@ -66,6 +66,7 @@ mod tests {
             newest: Time::from_nanos(newest),
             segments: Vec::new(),
             references: Vec::new(),
+            outputs: Vec::new(),
             entries: Vec::new(),
             sources: Vec::new(),
         }

@@ -48,6 +48,26 @@ fn definition_files() {
 }
 
 #[test]
+fn a_definition_file_that_the_tool_changes_each_time() {
+    let builds = Builds::new();
+    let options = ["--definition", "Makefile"];
+    builds.unpack(&sources());
+    builds.restore_nothing();
+    std::fs::write(builds.at("Makefile"), "changed by the tool").unwrap();
+    builds.outputs(&[("out/a", "made")], 300);
+    builds.persist(1, &["out"]).has("persisted");
+    builds.unpack(&sources());
+    builds.restore(1, &options).has("restored s: 1 file").has(" 1 changed,");
+    // Whatever depends on it is made again.
+    assert!(builds.time("Makefile") > builds.time("out/a"));
+
+    let mut changed = sources();
+    changed.insert("Makefile".into(), Node::File("another".into()));
+    builds.unpack(&changed);
+    refused(&builds, &options, "the definition file `Makefile` is changed");
+}
+
+#[test]
 fn keys() {
     let builds = Builds::new();
     first(&builds, &["--key", "gcc-12"]);

@@ -195,9 +195,9 @@ fn manifests_that_lead_elsewhere() {
         ("file\t644", "file\t99".into(), "cannot be read"),
         ("newest\t1", "newest\t8".into(), "the clock is before"),
         ("segment\t", "segment\tx".into(), "cannot be read"),
-        ("levain-cache-set\t1\n", "levain-cache-set\t2\n".into(), "has format 2, newer than"),
-        ("levain-cache-set\t1\n", "levain-cache-set\tx\n".into(), "this is no manifest"),
-        ("levain-cache-set\t1\n", "other\t1\n".into(), "this is no manifest"),
+        ("levain-cache-set\t2\n", "levain-cache-set\t3\n".into(), "has format 3, newer than"),
+        ("levain-cache-set\t2\n", "levain-cache-set\tx\n".into(), "this is no manifest"),
+        ("levain-cache-set\t2\n", "other\t1\n".into(), "this is no manifest"),
         ("tool\t", "tool\tx\t".into(), "cannot be read"),
         ("into\t", "into\t\\x".into(), "cannot be read"),
     ];
@@ -242,7 +242,7 @@ fn caches_that_are_none() {
     let builds = good();
     let mark = builds.cache(1).join("levain-cache");
     for (text, reason) in [
-        ("levain-cache 2\n", "has format 2, newer than this version reads"),
+        ("levain-cache 3\n", "has format 3, newer than this version reads"),
         ("levain-cache 0\n", "was not made by levain-cache"),
         ("levain-cache x\n", "was not made by levain-cache"),
         ("", "was not made by levain-cache"),

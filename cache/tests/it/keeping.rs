@@ -1,8 +1,9 @@
 //! What `persist` keeps, leaves out and refuses.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use crate::fixture::{Builds, Tree, snapshot, tree};
 
@@ -114,8 +115,10 @@ fn store_paths_are_listed_for_nix() {
 
     // Known again without reading the files.
     builds.unpack(&sources());
-    builds.restore(1, &[]).has("restored");
-    builds.persist(2, &["out"]).has("persisted");
+    let from = builds.cache(1).display().to_string();
+    builds.call_with(&["restore", "s", "--from", &from], &variables).has("restored");
+    let to = builds.cache(2).display().to_string();
+    builds.call_with(&["persist", "s", "out", "--to", &to], &variables).has("persisted");
     assert_eq!(references(&builds, 2), listed);
 }
 
@@ -135,6 +138,53 @@ fn a_cache_never_refers_to_the_one_before() {
         let found = content.windows(32).any(|window| window == hash.as_bytes());
         assert!(!found && !path.contains(&hash), "`{path}` mentions the cache before");
     }
+}
+
+#[test]
+fn what_names_an_output_names_this_builds_output_once_restored() {
+    let builds = Builds::new();
+    let out =
+        |letter: &str, name: &str| builds.store().join(format!("0{}-{name}", letter.repeat(31)));
+    let (names, text) =
+        (Path::new("out cache"), |out: &Path| format!("prefix={}/share", out.display()));
+    let call = |words: &[&str], out: &Path, cache: u32| {
+        let cache = builds.cache(cache);
+        builds.call_with(words, &[("outputs", names), ("out", out), ("cache", &cache)])
+    };
+    let (first, second, third) = (out("a", "app"), out("b", "app"), out("c", "app"));
+    builds.unpack(&sources());
+    builds.restore_nothing();
+    builds.outputs(&[("out/x", &text(&first)), ("out/y", "plain")], 300);
+    fs::set_permissions(builds.at("out/x"), fs::Permissions::from_mode(0o444)).unwrap();
+    symlink(&first, builds.at("out/result")).unwrap();
+    let time = builds.time("out/x");
+    call(&["persist", "s", "out"], &first, 1).has("persisted s: 3 files");
+    assert_eq!(references(&builds, 1), "");
+    // Not as Nix would find it.
+    let manifest = fs::read(builds.cache(1).join("s/manifest.zst")).unwrap();
+    let manifest = String::from_utf8(zstd::decode_all(manifest.as_slice()).unwrap()).unwrap();
+    assert!(manifest.contains("\noutput\tout\taaaa"), "{manifest}");
+
+    let from = |number| builds.cache(number).display().to_string();
+    builds.unpack(&sources());
+    call(&["restore", "s", "--from", &from(1)], &second, 2).has("restored s: 3 files");
+    assert_eq!(builds.read("out/x"), text(&second));
+    assert_eq!(builds.read("out/y"), "plain");
+    assert_eq!(builds.time("out/x"), time);
+    assert_eq!(builds.at("out/x").metadata().unwrap().permissions().mode() & 0o777, 0o444);
+    assert_eq!(fs::read_link(builds.at("out/result")).unwrap(), second);
+
+    // What the build only restored is kept as it is now, not as it was in the first cache.
+    call(&["persist", "s", "out"], &second, 2).has("persisted s: 3 files");
+    builds.unpack(&sources());
+    call(&["restore", "s", "--from", &from(2)], &third, 3).has("restored s: 3 files");
+    assert_eq!(builds.read("out/x"), text(&third));
+
+    builds.unpack(&sources());
+    let other = out("d", "app-2");
+    call(&["restore", "s", "--from", &from(2)], &other, 3)
+        .has("not restored s: its files name the output `out` as ");
+    assert!(!builds.at("out").exists());
 }
 
 #[test]
