@@ -182,6 +182,7 @@ impl Building<'_> {
                 for path in look_at {
                     if all_valid(watch, &wanted[path]) {
                         open.remove(path);
+                        traces.has_ended(path);
                         ended(watch, progress, path, Ending::Success, &traces);
                     }
                 }
@@ -251,6 +252,15 @@ impl Traces {
 
     fn has_started(&self, derivation: &DerivationPath) -> bool {
         self.known.contains_key(derivation)
+    }
+
+    /// Notes that a build has ended, which Nix has perhaps not said yet. More lines may still come.
+    fn has_ended(&mut self, derivation: &DerivationPath) {
+        if let Some(running) = self.known.get_mut(derivation)
+            && !running.stopped
+        {
+            running.trace.seconds = running.since.elapsed().as_secs_f64();
+        }
     }
 
     /// Records an event; returns the derivation whose build it ends.
