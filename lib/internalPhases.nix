@@ -2,7 +2,7 @@
   The derivation with two more phases, for builders like nixpkgs' `stdenv`: one before
   `configurePhase`, when the sources are unpacked and patched, and one after all others.
 */
-{ directories, fail, outputs, program, sets, variables, ... }:
+{ directories, fail, output, outputs, program, sets, variables, ... }:
 drv:
 let
   inherit (builtins) attrNames concatStringsSep filter isList listToAttrs map replaceStrings;
@@ -11,20 +11,18 @@ let
   lines = concatStringsSep "\n";
   # The working directory may have changed since; both commands must be given the same.
   places = ''--source "$levainSource" --into "$levainSource"'';
-  command = before: name: words:
-    "${before}${quote program} ${name} ${concatStringsSep " " (map quote words)} ${places}";
+  # With structured attributes the names of the outputs are not in the environment.
+  command = name: words:
+    "env outputs=${quote (toString outputs)} ${quote program} ${name} ${concatStringsSep " " (map quote words)} ${places}";
 
   exports = lines (
     map (name: ''export ${name}="$levainSource"/${quote directories.${name}}'') (attrNames directories)
   );
 
   restore = lines (
-    [ "levainSource=$PWD" ] ++ map (set: command "" "restore" set.restore) sets ++ [ exports ]
+    [ "levainSource=$PWD" ] ++ map (set: command "restore" set.restore) sets ++ [ exports ]
   );
-  # With structured attributes the names of the outputs are not in the environment.
-  persist = lines (
-    map (set: command "env outputs=${quote (toString outputs)} " "persist" set.persist) sets
-  );
+  persist = lines (map (set: command "persist" set.persist) sets);
 
   # A list of phases may be written as a text.
   append = phases: phase:
@@ -34,6 +32,8 @@ drv.overrideAttrs (
   old:
   let
     own = old.env or { };
+    # Not `drv.outputs`: what `stdenv` adds to these, such as `debug`, it will add again.
+    before = old.outputs or [ "out" ];
     missing = listToAttrs (
       map (name: { inherit name; value = variables.${name}; })
         (filter (name: !(old ? ${name} || own ? ${name})) (attrNames variables))
@@ -47,12 +47,16 @@ drv.overrideAttrs (
   else
     environment
     // {
-      inherit outputs;
+      outputs = before ++ [ output ];
       preConfigurePhases = append (old.preConfigurePhases or [ ]) "levainRestorePhase";
       postPhases = append (old.postPhases or [ ]) "levainPersistPhase";
       levainRestorePhase = restore;
       levainPersistPhase = persist;
     }
+    // (
+      # With one output, `stdenv` tells `configure` of no directories; the cache must not change that.
+      if before != [ "out" ] || old ? setOutputFlags then { } else { setOutputFlags = false; }
+    )
     // (
       # Once more: what configures may set them, too.
       if directories == { } then { }
