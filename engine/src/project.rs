@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use levain_actions::forge::{ForgeKind, pull_request_refs};
-use levain_actions::git::{CommitId, GitError, Prune, RemoteError, Repository};
+use levain_actions::git::{CommitId, GitError, OverlayDirectory, Prune, RemoteError, Repository};
 use levain_evaluator::evaluate::{Evaluator, Limits};
 use levain_evaluator::{EvaluateError, FlakeLocation, FlakeUrl, LockedFlakeRef};
 use levain_store::Store;
@@ -154,6 +154,9 @@ pub struct Project {
     pub git_seconds: f64,
     /// How long the declaration took, in seconds.
     pub declaration_seconds: f64,
+    /// What holds the repository if it is a temporary one on top of the project's, made because
+    /// nothing may be written to that.
+    aside: Option<OverlayDirectory>,
 }
 
 /// The repository elsewhere.
@@ -247,11 +250,15 @@ impl Project {
             label,
             git_seconds,
             declaration_seconds: started.elapsed().as_secs_f64(),
+            aside: None,
         })
     }
 
     /// Finds the commit to build.
-    pub fn select(&self, selection: &Selection) -> Result<Head, ProjectError> {
+    ///
+    /// A pull request is fetched. Where nothing may be written, that is done in a temporary
+    /// repository, which then takes the place of [`Project::repository`].
+    pub fn select(&mut self, selection: &Selection) -> Result<Head, ProjectError> {
         if let Some(number) = selection.pull_request {
             return self.pull_request(number, selection.revision.as_deref());
         }
@@ -306,28 +313,20 @@ impl Project {
         })
     }
 
-    fn pull_request(&self, number: u64, revision: Option<&str>) -> Result<Head, ProjectError> {
-        let Some(remote) = &self.remote else { return Err(ProjectError::NoRemote { number }) };
-        let kind = self.forge_kind();
+    fn pull_request(&mut self, number: u64, revision: Option<&str>) -> Result<Head, ProjectError> {
+        let Some(remote) = self.remote.clone() else {
+            return Err(ProjectError::NoRemote { number });
+        };
         let reference = format!("refs/levain-fetched/pull/{number}");
-        let tried = pull_request_refs(kind, number);
-        let mut found = false;
-        for source in &tried {
-            let refspec = format!("+{source}:{reference}");
-            match self.repository.fetch(&remote.name, &[refspec], Prune::No) {
-                Ok(()) => {
-                    found = true;
-                    break;
-                }
-                Err(error @ (RemoteError::Unreachable { .. } | RemoteError::GitMissing)) => {
-                    return Err(error.into());
-                }
-                Err(error) => tracing::debug!(%error, source, "no such ref"),
-            }
-        }
-        let tip = match self.repository.reference(&reference)? {
-            Some(tip) if found => tip,
-            Some(_) | None => return Err(ProjectError::NoPullRequest { number, tried }),
+        let tried = pull_request_refs(self.forge_kind(), number);
+        // A mirror is levain's own, but a checkout is somebody else's, with all its refs.
+        let aside = self.writer.is_none() && !self.repository.is_mirror();
+        let found = match aside {
+            true => self.fetch_aside(&remote, &tried, &reference)?,
+            false => self.fetch_first(&remote, &tried, &reference)?,
+        };
+        let Some(tip) = found else {
+            return Err(ProjectError::NoPullRequest { number, tried });
         };
         let commit = match revision {
             Some(revision) => self.repository.commit(revision)?,
@@ -340,13 +339,60 @@ impl Project {
             });
         }
         // Only a commit that the project itself has at a branch's head is
-        // certainly not from a fork.
-        let mut from_fork = true;
-        for prefix in ["refs/heads/", "refs/remotes/"] {
-            from_fork &= self.repository.references(prefix)?.iter().all(|(_, id)| *id != tip);
+        // certainly not from a fork. In a checkout those are the remote's as last seen: a local
+        // branch, or another remote's, may well be the fork's.
+        let mut own = self.repository.references(&format!("refs/remotes/{}/", remote.name))?;
+        if own.is_empty() {
+            own = self.repository.references("refs/heads/")?;
         }
+        let from_fork = own.iter().all(|(_, id)| *id != tip);
         let jobset = Jobset { kind: JobsetKind::PullRequest { number, from_fork } };
         Ok(Head { jobset, commit, reference, tip })
+    }
+
+    /// Fetches the first of the refs that the remote has; returns its commit.
+    fn fetch_first(
+        &self,
+        remote: &Remote,
+        tried: &[String],
+        reference: &str,
+    ) -> Result<Option<CommitId>, ProjectError> {
+        for source in tried {
+            let refspec = format!("+{source}:{reference}");
+            match self.repository.fetch(&remote.name, &[refspec], Prune::No) {
+                Ok(()) => return Ok(self.repository.reference(reference)?),
+                Err(error @ (RemoteError::Unreachable { .. } | RemoteError::GitMissing)) => {
+                    return Err(error.into());
+                }
+                Err(error) => tracing::debug!(%error, source, "no such ref"),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Does the same in a temporary repository, and goes on with that one.
+    fn fetch_aside(
+        &mut self,
+        remote: &Remote,
+        tried: &[String],
+        reference: &str,
+    ) -> Result<Option<CommitId>, ProjectError> {
+        let overlay = self.repository.overlay()?;
+        overlay.copy_references(&self.repository)?;
+        for source in tried {
+            let fetched = self.repository.fetch_aside(&remote.name, source, &overlay, reference)?;
+            if fetched.is_some() {
+                self.repository = overlay.repository;
+                self.aside = Some(overlay.directory);
+                return Ok(fetched);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns whether [`Project::repository`] has a work tree that belongs to the project.
+    pub fn has_work_tree(&self) -> bool {
+        self.aside.is_none()
     }
 
     /// Returns which forge the project lives on, as far as that is known.

@@ -255,7 +255,7 @@ impl<'a> Run<'a> {
 
     /// Commits are built, never work trees; whoever has changes should know.
     fn tell_what_is_left_out(&mut self, progress: &mut dyn Progress) {
-        if let Place::Url(_) = self.options.place {
+        if matches!(self.options.place, Place::Url(_)) || !self.project.has_work_tree() {
             return;
         }
         let started = Instant::now();

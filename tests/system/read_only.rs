@@ -174,6 +174,33 @@ fn caches_of_others_are_used_once_they_are_known() {
 }
 
 #[test]
+fn a_pull_request_is_fetched_elsewhere() {
+    let environment = Environment::new();
+    let project = Project::new(&environment);
+    project.work.levain_with_token(&["run"]).ok();
+    project.work.git(&["checkout", "--quiet", "--detach"]);
+    project.work.write("src/a.txt", "by somebody else\n");
+    let commit = project.work.commit("pull request");
+    project.work.git(&["push", "--quiet", "origin", "HEAD:refs/pull/1/head"]);
+    // As if it had been pushed from elsewhere: none of its objects is here.
+    project.work.git(&["checkout", "--quiet", "main"]);
+    project.work.git(&["reflog", "expire", "--expire=now", "--all"]);
+    project.work.git(&["gc", "--quiet", "--prune=now"]);
+    project.work.write("src/a.txt", "not committed\n");
+    let report = project.read_only(&["--read-only", "--pull-request", "1"], &[]);
+    assert_eq!(report["originalCommit"], commit.as_str());
+    assert_eq!(report["jobset"], "pull/1");
+    assert_eq!(ended(&report), [(APP, "incremental")].into(), "{report:#}");
+    assert_eq!(job(&report, APP)["caches"][0]["jobset"], "heads/main");
+    let out = job(&report, APP)["outputs"]["out"].as_str().unwrap();
+    assert_eq!(fs::read_to_string(out).unwrap(), "by somebody else\n");
+    let before = project.look();
+    project.work.levain(&["why", "--pull-request", "1", APP]).ok();
+    project.work.levain(&["why", "--pull-request", "2", APP]).says("no pull request 2");
+    assert!(project.look() == before);
+}
+
+#[test]
 fn questions_write_nothing_either() {
     let environment = Environment::new();
     let project = Project::new(&environment);

@@ -204,6 +204,21 @@ fn only_what_is_the_projects_own_is_pushed() {
 }
 
 #[test]
+fn a_checkout_of_a_forks_head_does_not_make_it_the_projects_own() {
+    let environment = Environment::new();
+    let forge = Forge::new(&environment, RECORD);
+    forge.push("main", "from a fork\n", "refs/pull/1/head");
+    // As those do who try it out; the second, when they add the fork as a remote.
+    forge.author.git(&["branch", "try"]);
+    forge.author.git(&["update-ref", "refs/remotes/fork/try", "try"]);
+    forge.author.git(&["checkout", "--quiet", "try"]);
+    let report = forge.author.report(&["--pull-request", "1"]);
+    assert_eq!(report["shadow"]["pushed"], false, "{report:#}");
+    assert_eq!(forge.remote.reference("refs/levain/pull/1"), None);
+    assert_eq!(forge.author.entry("pull/1", "app").tier, "fork");
+}
+
+#[test]
 fn a_pull_request_cannot_change_the_declaration() {
     let environment = Environment::new();
     let forge = Forge::new(&environment, RECORD);

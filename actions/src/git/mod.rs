@@ -25,7 +25,7 @@ pub use address::masked;
 pub use commit_id::{CommitId, CommitIdError};
 pub use error::GitError;
 pub use lock::{LockError, RunLock};
-pub use overlay::Overlay;
+pub use overlay::{Overlay, OverlayDirectory};
 pub use references::Swap;
 pub use remote::{Prune, PushOutcome, PushUpdate, RemoteError};
 pub use repository::Repository;

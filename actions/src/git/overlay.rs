@@ -15,7 +15,26 @@ use super::{GitError, Repository};
 pub struct Overlay {
     /// The repository; everything written through it stays in it.
     pub repository: Repository,
+    /// Holds it; removed when dropped.
+    pub directory: OverlayDirectory,
+}
+
+/// The directory of an [`Overlay`], for whoever keeps its repository elsewhere.
+#[derive(Debug)]
+pub struct OverlayDirectory {
     _dir: TempDir,
+}
+
+impl Overlay {
+    /// Gives the temporary repository the refs that `other` has at this moment.
+    pub fn copy_references(&self, other: &Repository) -> Result<(), GitError> {
+        let mut lines = String::new();
+        for (name, id) in other.references("refs/")? {
+            lines.push_str(&format!("{id} {name}\n"));
+        }
+        let packed = self.repository.git_dir().join("packed-refs");
+        std::fs::write(&packed, lines).map_err(reading("write", &packed))
+    }
 }
 
 impl Repository {
@@ -51,7 +70,7 @@ impl Repository {
 
         // Only now: libgit2 reads the alternates once, when it opens a repository.
         let inner = git2::Repository::open(&root).map_err(opened)?;
-        Ok(Overlay { repository: Repository { inner }, _dir: dir })
+        Ok(Overlay { repository: Repository { inner }, directory: OverlayDirectory { _dir: dir } })
     }
 
     /// Returns the directories outside [`Repository::location`] that reading this repository

@@ -6,7 +6,7 @@
 use std::process::{Command, Output};
 
 use super::address::Address;
-use super::{CommitId, Repository, program};
+use super::{CommitId, Overlay, Repository, program};
 
 /// What git says when it never got as far as the other side's repository.
 const NO_CONTACT: [&str; 11] = [
@@ -117,6 +117,47 @@ impl Repository {
             self.follow_head(&session)?;
         }
         Ok(())
+    }
+
+    /// Fetches the ref `source` of a remote into a temporary repository on top of this one, as `reference`;
+    /// writes nothing here. Returns the commit; nothing if the remote has no such ref.
+    pub fn fetch_aside(
+        &self,
+        remote: &str,
+        source: &str,
+        overlay: &Overlay,
+        reference: &str,
+    ) -> Result<Option<CommitId>, RemoteError> {
+        let session = Session::fetching(self, remote);
+        let mut command = session.command("ls-remote");
+        command.args(["--", session.remote(), source]);
+        let output = session.run(command)?;
+        if !output.status.success() {
+            return Err(session.failure(&output));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let found = text.lines().filter_map(|line| line.split_once('\t'));
+        let found = found.filter(|(_, name)| *name == source).map(|(id, _)| id.parse::<CommitId>());
+        let Some(Ok(id)) = found.into_iter().next() else { return Ok(None) };
+        // The settings are this repository's, for only they may know how to get in; the objects go
+        // elsewhere, and no ref is named to receive them.
+        let mut command = session.command("fetch");
+        command.args(["--quiet", "--no-tags", "--no-write-fetch-head", "--no-prune"]);
+        command.args(["--no-recurse-submodules", "--no-show-forced-updates", "--refmap="]);
+        command.arg("--").args([session.remote(), source]);
+        command.env("GIT_OBJECT_DIRECTORY", overlay.repository.git_dir().join("objects"));
+        let output = session.run(command)?;
+        if !output.status.success() {
+            return Err(session.failure(&output));
+        }
+        let git = &overlay.repository.inner;
+        let object = git2::Oid::from_str(&id.to_string());
+        let made = object.and_then(|id| git.reference(reference, id, true, "levain"));
+        made.map_err(|error| RemoteError::Failed {
+            url: session.url(),
+            message: format!("`{source}` changed meanwhile: {}", error.message()),
+        })?;
+        Ok(Some(id))
     }
 
     fn follow_head(&self, session: &Session<'_>) -> Result<(), RemoteError> {

@@ -89,7 +89,7 @@ impl Repository {
     }
 
     /// Tells whether [`Repository::mirror`] made this repository.
-    pub(super) fn is_mirror(&self) -> bool {
+    pub fn is_mirror(&self) -> bool {
         self.is_bare()
             && self.inner.config().and_then(|config| config.get_bool(MIRROR_KEY)).unwrap_or(false)
     }

@@ -53,7 +53,7 @@ pub(crate) fn cache(global: &Global, args: &Cache, runtime: &Handle) -> Result<E
         }
         CacheCommand::Drop { job, select } => {
             let (selection, _) = setup::selection(select);
-            let project = open(select.declaration.as_deref(), Access::Write)?;
+            let mut project = open(select.declaration.as_deref(), Access::Write)?;
             let head = project.select(&selection).map_err(|error| Failure::error(&error))?;
             let dropped = caches::drop(&project, &head, job.as_deref())
                 .map_err(|error| Failure::error(&error))?;
