@@ -15,6 +15,7 @@ mod references;
 pub mod remote;
 mod repository;
 mod sources;
+mod tree;
 
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -30,3 +31,4 @@ pub use references::Swap;
 pub use remote::{Prune, PushOutcome, PushUpdate, RemoteError};
 pub use repository::Repository;
 pub use sources::SourceIndex;
+pub use tree::CommitTree;

@@ -184,6 +184,30 @@ impl Repository {
             .collect())
     }
 
+    /// Tells whether files that git knows differ from HEAD, in the work tree or the index.
+    pub fn has_changes(&self) -> Result<bool, GitError> {
+        if self.is_bare() {
+            return Ok(false);
+        }
+        let mut options = StatusOptions::new();
+        options.include_untracked(false).include_ignored(false);
+        options.no_refresh(true).update_index(false);
+        let statuses = self.inner.statuses(Some(&mut options));
+        Ok(!statuses.map_err(GitError::doing("compare the work tree with HEAD"))?.is_empty())
+    }
+
+    /// Returns the commit that HEAD is at, on a branch or detached.
+    pub fn head(&self) -> Result<CommitId, GitError> {
+        let head = self.inner.head().and_then(|head| head.peel_to_commit());
+        let commit = head.map_err(|source| {
+            if matches!(source.code(), ErrorCode::UnbornBranch | ErrorCode::NotFound) {
+                return GitError::EmptyRepository { path: self.location().to_owned() };
+            }
+            GitError::Git { doing: "read HEAD", source }
+        })?;
+        Ok(CommitId::new(commit.id()))
+    }
+
     /// Returns the content of the file at `path` in a commit, or nothing when there is no such file.
     ///
     /// Symbolic links are followed as long as they stay within the tree.

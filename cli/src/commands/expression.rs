@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use levain_engine::repositories::LocalRepositories;
+use levain_engine::store_references::StoreReferences;
 use levain_evaluator::embedded::{self, Output, Question, Source};
 use levain_evaluator::lang::io::Message;
-use levain_evaluator::outside::Access;
-use levain_store::StoreConfig;
+use levain_evaluator::outside::{Access, Files};
 use levain_store::nix::{NixProgram, ValueFormat, ValueRequest, ValueSource};
+use levain_store::{Store, StoreConfig};
 
 use crate::args::{Expression, Global, Language};
 use crate::exit::Failure;
@@ -67,7 +69,7 @@ fn embedded(
         (false, false, false) => Output::Lazy,
     };
     let mut question = Question::new(source, output);
-    question.store = config.dir;
+    question.store = config.dir.clone();
     question.pure = !args.impure;
     if args.impure {
         question.system = Some(system.map_or_else(setup::system, str::to_owned));
@@ -78,7 +80,13 @@ fn embedded(
     } else {
         question.access = Access::Below(vec![visible]);
     }
-    embedded::evaluate(question, tell).map_err(|error| Failure::error(&error))
+    let store = Store::new(config);
+    let repositories = LocalRepositories::new(question.access.clone())
+        .map_err(|error| Failure::user(format!("cannot find what may be read: {error}")))?;
+    let equip = move |files: Files| {
+        files.fetcher(Box::new(repositories)).references(Box::new(StoreReferences::new(store)))
+    };
+    embedded::evaluate_with(question, tell, equip).map_err(|error| Failure::error(&error))
 }
 
 /// Shows what the program says while it is evaluated, as Nix does.

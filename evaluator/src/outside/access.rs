@@ -27,7 +27,7 @@ impl Access {
     }
 
     /// Returns whether the target of a path may be read, after following all symbolic links.
-    pub(super) fn allows_target(&self, path: &Path) -> io::Result<bool> {
+    pub fn allows_target(&self, path: &Path) -> io::Result<bool> {
         let Self::Below(roots) = self else { return Ok(true) };
         let place = real_path(path)?;
         Ok(roots.iter().any(|root| is_below(&place, root)))
@@ -42,7 +42,7 @@ impl Access {
     }
 
     /// Follows the roots' own symbolic links once, so that later comparisons are of real paths.
-    pub(super) fn resolved(self) -> io::Result<Self> {
+    pub fn resolved(self) -> io::Result<Self> {
         match self {
             Self::Everything => Ok(Self::Everything),
             Self::Below(roots) => {

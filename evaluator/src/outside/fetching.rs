@@ -63,7 +63,7 @@ impl Files {
             let reason = format!("`{path}` is not in the store, and nothing is downloaded");
             return Err(unavailable(request, reason));
         }
-        self.open(path);
+        self.open(path)?;
         Ok(Fetched { path: path.into(), attributes: Vec::new() })
     }
 
@@ -85,7 +85,7 @@ impl Files {
             let path = make_source_path(&self.store, name, hash, &Default::default());
             let path = self.store.display(&path.map_err(|error| wrong(error.to_string()))?);
             if self.has(&path) {
-                self.open(&path);
+                self.open(&path)?;
                 let kept = |(name, _): &&(String, FetchValue)| KEPT.contains(&name.as_str());
                 let attributes = request.attributes.iter().filter(kept).cloned();
                 return Ok(Fetched {

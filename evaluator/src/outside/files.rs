@@ -140,18 +140,19 @@ impl Files {
     }
 
     /// Lets a store object be read, and all that it refers to.
-    pub(super) fn open(&self, path: &str) {
+    pub(super) fn open(&self, path: &str) -> Result<(), IoError> {
         let mut seen = BTreeSet::from([path.to_owned()]);
         let mut waiting = vec![path.to_owned()];
         while let Some(path) = waiting.pop() {
             // Only an existing place has a real one; what is missing cannot be read anyway.
             let _missing = self.access.borrow_mut().open(Path::new(&path));
-            for reference in self.known.references(&path).unwrap_or_default() {
+            for reference in self.known.references(&path)?.unwrap_or_default() {
                 if seen.insert(reference.clone()) {
                     waiting.push(reference);
                 }
             }
         }
+        Ok(())
     }
 
     fn text(&self, path: &[u8]) -> Option<Rc<[u8]>> {
@@ -316,7 +317,7 @@ impl Io for Files {
         if self.mounts.has(path) {
             return Ok(Vec::new());
         }
-        let known = self.known.references(path).unwrap_or_default();
+        let known = self.known.references(path)?.unwrap_or_default();
         Ok(known.into_iter().map(Rc::from).collect())
     }
 
@@ -345,7 +346,7 @@ impl Io for Files {
                 format!("`{path}` is not in the store, and this evaluation builds nothing");
             return Err(unavailable(reason));
         }
-        self.open(&path);
+        self.open(&path)?;
         Ok(path.into())
     }
 

@@ -26,8 +26,8 @@ pub struct FetchedTree {
 /// Knows what objects of the store refer to.
 pub trait References {
     /// Returns the whole paths that the store object at a whole path refers to; nothing if there is
-    /// no such object, or if it cannot be found out.
-    fn references(&self, path: &str) -> Option<Vec<String>>;
+    /// no such object. Not being able to tell is an error: results must not depend on that.
+    fn references(&self, path: &str) -> Result<Option<Vec<String>>, IoError>;
 }
 
 /// Knows nothing, and has nothing.
@@ -40,7 +40,7 @@ impl Fetcher for Nothing {
 }
 
 impl References for Nothing {
-    fn references(&self, _path: &str) -> Option<Vec<String>> {
-        None
+    fn references(&self, _path: &str) -> Result<Option<Vec<String>>, IoError> {
+        Ok(None)
     }
 }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use levain_evaluator::embedded::{self, EmbeddedError, Output, Question, Source};
 use levain_evaluator::lang::eval::{Evaluator, Options};
+use levain_evaluator::lang::io::IoError;
 use levain_evaluator::lang::print::print_ambiguous;
 use levain_evaluator::lang::source::{Origin, Span};
 use levain_evaluator::lang::{Io, on_large_stack};
@@ -19,12 +20,12 @@ use crate::support::{World, text};
 struct Asked(Vec<(String, String)>);
 
 impl References for Asked {
-    fn references(&self, path: &str) -> Option<Vec<String>> {
+    fn references(&self, path: &str) -> Result<Option<Vec<String>>, IoError> {
         let mut command = Command::new("nix-store");
         command.args(["--query", "--references", path]).env_clear().envs(self.0.clone());
         let output = command.output().unwrap();
         let lines = text(&output.stdout).lines().map(str::to_owned).collect();
-        output.status.success().then_some(lines)
+        Ok(output.status.success().then_some(lines))
     }
 }
 

@@ -6,3 +6,4 @@ mod references;
 mod remote;
 mod repository;
 mod sources;
+mod tree;
