@@ -23,17 +23,24 @@ pub(crate) const INTERRUPTED: u8 = 130;
 pub(crate) struct Failure {
     code: u8,
     message: String,
+    /// Whether `error:` has to be put before the message.
+    unlabelled: bool,
 }
 
 impl Failure {
     /// Something the user can mend.
     pub(crate) fn user(error: impl Display) -> Self {
-        Self { code: FAILURE, message: error.to_string() }
+        Self { code: FAILURE, message: error.to_string(), unlabelled: true }
     }
 
     /// Something the user can mend, with its causes.
     pub(crate) fn error(error: &dyn Error) -> Self {
-        Self { code: FAILURE, message: with_causes(error) }
+        Self { code: FAILURE, message: with_causes(error), unlabelled: true }
+    }
+
+    /// An error of an evaluation, whose text says itself which error it is.
+    pub(crate) fn rendered(text: &str) -> Self {
+        Self { code: FAILURE, message: text.trim_end().to_owned(), unlabelled: false }
     }
 
     /// Something that should not happen.
@@ -41,15 +48,20 @@ impl Failure {
         Self {
             code: BUG,
             message: format!("{error}\nhint: this is a bug in levain; please report it"),
+            unlabelled: true,
         }
     }
 
     /// Standard output could not be written.
     pub(crate) fn output(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            return Self { code: BROKEN_PIPE, message: String::new() };
+            return Self { code: BROKEN_PIPE, message: String::new(), unlabelled: true };
         }
-        Self { code: FAILURE, message: format!("cannot write to standard output: {error}") }
+        Self {
+            code: FAILURE,
+            message: format!("cannot write to standard output: {error}"),
+            unlabelled: true,
+        }
     }
 }
 
@@ -91,10 +103,11 @@ fn is_about_space(text: &str) -> bool {
 pub(crate) fn report(result: Result<ExitCode, Failure>) -> ExitCode {
     match result {
         Ok(code) => code,
-        Err(Failure { code, message }) => {
+        Err(Failure { code, message, unlabelled }) => {
             if !message.is_empty() {
                 // If standard error is closed as well, there is nobody left to tell.
-                writeln!(io::stderr(), "error: {message}").unwrap_or_default();
+                let label = if unlabelled { "error: " } else { "" };
+                writeln!(io::stderr(), "{label}{message}").unwrap_or_default();
             }
             ExitCode::from(code)
         }

@@ -13,6 +13,7 @@ mod caches;
 mod command_line;
 mod declaration;
 mod environment;
+mod expressions;
 mod garbage;
 mod incremental;
 mod interruption;

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use levain_engine::repositories::LocalRepositories;
 use levain_engine::store_references::StoreReferences;
-use levain_evaluator::embedded::{self, Output, Question, Source};
+use levain_evaluator::embedded::{self, EmbeddedError, Output, Question, Source};
 use levain_evaluator::lang::io::Message;
 use levain_evaluator::outside::{Access, Files};
 use levain_store::nix::{NixProgram, ValueFormat, ValueRequest, ValueSource};
@@ -86,7 +86,10 @@ fn embedded(
     let equip = move |files: Files| {
         files.fetcher(Box::new(repositories)).references(Box::new(StoreReferences::new(store)))
     };
-    embedded::evaluate_with(question, tell, equip).map_err(|error| Failure::error(&error))
+    embedded::evaluate_with(question, tell, equip).map_err(|error| match &error {
+        EmbeddedError::Evaluation { rendered, .. } => Failure::rendered(rendered),
+        EmbeddedError::Access(_) | EmbeddedError::Thread(_) => Failure::error(&error),
+    })
 }
 
 /// Shows what the program says while it is evaluated, as Nix does.
