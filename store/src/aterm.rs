@@ -118,7 +118,8 @@ impl Derivation {
     }
 
     fn write(&self, dir: &StoreDir, masked: bool, inputs: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-        let mut text = b"Derive(".to_vec();
+        let mut text = Vec::with_capacity(4096);
+        text.extend_from_slice(b"Derive(");
         write_list(&mut text, &self.outputs, |text, (name, output)| {
             let path = output.path.as_ref().filter(|_| !masked);
             let path = path.map(|path| dir.display(path)).unwrap_or_default();
@@ -185,7 +186,27 @@ fn write_list<T>(
 
 fn write_string(text: &mut Vec<u8>, bytes: &[u8]) {
     text.push(b'"');
-    // Nearly all of it is plain, so it is copied in pieces.
+    // Nearly all of it is plain, so it is copied in pieces; whether one is plain, the compiler asks
+    // for sixteen bytes at once.
+    for piece in bytes.chunks(PIECE) {
+        if piece.iter().fold(false, |found, byte| found | is_escaped(*byte)) {
+            write_escaped(text, piece);
+        } else {
+            text.extend_from_slice(piece);
+        }
+    }
+    text.push(b'"');
+}
+
+/// How many bytes are looked at together.
+const PIECE: usize = 64;
+
+/// Whether a byte is not written as it is.
+fn is_escaped(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t')
+}
+
+fn write_escaped(text: &mut Vec<u8>, bytes: &[u8]) {
     let mut plain = 0;
     for (index, byte) in bytes.iter().enumerate() {
         let escaped = match byte {
@@ -201,7 +222,6 @@ fn write_string(text: &mut Vec<u8>, bytes: &[u8]) {
         plain = index + 1;
     }
     text.extend_from_slice(&bytes[plain..]);
-    text.push(b'"');
 }
 
 /// The text, and how much of it has been read.

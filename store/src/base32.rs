@@ -23,16 +23,15 @@ pub const fn encoded_len(bytes: usize) -> usize {
 
 /// Returns `bytes` in Nix's base 32.
 pub fn encode(bytes: &[u8]) -> String {
-    (0..encoded_len(bytes.len()))
-        .rev()
-        .map(|digit| {
-            let (index, shift) = (digit * 5 / 8, digit * 5 % 8);
-            let low = u16::from(bytes[index]);
-            let high = bytes.get(index + 1).map_or(0, |byte| u16::from(*byte));
-            let value = ((low | (high << 8)) >> shift) & 0x1f;
-            char::from(ALPHABET[usize::from(value)])
-        })
-        .collect()
+    let mut text = vec![b'0'; encoded_len(bytes.len())];
+    // Five bytes are eight digits, and the first bytes are the last digits.
+    for (bytes, digits) in bytes.chunks(5).zip(text.rchunks_mut(8)) {
+        let value = bytes.iter().rev().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
+        for (place, digit) in digits.iter_mut().rev().enumerate() {
+            *digit = ALPHABET[(value >> (5 * place) & 0x1f) as usize];
+        }
+    }
+    String::from_utf8(text).expect("the alphabet is ASCII")
 }
 
 /// Returns the `N` bytes written as `text`, or `None` if it has another length, a digit outside the

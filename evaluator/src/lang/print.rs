@@ -43,7 +43,7 @@ impl Printer<'_> {
             self.text.extend_from_slice(b"<CODE>");
             return Ok(());
         };
-        match &value {
+        match value {
             Value::Null => self.text.extend_from_slice(b"null"),
             Value::Bool(true) => self.text.extend_from_slice(b"true"),
             Value::Bool(false) => self.text.extend_from_slice(b"false"),
@@ -172,7 +172,7 @@ pub fn described(evaluator: &Evaluator, value: &Value) -> String {
             | Value::String(_)
             | Value::Path(_)),
             // None of these is nested.
-        ) => print_ambiguous(evaluator, &shown).unwrap_or_default(),
+        ) => print_ambiguous(evaluator, shown).unwrap_or_default(),
         Some(
             Value::Null
             | Value::List(_)

@@ -33,7 +33,7 @@ use super::error::{Error, ErrorKind, Result};
 use super::eval::Evaluator;
 use super::io::IoError;
 use super::source::Span;
-use super::value::{Attrs, AttrsBuilder, Value};
+use super::value::{AttrsBuilder, Value};
 
 /// The version of Nix whose language this is.
 pub const NIX_VERSION: &str = "2.34.0";
@@ -107,7 +107,7 @@ pub(super) fn globals(evaluator: &mut Evaluator) -> Vec<(String, Value)> {
         set.push(evaluator.symbols.intern(name), value.clone());
         globals.push((table::variable(name, scope), value));
     }
-    let builtins = recursive(evaluator, set.finish());
+    let builtins = recursive(evaluator, set);
     globals.push(("builtins".to_owned(), builtins));
     globals
 }
@@ -141,13 +141,13 @@ fn constants(evaluator: &Evaluator) -> Vec<(&'static str, Scope, Value)> {
 }
 
 /// Makes `builtins` contain itself.
-fn recursive(evaluator: &mut Evaluator, mut set: Attrs) -> Value {
+fn recursive(evaluator: &mut Evaluator, mut set: AttrsBuilder) -> Value {
     let name = evaluator.symbols.intern("builtins");
     let itself = super::value::Thunk::unset();
     let itself = std::rc::Rc::new(itself);
-    set.insert(super::value::Attr::new(name, Value::Thunk(std::rc::Rc::clone(&itself))));
-    let value = Value::attrs(set);
-    itself.set(super::value::State::Done(value.clone()));
+    set.push(name, Value::Thunk(std::rc::Rc::clone(&itself)));
+    let value = Value::attrs(set.finish());
+    itself.set(value.clone());
     value
 }
 

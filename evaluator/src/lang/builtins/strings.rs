@@ -161,7 +161,7 @@ fn substring(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let rest = text.bytes().get(start..).unwrap_or_default();
     // A negative length means all the rest.
     let length = usize::try_from(length).unwrap_or(rest.len()).min(rest.len());
-    let part = NixString::with_shared_context(&rest[..length], text.shared_context());
+    let part = NixString::with_context(&rest[..length], text.shared_context());
     Ok(Value::String(Rc::new(part)))
 }
 

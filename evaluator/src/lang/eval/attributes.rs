@@ -9,7 +9,7 @@ use crate::lang::error::{Error, ErrorKind, Result};
 use crate::lang::resolve::{AttrSet, HasAttr, Name, Place};
 use crate::lang::source::Span;
 use crate::lang::symbol::Symbol;
-use crate::lang::value::{Attr, Attrs, State, Value};
+use crate::lang::value::{Attr, Attrs, Value};
 
 impl Evaluator {
     /// Returns the name that stands in an attribute path.
@@ -83,7 +83,7 @@ impl Evaluator {
         let mut entries = Vec::with_capacity(set.bindings.len());
         for (slot, binding) in set.bindings.iter().enumerate() {
             let place = if binding.place == Place::Outside { env } else { &inner };
-            // Overrides replace the content of thunks, so everything must be one.
+            // What is overridden must not have been looked at yet.
             let value = if set.overrides.is_some() {
                 thunk(&binding.code, place)
             } else {
@@ -94,7 +94,7 @@ impl Evaluator {
         }
         let mut attrs = Attrs::from_sorted(entries);
         if let Some(index) = set.overrides {
-            attrs = self.apply_overrides(set, attrs, index)?;
+            attrs = self.apply_overrides(set, attrs, index, &inner)?;
         }
         self.add_dynamic(set, attrs, &inner)
     }
@@ -105,6 +105,7 @@ impl Evaluator {
         set: &'static AttrSet,
         attrs: Attrs,
         index: usize,
+        inner: &Env,
     ) -> Result<Attrs> {
         let Some(overrides) = attrs.entries().get(index).map(|attr| attr.value.clone()) else {
             return Ok(attrs);
@@ -112,25 +113,20 @@ impl Evaluator {
         let span = set.bindings[index].span;
         let overrides = self.force_attrs(&overrides, span)?;
         for attr in overrides.entries() {
-            if let Some(Value::Thunk(replaced)) = attrs.value(attr.name) {
-                let value = attr.value.clone();
-                let forward = move |_: &mut Evaluator| Ok(value.clone());
-                replaced.set(match attr.value.evaluated() {
-                    Some(value) => State::Done(value),
-                    None => State::Lazy(Rc::new(forward)),
-                });
+            // The attributes of a recursive set are in the order of its slots.
+            if let Ok(slot) = set.bindings.binary_search_by_key(&attr.name, |bound| bound.name) {
+                inner.replace(slot, attr.value.clone());
             }
         }
         Ok(attrs.update(&overrides))
     }
 
     /// Adds the definitions with computed names; a name that is null is left out.
-    fn add_dynamic(
-        &mut self,
-        set: &'static AttrSet,
-        mut attrs: Attrs,
-        env: &Rc<Env>,
-    ) -> Result<Value> {
+    fn add_dynamic(&mut self, set: &'static AttrSet, attrs: Attrs, env: &Rc<Env>) -> Result<Value> {
+        if set.dynamic.is_empty() {
+            return Ok(Value::attrs(attrs));
+        }
+        let mut added: Vec<Attr> = Vec::with_capacity(set.dynamic.len());
         for binding in &set.dynamic {
             let name = self.eval(&binding.name, env)?;
             if let Value::Null = name {
@@ -138,24 +134,26 @@ impl Evaluator {
             }
             let name = self.force_plain_string(&name, binding.span)?;
             let symbol = self.symbols.intern(name.bytes());
-            if attrs.contains(symbol) {
+            let place = added.binary_search_by_key(&symbol, |attr| attr.name);
+            let (false, Err(place)) = (attrs.contains(symbol), place) else {
                 let name = name.text().into_owned();
                 return Err(Error::new(ErrorKind::DuplicateAttribute { name }, binding.span));
-            }
-            attrs.insert(Attr {
-                name: symbol,
-                position: binding.span.start,
-                value: delay(&binding.value, env),
-            });
+            };
+            let position = binding.span.start;
+            added.insert(place, Attr { name: symbol, position, value: delay(&binding.value, env) });
         }
-        Ok(Value::attrs(attrs))
+        Ok(Value::attrs(attrs.update(&Attrs::from_sorted(added))))
     }
 }
 
 /// Makes the environment of a recursive set with its sources, but without its bindings.
 fn recursive_env(set: &'static AttrSet, env: &Rc<Env>) -> Rc<Env> {
     let count = set.bindings.len() + set.sources.len();
-    let inner = Rc::new(Env::many(Some(Rc::clone(env)), count));
+    let parent = Some(Rc::clone(env));
+    let inner = Rc::new(match set.overrides {
+        Some(_) => Env::overridable(parent, count),
+        None => Env::many(parent, count),
+    });
     for (slot, source) in (set.bindings.len()..).zip(&set.sources) {
         inner.set(slot, delay(source, &inner));
     }

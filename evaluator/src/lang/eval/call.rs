@@ -14,29 +14,38 @@ use crate::lang::value::{Attrs, Partial, Value};
 
 /// The most arguments that a builtin takes.
 const MAX_ARITY: usize = 3;
+/// In so many attributes the next one is found sooner by halving than one by one.
+const SEARCHED: usize = 64;
 
 impl Evaluator {
     /// Calls a function with one argument; the result is forced.
     pub fn call1(&mut self, function: &Value, argument: Value, at: Span) -> Result<Value> {
+        let function = self.force_ref(function, at)?;
+        if let Value::Closure(closure) = function {
+            return self.one_deeper(at, |ev| ev.call_closure(closure, argument, at));
+        }
         self.call(function, &[argument], at)
     }
 
     /// Calls a function with arguments; the result is forced.
     pub fn call(&mut self, function: &Value, arguments: &[Value], at: Span) -> Result<Value> {
-        let mut function = self.force(function, at)?;
-        let mut rest = arguments;
-        while !rest.is_empty() {
-            let taken;
-            (function, taken) = self.apply(&function, rest, at)?;
-            rest = &rest[taken..];
+        let function = self.force_ref(function, at)?;
+        if arguments.is_empty() {
+            return Ok(function.clone());
         }
-        Ok(function)
+        let (mut result, mut taken) = self.apply(function, arguments, at)?;
+        while taken < arguments.len() {
+            let more;
+            (result, more) = self.apply(&result, &arguments[taken..], at)?;
+            taken += more;
+        }
+        Ok(result)
     }
 
     pub(super) fn eval_call(&mut self, call: &'static Call, env: &Rc<Env>) -> Result<Value> {
         let function = self.eval(&call.function, env)?;
         match call.arguments.as_ref() {
-            [one] => self.call(&function, &[delay(one, env)], call.span),
+            [one] => self.call1(&function, delay(one, env), call.span),
             [one, two] => self.call(&function, &[delay(one, env), delay(two, env)], call.span),
             [one, two, three] => {
                 let arguments = [delay(one, env), delay(two, env), delay(three, env)];
@@ -78,7 +87,7 @@ impl Evaluator {
     ) -> Result<(Value, usize)> {
         match function {
             Value::Closure(closure) => {
-                let value = self.call_closure(closure, &rest[0], at)?;
+                let value = self.call_closure(closure, rest[0].clone(), at)?;
                 Ok((value, 1))
             }
             Value::Builtin(builtin) => self.call_builtin(builtin, &[], rest, at),
@@ -118,10 +127,10 @@ impl Evaluator {
         Error::new(ErrorKind::Type { expected, found }, at)
     }
 
-    fn call_closure(&mut self, closure: &Closure, argument: &Value, at: Span) -> Result<Value> {
+    fn call_closure(&mut self, closure: &Closure, argument: Value, at: Span) -> Result<Value> {
         let lambda = closure.lambda;
         let env = match &lambda.formals {
-            None => Rc::new(Env::one(Some(Rc::clone(&closure.env)), argument.clone())),
+            None => Rc::new(Env::one(Some(Rc::clone(&closure.env)), argument)),
             Some(formals) => self.match_formals(closure, formals, argument, at)?,
         };
         match self.eval(&lambda.body, &env) {
@@ -146,20 +155,28 @@ impl Evaluator {
         &mut self,
         closure: &Closure,
         formals: &'static Formals,
-        argument: &Value,
+        argument: Value,
         at: Span,
     ) -> Result<Rc<Env>> {
         let lambda = closure.lambda;
-        let attrs = self.force_attrs(argument, lambda.span)?;
+        let attrs = self.force_attrs(&argument, lambda.span)?;
         let first = usize::from(lambda.argument.is_some());
         let count = first + formals.formals.len();
         let env = Rc::new(Env::many(Some(Rc::clone(&closure.env)), count));
         if lambda.argument.is_some() {
-            env.set(0, argument.clone());
+            env.set(0, argument);
         }
         let mut used = 0;
+        // Both are sorted by symbol, so what was passed over need not be looked at again.
+        let mut rest = attrs.entries();
         for (slot, formal) in (first..).zip(&formals.formals) {
-            match attrs.value(formal.name) {
+            let place = if rest.len() > SEARCHED {
+                rest.partition_point(|attr| attr.name < formal.name)
+            } else {
+                rest.iter().position(|attr| attr.name >= formal.name).unwrap_or(rest.len())
+            };
+            rest = &rest[place..];
+            match rest.first().filter(|attr| attr.name == formal.name).map(|attr| &attr.value) {
                 Some(value) => {
                     used += 1;
                     env.set(slot, value.clone());

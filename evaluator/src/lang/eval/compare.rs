@@ -18,9 +18,9 @@ impl Evaluator {
     }
 
     fn equal_counted(&mut self, left: &Value, right: &Value, at: Span) -> Result<bool> {
-        let left = self.force(left, at)?;
-        let right = self.force(right, at)?;
-        Ok(match (&left, &right) {
+        let left = self.force_ref(left, at)?;
+        let right = self.force_ref(right, at)?;
+        Ok(match (left, right) {
             (Value::Null, Value::Null) => true,
             (Value::Bool(a), Value::Bool(b)) => a == b,
             (Value::Int(a), Value::Int(b)) => a == b,
@@ -66,7 +66,7 @@ impl Evaluator {
             && let Some(a) = a.value(self.known.out_path)
             && let Some(b) = b.value(self.known.out_path)
         {
-            return self.equal(&a.clone(), &b.clone(), at);
+            return self.equal(a, b, at);
         }
         if Rc::ptr_eq(a, b) {
             return Ok(true);
@@ -87,8 +87,8 @@ impl Evaluator {
 
     /// Returns whether an attribute set is a derivation: its `type` is `"derivation"`.
     pub fn is_derivation(&mut self, attrs: &Attrs, at: Span) -> Result<bool> {
-        let Some(kind) = attrs.value(self.known.type_).cloned() else { return Ok(false) };
-        Ok(match self.force(&kind, at)? {
+        let Some(kind) = attrs.value(self.known.type_) else { return Ok(false) };
+        Ok(match self.force_ref(kind, at)? {
             Value::String(kind) => kind.bytes() == b"derivation",
             Value::Null
             | Value::Bool(_)
@@ -112,9 +112,9 @@ impl Evaluator {
     /// Compares two values; nothing if one of them is a float that is no number.
     pub fn compare(&mut self, left: &Value, right: &Value, at: Span) -> Result<Option<Ordering>> {
         self.check_stack(at)?;
-        let left = self.force(left, at)?;
-        let right = self.force(right, at)?;
-        Ok(match (&left, &right) {
+        let left = self.force_ref(left, at)?;
+        let right = self.force_ref(right, at)?;
+        Ok(match (left, right) {
             (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
             (Value::Float(a), Value::Float(b)) => a.partial_cmp(b),
             (Value::Int(a), Value::Float(b)) => (*a as f64).partial_cmp(b),

@@ -19,6 +19,8 @@ enum Slots {
     /// A function with a simple argument, or a `with`: most environments are of this kind.
     One(OnceCell<Value>),
     Many(Box<[OnceCell<Value>]>),
+    /// A recursive set with `__overrides`: what overrides a slot is seen from then on.
+    Overridable(Box<[(OnceCell<Value>, OnceCell<Value>)]>),
 }
 
 impl Env {
@@ -32,14 +34,31 @@ impl Env {
         Env { parent, slots: Slots::Many((0..count).map(|_| OnceCell::new()).collect()) }
     }
 
+    /// Makes an environment whose values come later, and others in their place later still.
+    pub(super) fn overridable(parent: Option<Rc<Env>>, count: usize) -> Self {
+        let slots = (0..count).map(|_| Default::default()).collect();
+        Env { parent, slots: Slots::Overridable(slots) }
+    }
+
     /// Sets a slot that is not set yet.
     pub(super) fn set(&self, slot: usize, value: Value) {
-        let slots = match &self.slots {
-            Slots::One(slot) => std::slice::from_ref(slot),
-            Slots::Many(slots) => slots,
+        let place = match &self.slots {
+            Slots::One(only) => Some(only),
+            Slots::Many(slots) => slots.get(slot),
+            Slots::Overridable(slots) => slots.get(slot).map(|(first, _)| first),
         };
-        let first = slots.get(slot).is_some_and(|slot| slot.set(value).is_ok());
+        let first = place.is_some_and(|place| place.set(value).is_ok());
         debug_assert!(first, "slot {slot} exists and is set once");
+    }
+
+    /// Replaces the value in a slot, once.
+    pub(super) fn replace(&self, slot: usize, value: Value) {
+        let place = match &self.slots {
+            Slots::One(_) | Slots::Many(_) => None,
+            Slots::Overridable(slots) => slots.get(slot).map(|(_, second)| second),
+        };
+        let first = place.is_some_and(|place| place.set(value).is_ok());
+        debug_assert!(first, "slot {slot} can be replaced and is replaced once");
     }
 
     /// Returns the value in a slot, if it is set.
@@ -48,6 +67,10 @@ impl Env {
         match &self.slots {
             Slots::One(only) => only.get(),
             Slots::Many(slots) => slots.get(slot)?.get(),
+            Slots::Overridable(slots) => {
+                let (first, second) = slots.get(slot)?;
+                second.get().or_else(|| first.get())
+            }
         }
     }
 

@@ -52,10 +52,7 @@ impl Evaluator {
             Code::Variable { depth, slot, span } => {
                 let value = env.up(*depth).and_then(|env| env.get(*slot as usize));
                 match value {
-                    Some(Value::Thunk(thunk)) => {
-                        let thunk = Rc::clone(thunk);
-                        self.force_thunk(&thunk, *span)
-                    }
+                    Some(Value::Thunk(thunk)) => self.force_thunk(thunk, *span),
                     Some(value) => Ok(value.clone()),
                     None => Err(Error::new(ErrorKind::InfiniteRecursion, *span)),
                 }
@@ -165,8 +162,10 @@ impl Evaluator {
     /// Finds a variable in the sets of the enclosing `with`s.
     fn with_variable(&mut self, variable: &'static WithVariable, env: &Rc<Env>) -> Result<Value> {
         for depth in &variable.depths {
-            let Some(set) = env.up(*depth).and_then(|env| env.get(0)).cloned() else { continue };
-            let attrs = self.force_attrs(&set, variable.span)?;
+            let Some(set) = env.up(*depth).and_then(|env| env.get(0)) else { continue };
+            let Value::Attrs(attrs) = self.force_ref(set, variable.span)? else {
+                return Err(self.type_error("a set", set, variable.span));
+            };
             if let Some(value) = attrs.value(variable.name) {
                 return Ok(value.clone());
             }
@@ -201,16 +200,13 @@ impl Evaluator {
                     }
                 };
             };
-            let position = attr.span();
-            if let Value::Thunk(thunk) = &attr.value {
-                let thunk = Rc::clone(thunk);
-                value = match self.force_thunk(&thunk, span) {
-                    Ok(value) => value,
-                    Err(error) => return Err(self.while_selecting(error, select, index, position)),
-                };
-            } else {
-                value = attr.value.clone();
-            }
+            let selected = match &attr.value {
+                Value::Thunk(thunk) => self
+                    .force_thunk(thunk, span)
+                    .map_err(|error| self.while_selecting(error, select, index, attr.span()))?,
+                other => other.clone(),
+            };
+            value = selected;
         }
         Ok(value)
     }

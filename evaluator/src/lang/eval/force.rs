@@ -7,21 +7,20 @@ use crate::lang::error::{Error, ErrorKind, Result, suggest};
 use crate::lang::print;
 use crate::lang::source::Span;
 use crate::lang::symbol::Symbol;
-use crate::lang::value::{Attrs, Context, ContextElement, NixPath, NixString, State, Thunk, Value};
+use crate::lang::value::{
+    Attrs, Context, ContextElement, Later, NixPath, NixString, Pending, Thunk, Value,
+};
 
 /// Declares a method that forces a value to one type.
 macro_rules! force_to {
     ($(#[$doc:meta])* $method:ident, $variant:ident, $type:ty, $expected:literal) => {
         $(#[$doc])*
         pub fn $method(&mut self, value: &Value, at: Span) -> Result<$type> {
+            let value = self.force_ref(value, at)?;
             if let Value::$variant(inner) = value {
                 return Ok(inner.clone());
             }
-            let value = self.force(value, at)?;
-            if let Value::$variant(inner) = value {
-                return Ok(inner);
-            }
-            Err(self.type_error($expected, &value, at))
+            Err(self.type_error($expected, value, at))
         }
     };
 }
@@ -36,44 +35,49 @@ impl Evaluator {
         Ok(value.clone())
     }
 
-    /// Evaluates a thunk, or returns its value.
+    /// Evaluates a value until its type is known, and lends the result.
     #[inline]
-    pub(super) fn force_thunk(&mut self, thunk: &Rc<Thunk>, at: Span) -> Result<Value> {
-        let state = thunk.take();
-        if let State::Done(value) = state {
-            let result = value.clone();
-            thunk.set(State::Done(value));
-            return Ok(result);
+    pub fn force_ref<'v>(&mut self, value: &'v Value, at: Span) -> Result<&'v Value> {
+        let Value::Thunk(thunk) = value else { return Ok(value) };
+        if let Some(known) = thunk.value() {
+            return Ok(known);
         }
-        self.force_state(thunk, state, at)
+        self.force_pending(thunk, at)?;
+        // Now it has one: a thunk that is evaluated never loses its value.
+        thunk.value().ok_or_else(|| Error::new(ErrorKind::InfiniteRecursion, at))
     }
 
-    /// Evaluates a thunk whose content was taken out.
-    fn force_state(&mut self, thunk: &Thunk, state: State, at: Span) -> Result<Value> {
-        if let Err(error) = self.check_stack(at) {
-            thunk.set(state);
-            return Err(error);
+    /// Evaluates a thunk, or returns its value.
+    #[inline]
+    pub(super) fn force_thunk(&mut self, thunk: &Thunk, at: Span) -> Result<Value> {
+        if let Some(value) = thunk.value() {
+            return Ok(value.clone());
         }
-        let result = match &state {
-            State::Done(value) => Ok(value.clone()),
-            State::Blackhole => {
-                return Err(Error::new(ErrorKind::InfiniteRecursion, at));
-            }
-            State::Code(code, env) => self.eval(code, env),
-            State::Apply(call) => self.call1(&call.0, call.1.clone(), at),
-            State::Apply2(call) => self.call(&call.0, &[call.1.clone(), call.2.clone()], at),
-            State::Lazy(lazy) => {
-                let lazy = Rc::clone(lazy);
-                lazy.compute(self).and_then(|value| self.force(&value, at))
-            }
+        self.force_pending(thunk, at)
+    }
+
+    /// Evaluates a thunk that has no value yet.
+    fn force_pending(&mut self, thunk: &Thunk, at: Span) -> Result<Value> {
+        self.check_stack(at)?;
+        let pending = thunk.take();
+        let result = match &pending {
+            Pending::Code(code, env) => self.eval(code, env),
+            Pending::Other(None) => return Err(Error::new(ErrorKind::InfiniteRecursion, at)),
+            Pending::Other(Some(later)) => match later.as_ref() {
+                Later::Apply(function, argument) => self.call1(function, argument.clone(), at),
+                Later::Apply2(function, first, second) => {
+                    self.call(function, &[first.clone(), second.clone()], at)
+                }
+                Later::Lazy(lazy) => lazy.compute(self).and_then(|value| self.force(&value, at)),
+            },
         };
         match result {
             Ok(value) => {
-                thunk.set(State::Done(value.clone()));
+                thunk.set(value.clone());
                 Ok(value)
             }
             Err(error) => {
-                thunk.set(state);
+                thunk.put_back(pending);
                 Err(error)
             }
         }

@@ -144,7 +144,7 @@ impl Evaluator {
             && a.context().is_none()
         {
             let bytes = [a.bytes(), b.bytes()].concat();
-            let string = NixString::with_shared_context(&bytes, b.shared_context());
+            let string = NixString::from_vec(bytes, b.shared_context());
             return Ok(Value::String(Rc::new(string)));
         }
         let mut joined = Joined::new(&left, false);
@@ -213,7 +213,8 @@ impl Joined {
 
     fn finish(self, span: Span) -> Result<Value> {
         if !self.is_path {
-            return Ok(Value::string_with_context(self.bytes, self.context));
+            let string = NixString::from_vec(self.bytes, self.context);
+            return Ok(Value::String(Rc::new(string)));
         }
         if !self.context.is_empty() {
             let message =

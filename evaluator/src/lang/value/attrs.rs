@@ -1,4 +1,4 @@
-//! Attribute sets: vectors of attributes, sorted by symbol once, when they are made.
+//! Attribute sets: slices of attributes, sorted by symbol once, when they are made.
 
 use super::Value;
 use crate::lang::source::Span;
@@ -31,7 +31,7 @@ impl Attr {
 #[derive(Debug, Clone, Default)]
 pub struct Attrs {
     /// Sorted by name, without duplicates.
-    entries: Vec<Attr>,
+    entries: Box<[Attr]>,
 }
 
 impl Attrs {
@@ -49,13 +49,13 @@ impl Attrs {
             entries.dedup_by(|later, kept| later.name == kept.name);
             entries.reverse();
         }
-        Attrs { entries }
+        Attrs { entries: entries.into_boxed_slice() }
     }
 
     /// Makes an attribute set of attributes that are sorted by symbol and have different names.
     pub fn from_sorted(entries: Vec<Attr>) -> Self {
         debug_assert!(entries.is_sorted_by(|a, b| a.name < b.name));
-        Attrs { entries }
+        Attrs { entries: entries.into_boxed_slice() }
     }
 
     /// Returns the attribute of a name.
@@ -123,15 +123,7 @@ impl Attrs {
         }
         entries.extend_from_slice(&left[l..]);
         entries.extend_from_slice(&right[r..]);
-        Attrs { entries }
-    }
-
-    /// Adds or replaces an attribute.
-    pub fn insert(&mut self, attr: Attr) {
-        match self.entries.binary_search_by_key(&attr.name, |entry| entry.name) {
-            Ok(index) => self.entries[index] = attr,
-            Err(index) => self.entries.insert(index, attr),
-        }
+        Attrs { entries: entries.into_boxed_slice() }
     }
 }
 

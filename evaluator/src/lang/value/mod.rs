@@ -16,7 +16,7 @@ use std::rc::Rc;
 pub use attrs::{Attr, Attrs, AttrsBuilder};
 pub use context::{Context, ContextElement};
 pub use string::{NixPath, NixString};
-pub(in crate::lang) use thunk::State;
+pub(in crate::lang) use thunk::{Later, Pending};
 pub use thunk::{LazyValue, Thunk};
 
 use super::builtins::Builtin;
@@ -88,37 +88,25 @@ impl Value {
 
     /// Makes a value that is computed when it is needed: `function` applied to `argument`.
     pub fn apply(function: Value, argument: Value) -> Value {
-        Value::Thunk(Rc::new(Thunk::apply(function, argument)))
+        Value::Thunk(Rc::new(Thunk::later(Later::Apply(function, argument))))
     }
 
     /// Makes a value that is computed when it is needed: `function` applied to two arguments.
     pub fn apply2(function: Value, first: Value, second: Value) -> Value {
-        Value::Thunk(Rc::new(Thunk::apply2(function, first, second)))
+        Value::Thunk(Rc::new(Thunk::later(Later::Apply2(function, first, second))))
     }
 
     /// Makes a value that is computed when it is needed by code of ours.
     ///
     /// The code may be called again after it failed, so it must not use itself up.
     pub fn lazy(compute: impl LazyValue + 'static) -> Value {
-        Value::Thunk(Rc::new(Thunk::lazy(Rc::new(compute))))
+        Value::Thunk(Rc::new(Thunk::later(Later::Lazy(Box::new(compute)))))
     }
 
     /// Returns this value without the thunk around it, if it has been evaluated.
-    pub fn evaluated(&self) -> Option<Value> {
-        match self {
-            Value::Thunk(thunk) => thunk.value(),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Int(_)
-            | Value::Float(_)
-            | Value::String(_)
-            | Value::Path(_)
-            | Value::List(_)
-            | Value::Attrs(_)
-            | Value::Closure(_)
-            | Value::Builtin(_)
-            | Value::Partial(_) => Some(self.clone()),
-        }
+    #[inline]
+    pub fn evaluated(&self) -> Option<&Value> {
+        if let Value::Thunk(thunk) = self { thunk.value() } else { Some(self) }
     }
 
     /// Returns the kind of the value as messages name it, with its article.
@@ -136,7 +124,7 @@ impl Value {
             Value::Closure(_) => "a function",
             Value::Builtin(_) => "a built-in function",
             Value::Partial(_) => "a partially applied built-in function",
-            Value::Thunk(thunk) => thunk.value().map_or("a thunk", |value| value.kind()),
+            Value::Thunk(thunk) => thunk.value().map_or("a thunk", Value::kind),
         }
     }
 

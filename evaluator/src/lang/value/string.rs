@@ -1,7 +1,6 @@
 //! Strings and paths: bytes, not necessarily UTF-8.
 
 use std::borrow::Cow;
-use std::rc::Rc;
 
 use super::context::Context;
 
@@ -9,24 +8,23 @@ use super::context::Context;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NixString {
     bytes: Box<[u8]>,
-    /// Absent rather than empty, because nearly all strings have none.
-    context: Option<Rc<Context>>,
+    context: Context,
 }
 
 impl NixString {
     /// Makes a string without context.
     pub fn new(bytes: &[u8]) -> Self {
-        NixString { bytes: bytes.into(), context: None }
+        NixString { bytes: bytes.into(), context: Context::new() }
     }
 
     /// Makes a string with a context.
     pub fn with_context(bytes: &[u8], context: Context) -> Self {
-        Self::with_shared_context(bytes, (!context.is_empty()).then(|| Rc::new(context)))
+        NixString { bytes: bytes.into(), context }
     }
 
-    /// Makes a string with the context of another.
-    pub fn with_shared_context(bytes: &[u8], context: Option<Rc<Context>>) -> Self {
-        NixString { bytes: bytes.into(), context }
+    /// Makes a string of bytes that need not be copied.
+    pub fn from_vec(bytes: Vec<u8>, context: Context) -> Self {
+        NixString { bytes: bytes.into_boxed_slice(), context }
     }
 
     /// Returns the bytes.
@@ -41,11 +39,11 @@ impl NixString {
 
     /// Returns the context, if there is any.
     pub fn context(&self) -> Option<&Context> {
-        self.context.as_deref()
+        (!self.context.is_empty()).then_some(&self.context)
     }
 
-    /// Returns the context to share it with another string.
-    pub fn shared_context(&self) -> Option<Rc<Context>> {
+    /// Returns the context, possibly an empty one, to share it with another string.
+    pub fn shared_context(&self) -> Context {
         self.context.clone()
     }
 }

@@ -1,11 +1,12 @@
 //! Thunks: expressions that are evaluated when somebody needs them, and then never again.
 //!
-//! A thunk is a cell. Forcing takes its content out, which leaves the mark "being evaluated": who
-//! meets that mark again has found an infinite recursion. The result is put back in place, so that
-//! all who share the thunk see it. After an error the old content is put back, so that the next one
-//! to ask meets the same error and not the mark.
+//! A thunk is a place for its value and a cell with what computes it. Forcing takes the latter out,
+//! which leaves the mark "being evaluated": who meets that mark again has found an infinite
+//! recursion. The value is put in place, so that all who share the thunk see it, and from then on
+//! looking at it costs no more than a comparison. After an error what was taken out is put back, so
+//! that the next one to ask meets the same error and not the mark.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::rc::Rc;
 
@@ -26,72 +27,76 @@ impl<F: Fn(&mut Evaluator) -> Result<Value>> LazyValue for F {
     }
 }
 
-/// A value that is evaluated when it is needed.
-pub struct Thunk(Cell<State>);
+/// A value that is evaluated when it is needed: 32 bytes, 48 with its counts.
+pub struct Thunk {
+    /// Never a thunk itself.
+    value: OnceCell<Value>,
+    pending: Cell<Pending>,
+}
 
-/// What a thunk is at the moment.
-#[derive(Clone, Default)]
-pub(in crate::lang) enum State {
-    /// It is being evaluated.
-    #[default]
-    Blackhole,
-    /// It has been evaluated; never a thunk itself.
-    Done(Value),
+/// What computes a value; two words, because nearly every thunk is an expression.
+pub(in crate::lang) enum Pending {
     /// An expression in its environment.
     Code(&'static Code, Rc<Env>),
+    /// Anything else; nothing if the thunk is being evaluated, or has been.
+    Other(Option<Box<Later>>),
+}
+
+/// What computes a value that no expression stands for.
+pub(in crate::lang) enum Later {
     /// A function and its argument.
-    Apply(Rc<(Value, Value)>),
+    Apply(Value, Value),
     /// A function and its two arguments.
-    Apply2(Rc<(Value, Value, Value)>),
+    Apply2(Value, Value, Value),
     /// Code of ours.
-    Lazy(Rc<dyn LazyValue>),
+    Lazy(Box<dyn LazyValue>),
+}
+
+impl Default for Pending {
+    fn default() -> Self {
+        Pending::Other(None)
+    }
 }
 
 impl Thunk {
+    fn new(pending: Pending) -> Self {
+        Thunk { value: OnceCell::new(), pending: Cell::new(pending) }
+    }
+
     pub(in crate::lang) fn code(code: &'static Code, env: Rc<Env>) -> Self {
-        Thunk(Cell::new(State::Code(code, env)))
+        Self::new(Pending::Code(code, env))
     }
 
-    /// Makes a thunk whose content comes later; until then it counts as being evaluated.
+    /// Makes a thunk whose value comes later; until then it counts as being evaluated.
     pub(in crate::lang) fn unset() -> Self {
-        Thunk(Cell::new(State::Blackhole))
+        Self::new(Pending::default())
     }
 
-    pub(in crate::lang) fn apply(function: Value, argument: Value) -> Self {
-        Thunk(Cell::new(State::Apply(Rc::new((function, argument)))))
+    pub(in crate::lang) fn later(later: Later) -> Self {
+        Self::new(Pending::Other(Some(Box::new(later))))
     }
 
-    pub(in crate::lang) fn apply2(function: Value, first: Value, second: Value) -> Self {
-        Thunk(Cell::new(State::Apply2(Rc::new((function, first, second)))))
+    /// Takes out what computes the value, and leaves the mark "being evaluated".
+    pub(in crate::lang) fn take(&self) -> Pending {
+        self.pending.take()
     }
 
-    pub(in crate::lang) fn lazy(compute: Rc<dyn LazyValue>) -> Self {
-        Thunk(Cell::new(State::Lazy(compute)))
+    /// Puts back what was taken out.
+    pub(in crate::lang) fn put_back(&self, pending: Pending) {
+        self.pending.set(pending);
     }
 
-    /// Takes the content out and leaves the mark "being evaluated".
-    pub(in crate::lang) fn take(&self) -> State {
-        self.0.take()
-    }
-
-    /// Puts a content in place.
-    pub(in crate::lang) fn set(&self, state: State) {
-        self.0.set(state);
+    /// Puts the value in place.
+    pub(in crate::lang) fn set(&self, value: Value) {
+        debug_assert!(!matches!(value, Value::Thunk(_)), "a thunk's value is none");
+        let first = self.value.set(value).is_ok();
+        debug_assert!(first, "a thunk is evaluated once");
     }
 
     /// Returns the value, if it has been evaluated.
-    pub fn value(&self) -> Option<Value> {
-        let state = self.0.take();
-        let value = match &state {
-            State::Done(value) => Some(value.clone()),
-            State::Blackhole
-            | State::Code(..)
-            | State::Apply(_)
-            | State::Apply2(_)
-            | State::Lazy(_) => None,
-        };
-        self.0.set(state);
-        value
+    #[inline]
+    pub fn value(&self) -> Option<&Value> {
+        self.value.get()
     }
 }
 
@@ -101,5 +106,16 @@ impl fmt::Debug for Thunk {
             Some(value) => value.fmt(f),
             None => f.write_str("«thunk»"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thunks_stay_small() {
+        assert_eq!(size_of::<Value>(), 16);
+        assert_eq!(size_of::<Thunk>(), 32);
     }
 }
