@@ -96,8 +96,11 @@ impl Derivation {
     pub fn to_aterm(&self, dir: &StoreDir) -> Vec<u8> {
         self.write(dir, false, |text| {
             write_list(text, &self.input_derivations, |text, (path, outputs)| {
-                let path = dir.display(path.as_ref());
-                write_input(text, &path, outputs.iter().map(String::as_str));
+                text.push(b'(');
+                write_path(text, dir, path.as_ref());
+                text.push(b',');
+                write_list(text, outputs, |text, name| write_string(text, name.as_bytes()));
+                text.push(b')');
             });
         })
     }
@@ -112,7 +115,11 @@ impl Derivation {
     ) -> Vec<u8> {
         self.write(dir, masked, |text| {
             write_list(text, inputs, |text, (hash, outputs)| {
-                write_input(text, hash, outputs.iter().copied());
+                text.push(b'(');
+                write_string(text, hash.as_bytes());
+                text.push(b',');
+                write_list(text, outputs, |text, name| write_string(text, name.as_bytes()));
+                text.push(b')');
             });
         })
     }
@@ -121,25 +128,23 @@ impl Derivation {
         let mut text = Vec::with_capacity(4096);
         text.extend_from_slice(b"Derive(");
         write_list(&mut text, &self.outputs, |text, (name, output)| {
-            let path = output.path.as_ref().filter(|_| !masked);
-            let path = path.map(|path| dir.display(path)).unwrap_or_default();
             text.push(b'(');
-            for (index, part) in
-                [name, &path, &output.hash_algorithm, &output.hash].iter().enumerate()
-            {
-                if index > 0 {
-                    text.push(b',');
-                }
-                write_string(text, part.as_bytes());
+            write_string(text, name.as_bytes());
+            text.push(b',');
+            match output.path.as_ref().filter(|_| !masked) {
+                Some(path) => write_path(text, dir, path),
+                None => write_string(text, b""),
             }
+            text.push(b',');
+            write_string(text, output.hash_algorithm.as_bytes());
+            text.push(b',');
+            write_string(text, output.hash.as_bytes());
             text.push(b')');
         });
         text.push(b',');
         inputs(&mut text);
         text.push(b',');
-        write_list(&mut text, &self.input_sources, |text, path| {
-            write_string(text, dir.display(path).as_bytes());
-        });
+        write_list(&mut text, &self.input_sources, |text, path| write_path(text, dir, path));
         text.push(b',');
         write_string(&mut text, self.system.as_bytes());
         text.push(b',');
@@ -161,12 +166,14 @@ impl Derivation {
     }
 }
 
-fn write_input<'n>(text: &mut Vec<u8>, path: &str, outputs: impl Iterator<Item = &'n str>) {
-    text.push(b'(');
-    write_string(text, path.as_bytes());
-    text.push(b',');
-    write_list(text, outputs, |text, name| write_string(text, name.as_bytes()));
-    text.push(b')');
+/// Writes a store path as a string; only its directory may have something to escape.
+fn write_path(text: &mut Vec<u8>, dir: &StoreDir, path: &StorePath) {
+    if dir.as_str().bytes().any(is_escaped) {
+        return write_string(text, dir.display(path).as_bytes());
+    }
+    text.push(b'"');
+    dir.write(path, text);
+    text.push(b'"');
 }
 
 fn write_list<T>(

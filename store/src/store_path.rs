@@ -132,7 +132,20 @@ impl StoreDir {
 
     /// Returns the whole path, as Nix writes it.
     pub fn display(&self, path: &StorePath) -> String {
-        [self.0.as_str(), "/", &path.hash_part(), "-", &path.name].concat()
+        let mut text = Vec::with_capacity(self.0.len() + DIGITS + 2 + path.name.len());
+        self.write(path, &mut text);
+        String::from_utf8(text).expect("all three parts are text")
+    }
+
+    /// Appends the whole path to a text.
+    pub(crate) fn write(&self, path: &StorePath, text: &mut Vec<u8>) {
+        let mut digits = [0; DIGITS];
+        base32::write(&path.digest, &mut digits);
+        text.extend_from_slice(self.0.as_bytes());
+        text.push(b'/');
+        text.extend_from_slice(&digits);
+        text.push(b'-');
+        text.extend_from_slice(path.name.as_bytes());
     }
 }
 

@@ -321,11 +321,7 @@ impl Draft {
         let wrong = |error| self.path_error(error);
         let (path, text) = self.derivation.to_file(dir, &self.name).map_err(wrong)?;
         let whole: Rc<str> = dir.display(path.as_ref()).into();
-        let derivations = self.derivation.input_derivations.keys().map(|path| path.as_store_path());
-        let references: Vec<Rc<str>> = derivations
-            .chain(&self.derivation.input_sources)
-            .map(|path| dir.display(path).into())
-            .collect();
+        let references = inputs::references(ev, &self.derivation, dir);
         ev.io.add_text(&whole, &text, &references).map_err(|error| outside(error, self.at))?;
         if !ev.state.derivations.contains_key(&path) {
             let known = &ev.state.derivations;
@@ -334,7 +330,8 @@ impl Draft {
                 .hash_modulo(dir, |path| known.get(path).map(|known| &known.hash))
                 .map_err(|error| self.error(error.to_string()))?;
             let outputs = self.outputs.iter().cloned().collect();
-            ev.state.derivations.insert(path, KnownDerivation { hash, outputs, references });
+            let known = KnownDerivation { path: Rc::clone(&whole), hash, outputs, references };
+            ev.state.derivations.insert(path, known);
         }
         let mut attrs = AttrsBuilder::with_capacity(self.outputs.len() + 1);
         for (output, entry) in &self.derivation.outputs {

@@ -21,6 +21,8 @@ pub struct BuiltinState {
 /// What other derivations need to know of one.
 #[derive(Debug, Clone)]
 pub(super) struct KnownDerivation {
+    /// Its whole path.
+    pub(super) path: Rc<str>,
     /// Its hash modulo fixed outputs.
     pub(super) hash: DerivationHash,
     /// The names of its outputs.

@@ -200,11 +200,11 @@ impl Evaluator {
                     }
                 };
             };
-            let selected = match &attr.value {
-                Value::Thunk(thunk) => self
-                    .force_thunk(thunk, span)
-                    .map_err(|error| self.while_selecting(error, select, index, attr.span()))?,
-                other => other.clone(),
+            let selected = match self.force_ref(&attr.value, span) {
+                Ok(selected) => selected.clone(),
+                Err(error) => {
+                    return Err(self.while_selecting(error, select, index, attr.span()));
+                }
             };
             value = selected;
         }

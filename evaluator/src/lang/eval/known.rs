@@ -19,7 +19,12 @@ macro_rules! known {
     };
 }
 
+// The first of these are looked for most often, and stand first in every set that has them.
 known! {
+    type_ = "type",
+    out_path = "outPath",
+    functor = "__functor",
+    to_string = "__toString",
     all_outputs = "allOutputs",
     args = "args",
     builder = "builder",
@@ -30,14 +35,12 @@ known! {
     drv_path = "drvPath",
     end_set = "endSet",
     file = "file",
-    functor = "__functor",
     ignore_nulls = "__ignoreNulls",
     key = "key",
     left = "left",
     line = "line",
     name = "name",
     operator = "operator",
-    out_path = "outPath",
     output_hash = "outputHash",
     output_hash_algo = "outputHashAlgo",
     output_hash_mode = "outputHashMode",
@@ -52,8 +55,6 @@ known! {
     structured_attrs = "__structuredAttrs",
     success = "success",
     system = "system",
-    to_string = "__toString",
-    type_ = "type",
     value = "value",
     version = "version",
     wrong = "wrong",

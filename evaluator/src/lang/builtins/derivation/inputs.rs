@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use levain_store::{Derivation, DerivationPath, StorePath, StorePathError};
+use levain_store::{Derivation, DerivationPath, StoreDir, StorePath, StorePathError};
 
 use super::super::state::KnownDerivation;
 use super::super::{outside, store_path};
@@ -33,6 +33,17 @@ pub(super) fn add(
         }
     }
     Ok(())
+}
+
+/// Returns the whole paths of everything that a derivation refers to; those of derivations are shared.
+pub(super) fn references(ev: &Evaluator, derivation: &Derivation, dir: &StoreDir) -> Vec<Rc<str>> {
+    let known = &ev.state.derivations;
+    let derivations = derivation.input_derivations.keys().map(|path| match known.get(path) {
+        Some(known) => Rc::clone(&known.path),
+        None => dir.display(path.as_ref()).into(),
+    });
+    let sources = derivation.input_sources.iter().map(|path| dir.display(path).into());
+    derivations.chain(sources).collect()
 }
 
 /// Adds a derivation, all that it refers to, and all outputs of the derivations among them.
@@ -107,12 +118,11 @@ fn know(ev: &mut Evaluator, path: &DerivationPath, at: Span) -> Result<()> {
         let hash = derivation
             .hash_modulo(&dir, |path| known.get(path).map(|known| &known.hash))
             .map_err(|error| wrong(error.to_string()))?;
-        let derivations = derivation.input_derivations.keys().map(|path| path.as_store_path());
-        let references =
-            derivations.chain(&derivation.input_sources).map(|path| dir.display(path).into());
-        let references = references.collect();
+        let references = references(ev, &derivation, &dir);
         let outputs = derivation.outputs.keys().cloned().collect();
-        ev.state.derivations.insert(path, KnownDerivation { hash, outputs, references });
+        let whole = dir.display(path.as_ref()).into();
+        let known = KnownDerivation { path: whole, hash, outputs, references };
+        ev.state.derivations.insert(path, known);
     }
     Ok(())
 }
