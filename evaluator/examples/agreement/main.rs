@@ -2,7 +2,8 @@
 //!
 //! `agreement compare DIR…` runs what each directory is good for: Nix's own language suite if it is
 //! Nix's source, derivation paths if it is a nixpkgs, the tests of known libraries, and of every
-//! tree whether its files parse. `agreement fuzz` asks both evaluators about random expressions.
+//! tree whether its files parse. `agreement fuzz` asks both evaluators about random expressions,
+//! and `agreement panic` feeds ours what should break it.
 //! Real Nix writes to no store here and needs no root.
 
 // A program for developers: it reads files, runs Nix and keeps time, unlike the crate it tests.
@@ -12,8 +13,10 @@ mod answer;
 mod child;
 mod files;
 mod fuzz;
+mod hostile;
 mod oracle;
 mod ours;
+mod random;
 mod report;
 mod serve;
 mod suite;
@@ -25,7 +28,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "usage: agreement compare DIR…
-       agreement fuzz [--seed N] [--count N] [--limit N] [--keep DIR] [TREE…]";
+       agreement fuzz [--seed N] [--count N] [--limit N] [--keep DIR] [TREE…]
+       agreement panic [--seed N] [--count N] [--first N] [--depth N] [TREE…]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -46,6 +50,7 @@ fn run(arguments: &[String]) -> Result<bool> {
             compare(&trees.iter().map(PathBuf::from).collect::<Vec<_>>())
         }
         Some((command, rest)) if command == "fuzz" => fuzz_with(rest),
+        Some((command, rest)) if command == "panic" => panic_with(rest),
         Some(_) | None => bail!("{USAGE}"),
     }
 }
@@ -101,6 +106,52 @@ fn fuzz_with(arguments: &[String]) -> Result<bool> {
         say(&format!("{count} times explained: {change}"));
     }
     Ok(findings.differences == 0)
+}
+
+fn panic_with(arguments: &[String]) -> Result<bool> {
+    let mut plan =
+        hostile::Plan { seed: 1, first: 0, depth: 100_000, count: 1_000_000, texts: Vec::new() };
+    let mut trees = vec![PathBuf::from("evaluator/tests/lang")];
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().with_context(|| format!("`{word}` needs a value"));
+        match word.as_str() {
+            "--seed" => plan.seed = value()?.parse().context("`--seed` needs a number")?,
+            "--count" => plan.count = value()?.parse().context("`--count` needs a number")?,
+            "--depth" => plan.depth = value()?.parse().context("`--depth` needs a number")?,
+            "--first" => plan.first = value()?.parse().context("`--first` needs a number")?,
+            option if option.starts_with('-') => bail!("unknown option `{option}`\n{USAGE}"),
+            tree => trees.push(PathBuf::from(tree)),
+        }
+    }
+    for file in files::sources(&trees, u64::MAX)? {
+        let text = std::fs::read(&file);
+        plan.texts.push(text.with_context(|| format!("cannot read {}", file.display()))?);
+    }
+    // A panic is counted and told at the end, once.
+    std::panic::set_hook(Box::new(|_| {}));
+    let findings = levain_evaluator::lang::on_large_stack(|stack| {
+        hostile::feed(&plan, stack, &mut |number| say(&format!("{number} inputs")))
+    })
+    .context("cannot start a thread")?;
+    for (time, name) in &findings.slow {
+        say(&format!("slow, {:.3} s: {name}", time.as_secs_f64()));
+    }
+    for failure in &findings.failures {
+        say(failure);
+    }
+    for (door, (inputs, accepted)) in hostile::DOORS.iter().zip(findings.inputs) {
+        say(&format!("{door:?}: {inputs} inputs, {accepted} accepted"));
+    }
+    let (time, name) = &findings.slowest;
+    say(&format!(
+        "seed {}: {} failures in {} bytes; the slowest took {:.3} s: {name}",
+        plan.seed,
+        findings.failures.len(),
+        findings.bytes,
+        time.as_secs_f64()
+    ));
+    Ok(findings.failures.is_empty())
 }
 
 #[expect(clippy::print_stdout, reason = "this is a program for people")]

@@ -8,11 +8,17 @@
 mod builtins;
 mod derivations;
 mod flakes;
+// The readers' inputs are made by the program of `scripts/agreement --panic`.
 mod get_flake;
+#[path = "../../examples/agreement/hostile/mod.rs"]
+mod hostile;
 mod lang;
 mod lib_incremental;
 mod lib_nix;
 mod nix_data;
 mod outside;
 mod purity;
+#[path = "../../examples/agreement/random.rs"]
+mod random;
+mod readers;
 mod support;

@@ -7,7 +7,7 @@ use crate::answer::Answer;
 use crate::oracle::as_printed;
 
 /// What today's Nix says where an older one went on with a wrong or a surprising value.
-const REFUSED: [(&str, &str); 9] = [
+const REFUSED: [(&str, &str); 10] = [
     ("integer overflow", "since 2.25 numbers do not wrap around"),
     ("is not in the range of integers", "since 2.25 rounding does not leave the range of integers"),
     ("that is not UTF-8 to JSON", "since 2.10 JSON is not made of broken characters"),
@@ -18,6 +18,7 @@ const REFUSED: [(&str, &str); 9] = [
         "cannot be the name of a store path",
         "today names of derivations are checked before the rest",
     ),
+    ("output name `drvPath`", "today no output has the name of an attribute"),
     ("nested too deeply", "today's limit of nesting"),
     ("without a hash it cannot be found in the store", "fetchers of ours ask the store alone"),
 ];
@@ -60,6 +61,11 @@ pub(super) fn change(text: &str, theirs: &Answer, ours: &Answer) -> Option<&'sta
         {
             Some("today's TOML has no numbers of more than 64 bits")
         }
+        (Answer::Value(_), Answer::Failure(message))
+            if message.contains("expected a function") && text.contains("genList") =>
+        {
+            Some("today `genList` looks at its function even if it calls it never")
+        }
         (Answer::Failure(_), Answer::Value(_)) if text.contains("replaceStrings") => {
             Some("since 2.16 `replaceStrings` evaluates no replacement in vain")
         }
@@ -76,7 +82,7 @@ pub(super) fn change(text: &str, theirs: &Answer, ours: &Answer) -> Option<&'sta
 
 /// Names the change that explains two different values.
 fn other_value(text: &str, theirs: &str, ours: &str) -> Option<&'static str> {
-    if theirs.replace("u0008", "b").replace("u000c", "f") == *ours {
+    if theirs.replace("\\u0008", "\\b").replace("\\u000c", "\\f") == *ours {
         return Some("today's JSON has short escapes for two more signs");
     }
     let asks = |word: &str| tokens(text).contains(&word);
@@ -86,6 +92,9 @@ fn other_value(text: &str, theirs: &str, ours: &str) -> Option<&'static str> {
     if asks("unsafeGetAttrPos") && asks("inherit") && without_places(theirs) == without_places(ours)
     {
         return Some("since 2.21 inherited attributes stand where their names are");
+    }
+    if asks("toJSON") && asks("fromJSON") && whole_floats(theirs) == whole_floats(ours) {
+        return Some("today's JSON shows that a number without fraction is a float");
     }
     if asks("toJSON") && short_floats(theirs) == short_floats(ours) {
         return Some("today's JSON shows floats with all their digits");
@@ -106,6 +115,22 @@ fn merges_computed_names(text: &str) -> bool {
 /// Whether a number has too many digits for 64 bits.
 fn has_large_number(text: &str) -> bool {
     tokens(text).iter().any(|word| word.bytes().filter(u8::is_ascii_digit).count() >= 19)
+}
+
+/// Writes floats without fraction as the integers that they would be.
+fn whole_floats(value: &str) -> String {
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let mut text = String::new();
+    let mut rest = value;
+    // Floats are shown twice, see `show.nix`.
+    while let Some((before, after)) = rest.split_once(".000000 ") {
+        text.push_str(before);
+        let after = after.strip_prefix('-').unwrap_or(after);
+        let again = &after[digits(after)..];
+        rest = again.strip_prefix(".000000").unwrap_or(again);
+    }
+    text.push_str(rest);
+    text
 }
 
 /// Shortens floats to six digits.

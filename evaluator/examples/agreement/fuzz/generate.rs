@@ -10,7 +10,7 @@ use super::generate_more::{
     attrs_builtin, list_builtin, number_builtin, string_builtin, truth_builtin,
 };
 use super::literals;
-use super::random::Random;
+use crate::random::Random;
 
 /// The type that an expression is meant to have.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::generate::{Scope, Type, any_type, atom, attrs_type, operand, write};
 use super::literals;
-use super::random::Random;
+use crate::random::Random;
 
 const INTS: [&str; 34] = [
     "{i} + {i}",

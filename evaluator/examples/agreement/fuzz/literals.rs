@@ -1,7 +1,7 @@
 //! Random literals: numbers, strings with all their escapes, indented strings, paths, names.
 
 use super::generate::NAMES;
-use super::random::Random;
+use crate::random::Random;
 
 /// Writes an integer: mostly small, sometimes at the edge of what fits.
 pub(super) fn integer(random: &mut Random) -> String {

@@ -8,7 +8,6 @@ mod generate;
 mod generate_more;
 mod literals;
 mod mutate;
-mod random;
 mod shrink;
 
 use std::fs;
@@ -20,7 +19,7 @@ use anyhow::{Context, Result};
 use crate::answer::{Answer, Kind};
 use crate::oracle::{Repl, as_printed};
 use crate::ours::{Ours, Request, Show};
-use random::Random;
+use crate::random::Random;
 
 /// What to do.
 pub(crate) struct Plan {

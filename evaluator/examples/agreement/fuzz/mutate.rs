@@ -1,6 +1,6 @@
 //! Makes new files of real ones by changing a few of their tokens.
 
-use super::random::Random;
+use crate::random::Random;
 
 /// Splits a text into pieces that are about tokens; together they are the text again.
 pub(crate) fn tokens(text: &str) -> Vec<&str> {

@@ -67,6 +67,18 @@ pub(super) fn lex(text: &[u8], offset: usize) -> Lexeme {
     Lexeme { token, start, end: start + length }
 }
 
+/// Returns how many tokens a text has outside of strings, whatever they are.
+pub fn count_tokens(text: &[u8]) -> usize {
+    let (mut count, mut offset) = (0, 0);
+    while offset < text.len() {
+        let lexeme = lex(text, offset);
+        // A zero byte ends a text for the parser; here the rest is looked at as well.
+        offset = lexeme.end.max(lexeme.start + 1);
+        count += 1;
+    }
+    count
+}
+
 /// Returns the first byte of the token at an offset; `:`, `@` and `{` are tokens of their own.
 pub(super) fn next_byte(text: &[u8], offset: usize) -> Option<u8> {
     text.get(skip_blanks(text, offset)).copied()

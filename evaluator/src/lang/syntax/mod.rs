@@ -13,5 +13,6 @@ mod parser;
 mod print;
 mod strings;
 
+pub use lexer::count_tokens;
 pub use parser::{ParseOptions, parse};
 pub use print::print;
