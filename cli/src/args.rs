@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use levain_engine::project::Access;
 
 /// Incremental, pure continuous integration for Nix flakes
 #[derive(Debug, Parser)]
@@ -67,6 +68,21 @@ pub(crate) struct Select {
     pub declaration: Option<String>,
 }
 
+/// Whether anything is written
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Writing {
+    /// Write nothing outside: no shadow branch, no pointer, no push, no status
+    #[arg(long, env = "LEVAIN_READ_ONLY", action = clap::ArgAction::SetTrue, value_parser = clap::builder::FalseyValueParser::new())]
+    pub read_only: bool,
+}
+
+impl Writing {
+    /// Returns the right to write, unless it was declined.
+    pub(crate) fn access(&self) -> Access {
+        if self.read_only { Access::ReadOnly } else { Access::Write }
+    }
+}
+
 /// Evaluate, build and act: the main job
 ///
 /// Without URL: the repository in the current directory, at the head of the
@@ -77,9 +93,8 @@ pub(crate) struct Run {
     pub url: Option<String>,
     #[command(flatten)]
     pub select: Select,
-    /// Write nothing outside: no shadow branch, no pointer, no push, no status
-    #[arg(long, env = "LEVAIN_READ_ONLY", action = clap::ArgAction::SetTrue, value_parser = clap::builder::FalseyValueParser::new())]
-    pub read_only: bool,
+    #[command(flatten)]
+    pub writing: Writing,
     /// Keep the shadow branch here; do not push it
     #[arg(long)]
     pub no_push: bool,
@@ -195,6 +210,8 @@ pub(crate) struct Audit {
     pub job: Option<String>,
     #[command(flatten)]
     pub select: Select,
+    #[command(flatten)]
+    pub writing: Writing,
     /// How results are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -227,6 +244,8 @@ pub(crate) enum CacheCommand {
     Allow {
         /// Attribute path of the job
         job: String,
+        #[command(flatten)]
+        writing: Writing,
     },
     /// Drop the cache of a job, or of all jobs, of one branch or pull request
     ///
@@ -237,5 +256,7 @@ pub(crate) enum CacheCommand {
         job: Option<String>,
         #[command(flatten)]
         select: Select,
+        #[command(flatten)]
+        writing: Writing,
     },
 }

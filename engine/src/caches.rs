@@ -100,7 +100,7 @@ pub enum CachesError {
     },
     /// Dropping needs the right to write.
     #[error(
-        "nothing is dropped in read-only mode\nhint: leave out `--read-only` and unset `LEVAIN_READ_ONLY`"
+        "no cache is dropped or allowed in read-only mode\nhint: leave out `--read-only` and unset `LEVAIN_READ_ONLY`"
     )]
     ReadOnly,
 }

@@ -201,6 +201,35 @@ fn a_pull_request_is_fetched_elsewhere() {
 }
 
 #[test]
+fn other_commands_heed_the_variable_too() {
+    let environment = Environment::new();
+    let project = Project::new(&environment);
+    project.work.levain_with_token(&["run"]).ok();
+    project.work.write("src/a.txt", "edited\n");
+    project.work.commit("second");
+    project.work.levain_with_token(&["run"]).ok();
+    let before = project.look();
+    for (args, code) in [
+        (&["audit"][..], 0),
+        (&["audit", "--read-only"], 0),
+        (&["cache", "drop"], 1),
+        (&["cache", "drop", APP, "--read-only"], 1),
+        (&["cache", "allow", APP], 1),
+    ] {
+        let mut command = environment.levain_command(&project.work.path, args);
+        if !args.contains(&"--read-only") {
+            command.env("LEVAIN_READ_ONLY", "1");
+        }
+        let ran = Ran::from(command.output().unwrap()).code(code);
+        assert!(
+            code == 0 || ran.stderr.contains("no cache is dropped or allowed in read-only mode"),
+            "{ran:?}"
+        );
+        assert!(project.look() == before, "{args:?}");
+    }
+}
+
+#[test]
 fn questions_write_nothing_either() {
     let environment = Environment::new();
     let project = Project::new(&environment);

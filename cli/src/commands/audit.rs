@@ -23,7 +23,7 @@ pub(crate) fn audit(global: &Global, args: &Audit, runtime: &Handle) -> Result<E
         place: Place::Directory(global.directory.clone()),
         selection,
         declaration: args.select.declaration.clone(),
-        access: Access::Write,
+        access: args.writing.access(),
         push: false,
         build: BuildOptions { keep_going: true, ..BuildOptions::default() },
         token: None,
@@ -38,13 +38,13 @@ pub(crate) fn audit(global: &Global, args: &Audit, runtime: &Handle) -> Result<E
     let audited = result.map_err(|error| Failure::error(&error))?;
     match args.format {
         Format::Json => print_json(&audited)?,
-        Format::Text => print(&text(&audited))?,
+        Format::Text => print(&text(&audited, args.writing.access()))?,
     }
     let lied = audited.iter().any(|audited| audited.verdict.is_lie());
     Ok(ExitCode::from(if lied { exit::FAILURE } else { exit::SUCCESS }))
 }
 
-fn text(audited: &[Audited]) -> String {
+fn text(audited: &[Audited], access: Access) -> String {
     if audited.is_empty() {
         return "no job of this commit was built from a cache\n".into();
     }
@@ -64,7 +64,12 @@ fn text(audited: &[Audited]) -> String {
             text.push_str(&format!("  {}\n", error.trim_end()));
         }
         if job.verdict.is_lie() {
-            text.push_str("  its caches are dropped; it builds clean until `levain cache allow`\n");
+            text.push_str(match access {
+                Access::Write => {
+                    "  its caches are dropped; it builds clean until `levain cache allow`\n"
+                }
+                Access::ReadOnly => "  read-only, so its caches stay and go on being used\n",
+            });
         }
     }
     text

@@ -45,15 +45,15 @@ pub(crate) fn cache(global: &Global, args: &Cache, runtime: &Handle) -> Result<E
                 Format::Text => print(&shown(&entries))?,
             }
         }
-        CacheCommand::Allow { job } => {
-            let project = open(None, Access::Write)?;
+        CacheCommand::Allow { job, writing } => {
+            let project = open(None, writing.access())?;
             let was_off = caches::allow(&project, job).map_err(|error| Failure::error(&error))?;
             let text = if was_off { "uses caches again" } else { "was never kept from caches" };
             print(&format!("`{job}` {text}\n"))?;
         }
-        CacheCommand::Drop { job, select } => {
+        CacheCommand::Drop { job, select, writing } => {
             let (selection, _) = setup::selection(select);
-            let mut project = open(select.declaration.as_deref(), Access::Write)?;
+            let mut project = open(select.declaration.as_deref(), writing.access())?;
             let head = project.select(&selection).map_err(|error| Failure::error(&error))?;
             let dropped = caches::drop(&project, &head, job.as_deref())
                 .map_err(|error| Failure::error(&error))?;

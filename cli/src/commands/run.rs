@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use levain_actions::forge::Token;
 use levain_actions::status::RetryPolicy;
 use levain_engine::cancel::Cancel;
-use levain_engine::project::{Access, Place};
+use levain_engine::project::Place;
 use levain_engine::report::{JobReport, JobStatus, Report};
 use levain_engine::run::{self, Options, RunError};
 use levain_store::BuildOptions;
@@ -29,7 +29,7 @@ pub(crate) fn run(global: &Global, args: &Run, runtime: &Handle) -> Result<ExitC
         },
         selection,
         declaration: args.select.declaration.clone(),
-        access: if args.read_only { Access::ReadOnly } else { Access::Write },
+        access: args.writing.access(),
         push: !args.no_push,
         build: BuildOptions {
             keep_going: !args.no_keep_going,
@@ -81,7 +81,7 @@ fn absolute(url: &str) -> String {
 }
 
 fn token(args: &Run) -> Result<Option<Token>, Failure> {
-    if args.read_only {
+    if args.writing.read_only {
         return Ok(None);
     }
     if let Some(file) = &args.token_file {
