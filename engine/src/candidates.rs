@@ -197,6 +197,11 @@ impl Sources for JobRecords<'_, '_> {
         if entry.time <= dropped::before(&self.records.dropped, self.job) {
             return Err(Refusal::new(Reason::Rejected, "dropped by hand"));
         }
+        // First the root, then the questions, so that the answers stay true. Held until the
+        // connection closes: the path must not vanish before the build.
+        if let Err(error) = self.connection.add_temp_root(path) {
+            tracing::debug!(%error, %path, "cannot protect from garbage collection");
+        }
         let missing = |detail: String| Refusal::new(Reason::Missing, detail);
         let gone = || missing(format!("`{path}` is not in the store and no substituter has it"));
         let valid = self
@@ -223,10 +228,6 @@ impl Sources for JobRecords<'_, '_> {
                     info.nar_hash, entry.nar_hash
                 ),
             ));
-        }
-        // Held until the connection closes: it must not vanish before the build.
-        if let Err(error) = self.connection.add_temp_root(path) {
-            tracing::debug!(%error, %path, "cannot protect from garbage collection");
         }
         Ok(())
     }

@@ -385,6 +385,18 @@ fn examples_of_the_documentation_evaluate() {
     assert_eq!(count, 2);
 }
 
+/// By hand: `file(GLOB …)` with a command for each, and `install(DIRECTORY …)`, installed what was
+/// made from a file that was gone.
+#[test]
+fn tools_that_leave_old_outputs_have_a_rule_for_sources_that_are_gone() {
+    let world = World::new();
+    for tool in ["make", "cmake", "tsc", "ghc"] {
+        let expression = format!("(lib.settings.{tool} {{ }}).gone");
+        let found = with_derivations(&world, &expression).unwrap();
+        assert!(found == "drop" || found == "outputs", "{tool}: {found}");
+    }
+}
+
 #[test]
 fn every_setting_is_accepted() {
     let world = World::new();
