@@ -104,14 +104,20 @@ fn only_impure_evaluation_sees_the_machine() {
         assert_eq!(eval(&environment, evaluator, &at, &impure).ok().stdout, "seen");
     }
     for (expression, says) in [
-        ("builtins.currentTime", "`currentTime`"),
-        ("builtins.currentSystem", "`currentSystem`"),
+        ("builtins.currentTime", "`builtins.currentTime` is not allowed in pure evaluation mode"),
+        ("builtins.currentSystem", "hint: pass `--impure`"),
         ("<nixpkgs>", "nixpkgs"),
         ("builtins.storePath ./.", "not allowed in pure evaluation mode"),
     ] {
         let ran = embedded(&["--expr", expression]).code(1).says(says);
         assert!(ran.stderr.starts_with("error[E"), "{}", ran.stderr);
     }
+    let environment = environment.with("NIX_PATH", &format!("mine={}", at.join("sub").display()));
+    for evaluator in EVALUATORS {
+        let args = ["--impure", "--expr", "import <mine/value.nix>"];
+        assert_eq!(eval(&environment, evaluator, &at, &args).ok().stdout, "41\n");
+    }
+    let embedded = |args: &[&str]| eval(&environment, "embedded", &at, args);
     let args = ["--impure", "--expr", "builtins.currentTime > 1700000000"];
     assert_eq!(embedded(&args).ok().stdout, "true\n");
     let args =

@@ -74,6 +74,9 @@ fn embedded(
     if args.impure {
         question.system = Some(system.map_or_else(setup::system, str::to_owned));
         question.environment = environment();
+        if let Some(search_path) = question.environment.get("NIX_PATH") {
+            question.search_path = search_entries(&String::from_utf8_lossy(search_path));
+        }
         question.time = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
@@ -141,4 +144,31 @@ fn nix(args: &Expression, directory: &Path, file: Option<PathBuf>) -> Result<Vec
 fn existing(path: &Path) -> Result<PathBuf, Failure> {
     path.canonicalize()
         .map_err(|error| Failure::user(format!("cannot find `{}`: {error}", path.display())))
+}
+
+/// Splits a search path at its colons, but for those in URLs.
+fn search_entries(text: &str) -> Vec<String> {
+    let mut entries = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let colons = rest.match_indices(':').map(|(colon, _)| colon);
+        let mut ends = colons.filter(|colon| !rest[colon + 1..].starts_with("//"));
+        let end = ends.next().unwrap_or(rest.len());
+        entries.push(rest[..end].to_owned());
+        rest = rest.get(end + 1..).unwrap_or_default();
+    }
+    entries.retain(|entry| !entry.is_empty());
+    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn search_paths_are_split_at_colons_but_not_in_urls() {
+        let entries = search_entries("/a:x=/b::y=https://forge.example/z.tar:/c:");
+        assert_eq!(entries, ["/a", "x=/b", "y=https://forge.example/z.tar", "/c"]);
+        assert!(search_entries("").is_empty());
+    }
 }

@@ -102,7 +102,16 @@ pub(super) fn failed(path: &Path, error: &io::Error) -> IoError {
     if is_missing(error) {
         IoError::NotFound { path }
     } else {
-        IoError::Failed { path, message: error.to_string() }
+        // The system's own words have a number behind them, which tells people nothing.
+        let kind = error.kind();
+        let message = if kind == io::ErrorKind::IsADirectory {
+            "it is a directory".to_owned()
+        } else if kind == io::ErrorKind::PermissionDenied {
+            "permission denied".to_owned()
+        } else {
+            error.to_string()
+        };
+        IoError::Failed { path, message }
     }
 }
 

@@ -1,2 +1,4 @@
-# A definition without its end.
-{ a = 1 }
+{
+  a = 1
+  b = 2;
+}

@@ -75,6 +75,9 @@ fn strict(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let name = ev.force_plain_string(&name, at);
     let name = name.context(at, || "while evaluating the attribute `name`".into())?;
     let name = name.text().into_owned();
+    // Of all places, that of the name tells best which derivation it is; the call itself is ours.
+    let written = attrs.entries().iter().find(|attr| attr.name == ev.known.name);
+    let at = written.map(Attr::span).filter(|span| span.is_some()).unwrap_or(at);
     if let Err(error) = StorePath::new([0; 20], name.as_str()) {
         let message = format!("{error}; choose another `name`");
         return Err(Error::new(ErrorKind::Derivation { name, message }, at));

@@ -49,6 +49,8 @@ pub enum ErrorKind {
         function: String,
         /// The argument.
         name: String,
+        /// A similar argument that it was given and does not take.
+        suggestion: Option<String>,
     },
     /// A function was called with an argument that it does not take.
     #[error("function `{function}` called with unexpected argument `{name}`")]
@@ -249,14 +251,18 @@ impl ErrorKind {
             ErrorKind::NotImplemented { .. } => {
                 Some("use `--evaluator nix` for this expression".to_owned())
             }
-            ErrorKind::Syntax { .. }
-            | ErrorKind::Type { .. }
+            ErrorKind::MissingArgument { name, suggestion, .. } => suggestion
+                .as_ref()
+                .map(|given| format!("`{given}` was given; is it `{name}` misspelled?")),
+            ErrorKind::Syntax { message } => syntax_hint(message).map(str::to_owned),
+            ErrorKind::SearchPath { .. } => Some(
+                "set `NIX_PATH` and pass `--impure`; pure evaluation has no search path".to_owned(),
+            ),
+            ErrorKind::Type { .. }
             | ErrorKind::Coercion { .. }
-            | ErrorKind::MissingArgument { .. }
             | ErrorKind::DuplicateAttribute { .. }
             | ErrorKind::CallDepth
             | ErrorKind::Thrown { .. }
-            | ErrorKind::SearchPath { .. }
             | ErrorKind::Assertion { .. }
             | ErrorKind::Aborted { .. }
             | ErrorKind::DivisionByZero
@@ -272,4 +278,15 @@ impl ErrorKind {
             | ErrorKind::Io(_) => None,
         }
     }
+}
+
+/// Returns the mistake that most often leads to a syntax error.
+fn syntax_hint(message: &str) -> Option<&'static str> {
+    if message.ends_with("unexpected `=`, expected `;`") {
+        return Some("the definition before this one may lack its `;`");
+    }
+    if message == "this string does not end" {
+        return Some("look for a `\"` or a `}` that is missing before it, too");
+    }
+    None
 }

@@ -184,9 +184,16 @@ impl Evaluator {
                 // Defaults may refer to arguments that come later; their slots are set below.
                 None if formal.default.is_some() => {}
                 None => {
+                    // An argument that nobody asked for may be the missing one, misspelled.
+                    let given = attrs.entries().iter().map(|attr| attr.name);
+                    let strange = given
+                        .filter(|name| formals.formals.iter().all(|formal| formal.name != *name));
+                    let strange = strange.map(|name| self.symbols.name(name));
+                    let suggestion = suggest(self.symbols.name(formal.name), strange);
                     let kind = ErrorKind::MissingArgument {
                         function: self.lambda_name(lambda),
                         name: self.symbols.text(formal.name),
+                        suggestion,
                     };
                     return Err(
                         Error::new(kind, lambda.span).context("while calling this function", at)

@@ -12,6 +12,9 @@ use crate::lang::value::{
 };
 
 /// Declares a method that forces a value to one type.
+/// Constants of `builtins` that only impure evaluation has.
+const IMPURE: [&str; 2] = ["currentSystem", "currentTime"];
+
 macro_rules! force_to {
     ($(#[$doc:meta])* $method:ident, $variant:ident, $type:ty, $expected:literal) => {
         $(#[$doc])*
@@ -241,6 +244,11 @@ impl Evaluator {
         let known = attrs.entries().iter().map(|attr| self.symbols.name(attr.name));
         let suggestion = suggest(self.symbols.name(name), known);
         let name = self.symbols.text(name);
+        // What pure evaluation leaves out of `builtins` is better called so than missing.
+        let is_builtins = || attrs.value(self.known.builtins).is_some();
+        if self.options.pure && IMPURE.contains(&name.as_str()) && is_builtins() {
+            return Error::new(ErrorKind::Impure { what: format!("`builtins.{name}`") }, at);
+        }
         Error::new(ErrorKind::MissingAttribute { name, suggestion }, at)
     }
 

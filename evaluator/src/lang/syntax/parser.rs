@@ -559,7 +559,7 @@ impl Parser<'_> {
     pub(super) fn unexpected(&self, expected: &str) -> Error {
         let text = &self.text[self.token.start..self.token.end];
         let found = match self.token.token {
-            Token::End => "the end of the file".to_owned(),
+            Token::End => "end of the text".to_owned(),
             Token::Invalid => "a comment that does not end".to_owned(),
             _ => format!("`{}`", String::from_utf8_lossy(text)),
         };

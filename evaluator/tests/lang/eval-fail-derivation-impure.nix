@@ -1,0 +1,2 @@
+# An experimental feature.
+derivation { name = "x"; system = "s"; builder = "b"; __impure = true; }
