@@ -7,6 +7,22 @@
 
 readonly projects="lua redis cargo rxjs" job=x86_64-linux.app
 
+# fetch NAME DIR: its sources, in DIR/src; whatever else that takes is in DIR, too.
+fetch() {
+  local code
+  mkdir -p "$2"
+  # Not within a condition, where `set -e` would be of no effect.
+  set +e
+  (
+    set -e
+    cd "$2"
+    "fetch_$1" >&2
+  )
+  code=$?
+  set -e
+  [ "$code" = 0 ] || fail "the sources of $1 cannot be fetched" "see what was printed above; the machine must reach its package mirror"
+}
+
 # write_project NAME SOURCES TOOL: makes the current directory a repository with one incremental job,
 # on a topic branch. Another `nonce` makes another derivation of the same sources.
 write_project() {
