@@ -14,6 +14,10 @@
         path = ./templates/make;
         description = "A program in C whose job compiles only what changed";
       };
+      cargo = {
+        path = ./templates/cargo;
+        description = "A program in Rust whose job compiles only what changed";
+      };
     };
   };
 }

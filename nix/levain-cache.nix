@@ -1,4 +1,7 @@
 # `levain-cache` for nixpkgs: `pkgs.callPackage levain.package { }`.
+#
+# Tested without nixpkgs: `tests/system/readme.rs` looks at what `buildRustPackage` is given, and asks
+# cargo about it. It was not yet built by nixpkgs itself.
 { lib, rustPlatform }:
 rustPlatform.buildRustPackage {
   pname = "levain-cache";

@@ -22,6 +22,7 @@ mod keys;
 mod main_job;
 mod pointers;
 mod read_only;
+mod readme;
 mod remote;
 mod shadow;
 mod shadow_branch;

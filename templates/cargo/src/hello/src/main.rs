@@ -1,0 +1,5 @@
+//! Greets.
+
+fn main() {
+    println!("{}", greeting::greeting());
+}
