@@ -65,14 +65,15 @@ impl Jobset {
     /// Returns whether a build of this jobset may use what a jobset called
     /// `maker` of tier `tier` made: its own, and branches of its own tier or a
     /// higher one, but never another pull request's.
+    ///
+    /// What it made itself while it was trusted less (a branch that has become the
+    /// default branch, a fork's commits that are now on a branch) does not count.
     pub fn trusts(&self, maker: &str, tier: Tier) -> bool {
-        if maker == self.name() {
-            return true;
-        }
-        match tier {
-            Tier::DefaultBranch | Tier::Branch => tier <= self.tier(),
+        let of_others = match tier {
+            Tier::DefaultBranch | Tier::Branch => true,
             Tier::PullRequest | Tier::Fork => false,
-        }
+        };
+        tier <= self.tier() && (of_others || maker == self.name())
     }
 }
 
@@ -116,6 +117,9 @@ mod tests {
             assert_eq!(found, may_use, "{}", user.name());
         }
         assert!(trusts(&topic, &branch("other", false)));
+        assert!(!branch("topic", true).trusts(&topic.name(), topic.tier()));
+        assert!(!pull_request(2, false).trusts(&fork.name(), fork.tier()));
+        assert!(pull_request(1, true).trusts(&pull.name(), pull.tier()));
         assert!(!trusts(&pull, &pull_request(3, false)));
     }
 

@@ -75,7 +75,11 @@ impl Successes {
     /// Returns the best success that `jobset` may rely on: a clean one, else
     /// its own, else the newest of a jobset that it trusts.
     pub(crate) fn usable(&self, jobset: &Jobset) -> Option<&Success> {
-        self.clean.as_ref().or_else(|| self.incremental.get(&jobset.name())).or_else(|| {
+        let own = || {
+            let name = jobset.name();
+            self.incremental.get(&name).filter(|success| jobset.trusts(&name, success.tier))
+        };
+        self.clean.as_ref().or_else(own).or_else(|| {
             self.incremental
                 .iter()
                 .filter(|(maker, success)| jobset.trusts(maker, success.tier))
