@@ -4,7 +4,7 @@
 //! in the store. Start at [`LocalRepositories`].
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use levain_actions::git::{CommitId, GitError, Repository};
@@ -43,6 +43,13 @@ impl Fetcher for LocalRepositories {
         wanted.supported()?;
         let repository =
             Repository::discover(&wanted.path).map_err(|error| wanted.failed(&error))?;
+        // The search for a repository goes upwards, perhaps out of what may be read.
+        let place = std::fs::canonicalize(&wanted.path);
+        let place = place.map_err(|error| wanted.refused(error.to_string()))?;
+        let is_it = |root: &Path| std::fs::canonicalize(root).is_ok_and(|root| root == place);
+        if !is_it(repository.location()) && !is_it(repository.git_dir()) {
+            return Err(wanted.refused("it is not the root of a repository"));
+        }
         let commit = wanted.commit(&repository)?;
         wanted.tree(&repository, commit).map(Some)
     }

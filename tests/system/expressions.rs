@@ -271,6 +271,10 @@ fn what_a_commit_does_not_have_is_refused() {
     let url = format!("git+file://{at}?rev={commit}");
     says(&format!("builtins.getFlake \"{url}&submodules=1\""), "submodules are not read");
     says(&format!("builtins.getFlake \"git+file://{at}\""), "not allowed in pure evaluation mode");
+    says(
+        &format!("builtins.getFlake \"git+file://{at}/sub?rev={commit}\""),
+        "is not the root of a repository",
+    );
     let other = "1".repeat(40);
     says(&format!("builtins.getFlake \"git+file://{at}?rev={other}\""), "there is no commit");
     says(&format!("builtins.getFlake \"git+file://{at}/..?rev={commit}\""), "forbidden");

@@ -68,6 +68,28 @@ fn a_directory_with_a_lock_file_is_a_flake() {
 }
 
 #[test]
+fn an_input_may_lie_in_the_tree_that_has_it() {
+    let world = world();
+    let files = world.path("files");
+    let flake = "{ inputs.sub.url = \"path:./sub\"; outputs = { self, sub }: { inherit (sub) answer; inside = sub.sourceInfo.narHash == self.narHash; }; }";
+    write(&files, "nested/flake.nix", flake);
+    write(
+        &files,
+        "nested/sub/flake.nix",
+        "{ outputs = { self }: { answer = import ./value.nix; }; }",
+    );
+    write(&files, "nested/sub/value.nix", "42");
+    let lock = r#"{ "nodes": {
+      "root": { "inputs": { "sub": "sub" } },
+      "sub": { "locked": { "path": "./sub", "type": "path" }, "original": { "path": "./sub", "type": "path" }, "parent": [] }
+    }, "root": "root", "version": 7 }"#;
+    write(&files, "nested/flake.lock", lock);
+    let nested = crate::get_flake::flake(&world, "nested", "");
+    assert_eq!(ours(&world, &format!("{nested}.answer")), Ok("42".to_owned()));
+    assert_eq!(ours(&world, &format!("{nested}.inside")), Ok("true".to_owned()));
+}
+
+#[test]
 fn pure_evaluation_takes_locked_flakes_only() {
     let world = world();
     let hash = theirs(&world, &format!("{}.narHash", flake(&world, "main", ""))).unwrap();

@@ -270,7 +270,7 @@ pub(super) fn fetched_tree(ev: &mut Evaluator, fetch: &Fetch, at: Span) -> Resul
     // A work tree with changes has no revision, which `fetchGit` has always called zero.
     let none = (fetch.builtin == "fetchGit").then(|| "0".repeat(40));
     if let Some(revision) = string("rev").or(none) {
-        push("shortRev", Value::string(&revision[..revision.len().min(7)]));
+        push("shortRev", Value::string(revision.chars().take(7).collect::<String>()));
         push("rev", Value::string(revision));
     }
     let none = (fetch.builtin == "fetchGit").then_some(0);

@@ -241,7 +241,10 @@ impl ErrorKind {
             | ErrorKind::UnexpectedArgument { suggestion, .. } => {
                 suggestion.as_ref().map(|name| format!("did you mean `{name}`?"))
             }
-            ErrorKind::Impure { .. } => {
+            ErrorKind::Io(IoError::Unavailable { .. }) => {
+                Some("`--evaluator nix` can fetch and build".to_owned())
+            }
+            ErrorKind::Impure { .. } | ErrorKind::Io(IoError::Forbidden { .. }) => {
                 Some("pass `--impure` if the result may depend on this machine".to_owned())
             }
             ErrorKind::InfiniteRecursion => {
@@ -275,7 +278,7 @@ impl ErrorKind {
             | ErrorKind::Format { .. }
             | ErrorKind::Derivation { .. }
             | ErrorKind::StorePath { .. }
-            | ErrorKind::Io(_) => None,
+            | ErrorKind::Io(IoError::NotFound { .. } | IoError::Failed { .. }) => None,
         }
     }
 }

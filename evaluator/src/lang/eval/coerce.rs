@@ -148,11 +148,9 @@ impl Evaluator {
                 }
                 ContextElement::Output { derivation, output } => {
                     if !self.options.import_from_derivation {
-                        return Err(wrong(IoError::Forbidden {
-                            path: derivation.to_string(),
-                            reason: format!(
-                                "its output `{output}` may not be read during the evaluation"
-                            ),
+                        return Err(wrong(IoError::Unavailable {
+                            what: format!("read output `{output}` of `{derivation}`"),
+                            reason: "this evaluation must not depend on builds".to_owned(),
                         }));
                     }
                     self.io.realise(derivation, output).map_err(wrong)?;
