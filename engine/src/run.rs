@@ -230,7 +230,7 @@ impl<'a> Run<'a> {
         let mut survey = self.survey(base, watch)?;
         let shadow_before = self.choose(&mut survey, watch, progress)?;
         let (mirrored, entries) = self.mirror(&survey, &shadow_before)?;
-        let targets = self.resolve(&mut survey, mirrored.as_ref(), &entries, progress)?;
+        let targets = self.resolve(&mut survey, mirrored.as_ref(), &entries, watch, progress)?;
         self.stop_if_cancelled()?;
         let logs = self.logs(!targets.is_empty())?;
         let mut built =

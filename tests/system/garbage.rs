@@ -107,3 +107,50 @@ fn deleting_the_repository_releases_its_caches() {
     let ran = environment.run("nix-store", &environment.path("."), &["--gc"]).ok();
     assert!(!environment.is_valid(&path), "{}", ran.stderr);
 }
+
+#[test]
+fn collecting_right_after_an_evaluation_costs_time_at_most() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let environment = Environment::new();
+    let bin = environment.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let nix = environment.run("sh", &bin, &["-c", "command -v nix"]).ok().stdout;
+    // Collects after as many evaluations as the file says, if that one is there.
+    let script = "#!/bin/sh
+@nix@ \"$@\"
+code=$?
+left=$(cat @flag@ 2>/dev/null || echo 0)
+case \" $* \" in *\" eval \"*) ;; *) left=0 ;; esac
+if [ \"$left\" -gt 0 ]; then
+  echo $((left - 1)) > @flag@
+  [ \"$left\" = 1 ] && nix-store --gc >/dev/null 2>&1
+fi
+exit $code
+";
+    // Where a confined evaluation can write.
+    let flag = environment.path("var/collect-after");
+    fs::create_dir_all(flag.parent().unwrap()).unwrap();
+    let script = script.replace("@nix@", nix.trim()).replace("@flag@", flag.to_str().unwrap());
+    fs::write(bin.join("nix"), script).unwrap();
+    fs::set_permissions(bin.join("nix"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let environment = environment.with("PATH", &path);
+    let repository = environment.project("project", &["app"], EVERYWHERE);
+    repository.commit("one");
+    // The first reads the declaration.
+    fs::write(&flag, "2").unwrap();
+    let report = repository.report(&[]);
+    assert_eq!(report["counters"]["clean"], 1, "{report:#}");
+    assert_eq!(fs::read_to_string(&flag).unwrap().trim(), "0");
+
+    for (after, expected) in [("2", "incremental"), ("3", "clean")] {
+        repository.write("src/app/main.txt", &format!("after {after}\n"));
+        repository.commit(after);
+        fs::write(&flag, after).unwrap();
+        let report = repository.report(&[]);
+        assert_eq!(job(&report, "app")["status"], expected, "{after}: {report:#}");
+        assert_eq!(fs::read_to_string(&flag).unwrap().trim(), "0", "{after}");
+        repository.assert_pointers_hold(BRANCH);
+    }
+    assert_eq!(job(&repository.report(&[]), "app")["status"], "fresh");
+}

@@ -8,7 +8,7 @@ use levain_actions::git::{CommitId, SourceIndex};
 use levain_evaluator::evaluate::JobError;
 use levain_evaluator::key::KeyDocument;
 use levain_evaluator::pointer::Entry;
-use levain_store::StorePath;
+use levain_store::{Connection, DerivationPath, StorePath};
 
 use super::{Run, RunError, now};
 use crate::candidates::Records;
@@ -23,6 +23,9 @@ use crate::progress::{Progress, Stage};
 use crate::project::{Place, ProjectError};
 use crate::report::Undelivered;
 use crate::shadowing::Mirrored;
+
+/// How often a jobset is evaluated again whose derivations are gone.
+const EVALUATIONS: u32 = 3;
 
 /// What the base evaluation says, and what is known about its jobs.
 pub(super) struct Survey {
@@ -93,21 +96,22 @@ impl Run<'_> {
         connection: &mut LazyConnection,
     ) -> Result<Survey, RunError> {
         let started = Instant::now();
-        let survey = self.survey_once(base, connection)?;
-        // A remembered evaluation may have outlived its derivations.
-        let survey = match self.has_lost_derivations(&survey, connection)? {
-            false => survey,
-            true => {
-                let request = self.request(survey.evaluated.remembered.evaluation.flake.clone());
-                let evaluation = self.surroundings.evaluator.evaluate(&request)?;
-                let again = Evaluated {
-                    id: survey.evaluated.id,
-                    remembered: evaluations::Remembered { evaluation, keys: BTreeMap::new() },
-                    memoized: false,
-                };
-                self.survey_once(again, connection)?
+        let mut survey = self.survey_once(base, connection)?;
+        // A remembered evaluation may have outlived its derivations, and garbage may be collected
+        // as soon as an evaluation has ended.
+        for _ in 0..EVALUATIONS {
+            if !self.has_lost_derivations(&survey, connection)? {
+                break;
             }
-        };
+            let request = self.request(survey.evaluated.remembered.evaluation.flake.clone());
+            let evaluation = self.surroundings.evaluator.evaluate(&request)?;
+            let again = Evaluated {
+                id: survey.evaluated.id,
+                remembered: evaluations::Remembered { evaluation, keys: BTreeMap::new() },
+                memoized: false,
+            };
+            survey = self.survey_once(again, connection)?;
+        }
         self.seconds.plan += started.elapsed().as_secs_f64();
         Ok(survey)
     }
@@ -137,16 +141,14 @@ impl Run<'_> {
         Ok(Survey { evaluated, jobs, errors })
     }
 
+    /// Keeps the derivations to build until the connection ends, and says whether any is gone.
     fn has_lost_derivations(
         &self,
         survey: &Survey,
         connection: &mut LazyConnection,
     ) -> Result<bool, PlanError> {
-        if !survey.evaluated.memoized {
-            return Ok(false);
-        }
         for job in survey.stale() {
-            if !connection.get()?.is_valid(job.base.derivation.as_store_path())? {
+            if !hold(connection.get()?, &job.base.derivation)? {
                 return Ok(true);
             }
         }
@@ -300,6 +302,7 @@ impl Run<'_> {
         survey: &mut Survey,
         mirrored: Option<&Mirrored>,
         entries: &Entries,
+        connection: &mut LazyConnection,
         progress: &mut dyn Progress,
     ) -> Result<BTreeMap<String, Target>, RunError> {
         let mut chosen: BTreeMap<StorePath, (Origin, Candidate)> = BTreeMap::new();
@@ -340,12 +343,27 @@ impl Run<'_> {
             shadow.jobs.iter().map(|job| (job.attr_path.to_string(), &job.outcome)).collect();
         for job in survey.stale() {
             let Finding::Stale { choice, .. } = &job.finding else { continue };
+            if let Some(Ok(built)) = jobs.get(&job.attr_path)
+                && !hold(connection.get().map_err(PlanError::from)?, &built.derivation)?
+            {
+                let text = "the derivation with the cache was garbage collected meanwhile";
+                let refusal = Some(Refusal::new(Reason::Missing, text));
+                targets.insert(job.attr_path.clone(), Target::base(&job.base, refusal));
+                continue;
+            }
             let target = plan::resolve(&self.surroundings.store, job, choice, &jobs, &chosen)?;
             targets.insert(job.attr_path.clone(), target);
         }
         self.seconds.plan += started.elapsed().as_secs_f64();
         Ok(targets)
     }
+}
+
+/// Keeps a derivation from garbage collection until the connection ends; says whether it is there.
+fn hold(connection: &mut Connection, derivation: &DerivationPath) -> Result<bool, PlanError> {
+    // First the root, then the question: so the answer stays true.
+    connection.add_temp_root(derivation.as_store_path())?;
+    Ok(connection.is_valid(derivation.as_store_path())?)
 }
 
 /// Tells how many jobs there are of each sort.
