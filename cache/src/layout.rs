@@ -36,6 +36,15 @@ pub(crate) fn mark_text() -> String {
     format!("{MARK} {FORMAT}\n")
 }
 
+/// Opens a file of a cache: a pipe would wait for ever, and a link read whatever it leads to.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    if path.symlink_metadata()?.is_file() {
+        File::open(path)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no plain file"))
+    }
+}
+
 /// Checks that this is a cache of a format that can be read.
 pub(crate) fn check_mark(cache: &Path) -> Result<(), Refusal> {
     match cache.symlink_metadata() {
@@ -47,7 +56,7 @@ pub(crate) fn check_mark(cache: &Path) -> Result<(), Refusal> {
     }
     let foreign = || Refusal::NotACache(cache.to_path_buf());
     let mut text = String::new();
-    let read = File::open(mark(cache)).and_then(|file| file.take(100).read_to_string(&mut text));
+    let read = open(&mark(cache)).and_then(|file| file.take(100).read_to_string(&mut text));
     if read.is_err() {
         return Err(foreign());
     }
@@ -67,7 +76,7 @@ pub(crate) fn check_mark(cache: &Path) -> Result<(), Refusal> {
 pub fn manifest(cache: &Path, set: &SetName) -> Result<Manifest, Refusal> {
     check_mark(cache)?;
     let path = cache.join(set.as_str()).join(MANIFEST_FILE);
-    let file = match File::open(&path) {
+    let file = match open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(Refusal::NoSet(cache.to_path_buf()));

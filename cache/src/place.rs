@@ -3,7 +3,7 @@
 //! Nothing is followed: where the set has a directory, only a real directory will do. Whatever is
 //! replaced is first moved aside, so that a failure half way can be undone.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use crate::manifest::{Entry, EntryKind};
 use crate::refusal::Refusal;
 use crate::relative::RelativePath;
 use crate::scan::{Found, FoundKind, ScanError};
+use crate::time::{self, Time};
 
 /// Finds which entries are to be left out because a source stands there, and refuses a set that has
 /// something in its way.
@@ -46,6 +47,18 @@ pub(crate) fn check(
     Ok(kept)
 }
 
+/// Refuses a path that leads through a link: what is behind it is not the set's.
+pub(crate) fn check_parents(into: &Path, path: &RelativePath) -> Result<(), Refusal> {
+    let mut parent = path.parent();
+    while let Some(path) = parent.filter(|parent| !parent.is_root()) {
+        if let Some(Found { kind: FoundKind::Link(_), .. }) = at(into, &path)? {
+            return Err(Refusal::InTheWay { path, what: "a symbolic link" });
+        }
+        parent = path.parent();
+    }
+    Ok(())
+}
+
 fn at(into: &Path, path: &RelativePath) -> Result<Option<Found>, Refusal> {
     Found::at(into, path.clone()).map_err(Refusal::from)
 }
@@ -61,6 +74,8 @@ impl From<ScanError> for Refusal {
 pub(crate) struct Journal {
     aside: PathBuf,
     steps: Vec<Step>,
+    /// When the directories last changed from which, or to which, something is moved.
+    before: HashMap<PathBuf, Time>,
 }
 
 #[derive(Debug)]
@@ -72,11 +87,12 @@ enum Step {
 impl Journal {
     /// Starts a journal that keeps what is replaced in that directory, which exists and is empty.
     pub(crate) fn new(aside: PathBuf) -> Journal {
-        Journal { aside, steps: Vec::new() }
+        Journal { aside, steps: Vec::new(), before: HashMap::new() }
     }
 
     /// Moves something out of the tree.
     pub(crate) fn set_aside(&mut self, place: &Path) -> io::Result<()> {
+        self.note(place)?;
         let to = self.aside.join(self.steps.len().to_string());
         std::fs::rename(place, &to)?;
         self.steps.push(Step::SetAside { from: place.to_path_buf(), to });
@@ -85,6 +101,7 @@ impl Journal {
 
     /// Moves something unpacked to its place, and what stands there aside.
     pub(crate) fn place(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.note(to)?;
         match to.symlink_metadata() {
             Ok(_) => self.set_aside(to)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -95,6 +112,15 @@ impl Journal {
         Ok(())
     }
 
+    /// Notes when the directory of that place last changed.
+    fn note(&mut self, place: &Path) -> io::Result<()> {
+        if let Some(parent) = place.parent().filter(|parent| !self.before.contains_key(*parent)) {
+            let modified = Time::modified(&parent.symlink_metadata()?);
+            self.before.insert(parent.to_path_buf(), modified);
+        }
+        Ok(())
+    }
+
     /// Takes everything back, the last step first.
     pub(crate) fn undo(self) -> io::Result<()> {
         for step in self.steps.into_iter().rev() {
@@ -102,6 +128,10 @@ impl Journal {
                 Step::Placed { from, to } => std::fs::rename(to, from)?,
                 Step::SetAside { from, to } => std::fs::rename(to, from)?,
             }
+        }
+        // Those that came with the set are gone again.
+        for (place, modified) in self.before.iter().filter(|(place, _)| place.exists()) {
+            time::set_modified(place, *modified)?;
         }
         Ok(())
     }

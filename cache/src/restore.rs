@@ -273,6 +273,7 @@ impl Attempt<'_> {
         let renames = Renames::new(&manifest.outputs, &request.outputs, &request.store)?;
         self.check_size()?;
         self.check_links()?;
+        self.check_roots()?;
         let roots = match request.extra {
             ExtraRule::Remove => roots_in_source(request, manifest),
             ExtraRule::Keep => Vec::new(),
@@ -311,6 +312,18 @@ impl Attempt<'_> {
         if size > budget { Err(Refusal::Large { size, budget }) } else { Ok(()) }
     }
 
+    /// Refuses a set whose own paths hold the sources, if what it does not know there must go.
+    fn check_roots(&self) -> Result<(), Refusal> {
+        let Request { into, source, extra, .. } = self.request;
+        let holds = |root: &&RelativePath| !root.is_root() && source.starts_with(root.under(into));
+        match (extra, self.manifest.roots.iter().find(holds)) {
+            (ExtraRule::Remove, Some(root)) => {
+                Err(Refusal::InTheWay { path: root.clone(), what: "the sources' directory" })
+            }
+            (ExtraRule::Remove, None) | (ExtraRule::Keep, _) => Ok(()),
+        }
+    }
+
     /// Refuses links out of the tree, directly or through another link.
     fn check_links(&self) -> Result<(), Refusal> {
         let request = self.request;
@@ -325,7 +338,8 @@ impl Attempt<'_> {
         let mut own = Vec::new();
         for entry in &self.manifest.entries {
             if let EntryKind::Link { target } = &entry.kind {
-                all.insert(entry.path.clone(), target);
+                // Where a source stands, the set's link will not be made.
+                all.entry(entry.path.clone()).or_insert(target);
                 own.push((&entry.path, target));
             }
         }

@@ -32,7 +32,7 @@ const CUT: u8 = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum SegmentError {
     /// The system refused.
-    #[error("cannot {action} `{}`", .path.display())]
+    #[error("cannot {action} `{}`: {source}", .path.display())]
     Io {
         /// What was tried.
         action: &'static str,

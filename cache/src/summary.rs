@@ -24,13 +24,25 @@ pub(crate) fn restored(set: &SetName, outcome: &Outcome, elapsed: Duration) -> S
             )
         }
         Outcome::Refused(refusal) => {
-            // One line to read back, whatever the reason says; a hint follows on its own.
+            // One line to read back, whatever the cache says; a hint follows on its own.
             let text = refusal.to_string();
-            let (reason, hint) = text.split_once('\n').unwrap_or((&text, ""));
-            let hint = if hint.is_empty() { String::new() } else { format!("{hint}\n") };
+            let (reason, hint) = match text.rsplit_once("\nhint: ") {
+                Some((reason, hint)) => (reason, format!("hint: {}\n", one_line(hint))),
+                None => (text.as_str(), String::new()),
+            };
+            let reason = one_line(reason);
             format!("levain-cache: not restored {set}: {reason}; clean build; {seconds}\n{hint}")
         }
     }
+}
+
+/// Writes out what would start a line or do something else to a terminal.
+fn one_line(text: &str) -> String {
+    let plain = |letter: char| match letter.is_control() {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    };
+    text.chars().map(plain).collect()
 }
 
 /// Returns what to print after `persist`.

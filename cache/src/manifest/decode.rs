@@ -12,6 +12,7 @@ use crate::build_outputs::NamedOutput;
 use crate::digest::Digest;
 use crate::references::mention;
 use crate::relative::{PathError, RelativePath};
+use crate::scan::OWN;
 use crate::text::{number, read_line};
 use crate::time::Time;
 
@@ -55,6 +56,9 @@ pub enum Problem {
     /// In a directory that the manifest does not have.
     #[error("{0:?} is in something that is no directory of the set")]
     Parent(RelativePath),
+    /// Where restoring itself writes.
+    #[error("{0:?} is a name that levain-cache uses itself")]
+    Own(RelativePath),
     /// Another name of something that is no earlier file.
     #[error("{0:?} is another name of something that is no file of the set")]
     Same(RelativePath),
@@ -230,6 +234,9 @@ impl Reader {
         let parent = path.parent().filter(|parent| !parent.is_root());
         if parent.is_some_and(|parent| self.kinds.get(&parent) != Some(&true)) {
             return Err(Problem::Parent(path));
+        }
+        if path.name().starts_with(OWN) {
+            return Err(Problem::Own(path));
         }
         let mode = str::from_utf8(mode).ok().and_then(|mode| u32::from_str_radix(mode, 8).ok());
         let mode = mode.ok_or(Problem::Line)?;

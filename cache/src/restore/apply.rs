@@ -50,6 +50,13 @@ pub(super) fn apply(attempt: &Attempt<'_>, checked: &Checked) -> Result<Applied,
             Err(refusal) => {
                 let undone = journal.undo().map_err(Refusal::on("move files back in", into));
                 undone.map_err(Failed::HalfWay)?;
+                for (source, stamp) in attempt.sources {
+                    // A clean build goes by no time, so that a failure here does no harm.
+                    drop(time::set_modified(
+                        &source.path.under(&attempt.request.source),
+                        stamp.modified,
+                    ));
+                }
                 Err(refusal.into())
             }
         }
@@ -218,6 +225,7 @@ fn remove_extra(attempt: &Attempt<'_>, journal: &mut Journal) -> Result<(), Refu
     let Attempt { request, manifest, .. } = attempt;
     let known: HashSet<&RelativePath> = manifest.entries.iter().map(|entry| &entry.path).collect();
     for root in manifest.roots.iter().filter(|root| !root.is_root()) {
+        place::check_parents(&request.into, root)?;
         let Some(Found { kind: scan::FoundKind::Directory, .. }) =
             Found::at(&request.into, root.clone())?
         else {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::SegmentError;
 use crate::digest::Digest;
+use crate::layout;
 use crate::manifest::{Content, Entry};
 use crate::scan::Stamp;
 use crate::threads;
@@ -60,7 +61,7 @@ pub(crate) fn unpack(
     files: &[Wanted<'_>],
     writers: Writers,
 ) -> Result<Vec<Option<Stamp>>, SegmentError> {
-    let file = File::open(from).map_err(SegmentError::on("open", from))?;
+    let file = layout::open(from).map_err(SegmentError::on("open", from))?;
     let input = BufReader::with_capacity(1 << 17, file.take(stored.saturating_add(1)));
     let mut decoder = zstd::Decoder::with_buffer(input).map_err(SegmentError::Damaged)?;
     decoder.window_log_max(WINDOW_LOG).map_err(SegmentError::Damaged)?;

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use filetime::FileTime;
+use levain_cache::gone::Gone;
+use levain_cache::{BuildOutput, ExtraRule, PlaceRule, RestoreRequest};
 
 /// A source: what Nix keeps of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +148,33 @@ impl Builds {
     pub(crate) fn restore(&self, number: u32, options: &[&str]) -> Said {
         let from = self.cache(number).display().to_string();
         self.call(&[&["restore", "s", "--from", &from], options].concat())
+    }
+
+    /// What restoring the set `s` from the first cache is asked for, to try it without a process.
+    pub(crate) fn request(&self) -> RestoreRequest {
+        RestoreRequest {
+            set: "s".parse().unwrap(),
+            from: Some(self.cache(1)),
+            source: self.tree(),
+            into: self.tree(),
+            state: self.root().join("state"),
+            beside: None,
+            store: self.store(),
+            outputs: vec![BuildOutput {
+                name: "out".into(),
+                path: self.store().join(format!("{}-app", "b".repeat(32))),
+            }],
+            key: None,
+            place: PlaceRule::Same,
+            definitions: Vec::new(),
+            hiding: Vec::new(),
+            gone: Gone::Keep,
+            gone_match: Vec::new(),
+            exclude: Vec::new(),
+            budget: 1 << 20,
+            extra: ExtraRule::Keep,
+            outside_links: Vec::new(),
+        }
     }
 
     /// Starts a build without a cache.

@@ -3,12 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "the lint knows only functions marked as tests")]
 
 mod conditions;
+mod corpus;
 mod corrupt;
 mod fixture;
+mod fuzz;
 mod hostile;
 mod keeping;
 mod nix;
 mod program;
+#[path = "../../../tests/sequences/random.rs"]
+#[allow(dead_code, reason = "the sequences of edits use the rest")]
+mod random;
 mod round_trip;
 mod times;
 mod tools;
