@@ -25,8 +25,8 @@
   `settings`
   : What the build tool needs, from `levain.lib.settings` or of your own: `persist`,
     `definitions`, `hiding`, `gone`, `goneOutputs`, `goneMatch`, `exclude`, `key`, `relocatable`, `sync`,
-    `optional`, `strict`, `outsideLinks`, `budget`, `level`, `variables` and `directories`. See
-    `docs/incremental-jobs.md`.
+    `optional`, `strict`, `outsideLinks`, `budget`, `overBudget`, `level`, `variables` and
+    `directories`. See `docs/incremental-jobs.md`.
 
   `output`
   : The cache output's name, by default `cache`.

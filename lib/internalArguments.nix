@@ -30,6 +30,7 @@ let
     strict = bool;
     outsideLinks = strings;
     budget = integer;
+    overBudget = oneOf [ "drop" "prune" ];
     level = integer;
   };
 

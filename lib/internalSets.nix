@@ -40,6 +40,7 @@ let
         ++ [ "--to=${placeholder output}" "--origin=job=${job}" ]
         ++ common set
         ++ value "budget" "budget" set
+        ++ (if set ? budget then value "over-budget" "overBudget" set else [ ])
         ++ value "level" "level" set
         ++ switch "optional" "optional" set;
     };

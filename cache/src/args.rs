@@ -111,15 +111,26 @@ pub(crate) struct Persist {
     /// Word about where the set comes from, such as `commit=1234abcd`
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) origin: Vec<String>,
-    /// Most bytes to keep; what no build used for longest goes first
+    /// Most bytes to keep, before compression
     #[arg(long, value_name = "BYTES")]
     pub(crate) budget: Option<u64>,
+    /// What to do with a set of more bytes
+    #[arg(long, value_enum, default_value = "drop", requires = "budget")]
+    pub(crate) over_budget: OverBudget,
     /// Skip paths that do not exist
     #[arg(long)]
     pub(crate) optional: bool,
     /// How hard to compress, from 1 (fast) to 19 (small)
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
     pub(crate) level: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OverBudget {
+    /// Keep nothing of it: the next build is clean
+    Drop,
+    /// Leave out files, what no build used for longest first; the tool must make again what is missing
+    Prune,
 }
 
 #[derive(Args, Debug)]

@@ -37,7 +37,7 @@ pub use manifest::{
     Content, Entry, EntryKind, Manifest, ManifestError, Problem, Segment, Source, SourceKind,
 };
 pub use persist::Request as PersistRequest;
-pub use persist::{MissingRule, PersistError, Persisted, Pruned, persist};
+pub use persist::{Budget, BudgetRule, MissingRule, PersistError, Persisted, Pruned, persist};
 pub use references::Mentions;
 pub use refusal::Refusal;
 pub use relative::{PathError, RelativePath};

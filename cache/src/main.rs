@@ -18,11 +18,11 @@ use levain_cache::glob::Glob;
 use levain_cache::gone::Gone;
 use levain_cache::state;
 use levain_cache::{
-    BuildOutput, ExtraRule, MissingRule, Outcome, PersistError, PersistRequest, PlaceRule,
-    RestoreError, RestoreRequest, ScanError,
+    Budget, BudgetRule, BuildOutput, ExtraRule, MissingRule, Outcome, PersistError, PersistRequest,
+    PlaceRule, RestoreError, RestoreRequest, ScanError,
 };
 
-use crate::args::{Arguments, Command, Common, GoneRule, Persist, Restore};
+use crate::args::{Arguments, Command, Common, GoneRule, OverBudget, Persist, Restore};
 
 /// Why the command failed.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +159,7 @@ fn persist(command: Persist) -> Result<ExitCode, Failure> {
         outputs: outputs(),
         key: command.common.key,
         origin,
-        budget: command.budget,
+        budget: command.budget.map(|most| Budget { most, rule: rule(command.over_budget) }),
         missing: if command.optional { MissingRule::Allow } else { MissingRule::Refuse },
         exclude: globs(&command.common.exclude),
         outside_links: command.common.outside_link,
@@ -168,6 +168,13 @@ fn persist(command: Persist) -> Result<ExitCode, Failure> {
     let persisted = levain_cache::persist(&request)?;
     say(&summary::persisted(&request.set, &persisted, started.elapsed()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn rule(over: OverBudget) -> BudgetRule {
+    match over {
+        OverBudget::Drop => BudgetRule::Drop,
+        OverBudget::Prune => BudgetRule::Prune,
+    }
 }
 
 /// Completes a path that may not exist; a later command may be given from another directory.

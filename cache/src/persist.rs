@@ -44,8 +44,8 @@ pub struct Request {
     pub key: Option<String>,
     /// What the next build is told about where the set comes from.
     pub origin: Vec<(String, String)>,
-    /// Most bytes to keep.
-    pub budget: Option<u64>,
+    /// Most bytes to keep, if there is a limit.
+    pub budget: Option<Budget>,
     /// What to do about a path that does not exist.
     pub missing: MissingRule,
     /// Paths that are neither sources nor outputs.
@@ -54,6 +54,24 @@ pub struct Request {
     pub outside_links: Vec<PathBuf>,
     /// How hard to compress.
     pub level: i32,
+}
+
+/// How large a set may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Most bytes to keep, before compression.
+    pub most: u64,
+    /// What becomes of a larger set.
+    pub rule: BudgetRule,
+}
+
+/// What becomes of a set that is larger than its budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BudgetRule {
+    /// Nothing is kept. Many tools never look whether what they made is still there.
+    Drop,
+    /// What no build has used for longest is left out: the tool makes again what is missing.
+    Prune,
 }
 
 /// What to do about a path that does not exist.
@@ -80,6 +98,8 @@ pub struct Persisted {
     pub sources: usize,
     /// Whether the sources were recorded only now, because `restore` was not called.
     pub late: bool,
+    /// The budget, if the set is larger, so that nothing was kept.
+    pub dropped: Option<u64>,
     /// What was left out to stay within the budget.
     pub pruned: Pruned,
     /// Files left out because they would make the cache refer to the one the build started from.

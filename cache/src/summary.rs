@@ -47,6 +47,13 @@ fn one_line(text: &str) -> String {
 
 /// Returns what to print after `persist`.
 pub(crate) fn persisted(set: &SetName, persisted: &Persisted, elapsed: Duration) -> String {
+    if let Some(budget) = persisted.dropped {
+        return format!(
+            "levain-cache: not persisted {set}: it has {} bytes, the budget is {budget}; the next build is clean; {}\n",
+            persisted.bytes,
+            seconds(elapsed),
+        );
+    }
     let mut text = format!(
         "levain-cache: persisted {set}: {}, {}; {} stored, {} taken over; {}; {}",
         files(persisted.files),

@@ -17,15 +17,20 @@ pub struct Pruned {
     pub blind: bool,
 }
 
+/// Returns the bytes of all files.
+pub(super) fn total(kept: &[Kept]) -> u64 {
+    let files = kept.iter().filter(|kept| matches!(kept.what, What::File(_)));
+    files.map(|kept| kept.found.size).sum()
+}
+
 /// Leaves out files until the rest is within the budget.
 pub(super) fn prune(kept: &mut Vec<Kept>, budget: u64, blind: bool) -> Pruned {
-    let mut files: Vec<&Kept> =
-        kept.iter().filter(|kept| matches!(kept.what, What::File(_))).collect();
-    let total: u64 = files.iter().map(|kept| kept.found.size).sum();
-    let mut over = total.saturating_sub(budget);
+    let mut over = total(kept).saturating_sub(budget);
     if over == 0 {
         return Pruned::default();
     }
+    let mut files: Vec<&Kept> =
+        kept.iter().filter(|kept| matches!(kept.what, What::File(_))).collect();
     // Among files of equal use the oldest goes first, and the path decides between equals, so that
     // the same state always gives the same choice.
     files.sort_by_key(|kept| {

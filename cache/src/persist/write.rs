@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::collect::{self, Before, Counting, Kept, What};
 use super::prune::{self, Pruned};
-use super::{PersistError, Persisted, Request};
+use super::{Budget, BudgetRule, PersistError, Persisted, Request};
 use crate::digest::Digest;
 use crate::layout;
 use crate::manifest::{Content, Entry, Manifest, Segment, Source};
@@ -56,12 +56,19 @@ pub fn persist(request: &Request) -> Result<Persisted, PersistError> {
     let ignored: Vec<&Path> = [request.to.as_path()].into_iter().chain(given).collect();
     let store = StoreScan::new(&request.store, &ignored, &outputs);
     let mut kept = collect::read(request, found, &before, &store)?;
+    let output = Output::open(request)?;
     let pruned = match request.budget {
-        Some(budget) => prune::prune(&mut kept, budget, counting == Counting::Blind),
-        None => Pruned::default(),
+        Some(Budget { most, rule: BudgetRule::Prune }) => {
+            prune::prune(&mut kept, most, counting == Counting::Blind)
+        }
+        Some(Budget { most, rule: BudgetRule::Drop }) if prune::total(&kept) > most => {
+            output.discard(request)?;
+            let bytes = prune::total(&kept);
+            return Ok(Persisted { bytes, dropped: Some(most), ..Persisted::default() });
+        }
+        Some(Budget { rule: BudgetRule::Drop, .. }) | None => Pruned::default(),
     };
 
-    let output = Output::open(request)?;
     let beside = state.as_ref().and_then(|state| state.beside.as_deref());
     let draft = Draft { request, beside, roots, sources, newest, given, restored, previous, store };
     let mut result = Persisted {
@@ -91,8 +98,9 @@ fn newest(found: &[Found], sources: &[Source]) -> Time {
 }
 
 fn counting(request: &Request) -> Result<Counting, PersistError> {
-    if request.budget.is_none() {
-        return Ok(Counting::Off);
+    match request.budget {
+        Some(Budget { rule: BudgetRule::Prune, .. }) => {}
+        Some(Budget { rule: BudgetRule::Drop, .. }) | None => return Ok(Counting::Off),
     }
     let kept = time::keeps_access_times(&request.into)
         .map_err(ScanError::on("probe access times in", &request.into))?;
@@ -126,6 +134,12 @@ impl Output {
         remove(&self.partial)?;
         let archive = self.partial.join(layout::ARCHIVE);
         Ok(std::fs::create_dir_all(&archive).map_err(ScanError::on("create", &archive))?)
+    }
+
+    /// Leaves the output without this set.
+    fn discard(self, request: &Request) -> Result<(), PersistError> {
+        remove(&self.partial)?;
+        remove(&request.to.join(request.set.as_str()))
     }
 
     /// Puts the finished set in its place.

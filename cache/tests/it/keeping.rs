@@ -188,19 +188,31 @@ fn what_names_an_output_names_this_builds_output_once_restored() {
 }
 
 #[test]
+fn over_budget_nothing_is_kept() {
+    let builds = started();
+    builds.outputs(&[("out/x", "xxx"), ("out/y", "yyy")], 300);
+    builds.persist(1, &["out", "--budget", "6"]).has("persisted s: 2 files");
+    builds
+        .persist(1, &["out", "--budget", "5"])
+        .has("not persisted s: it has 6 bytes, the budget is 5; the next build is clean");
+    builds.unpack(&sources());
+    builds.restore(1, &["--strict"]).has("not restored s:").has("has no such set");
+}
+
+#[test]
 fn over_budget_the_least_used_goes_first() {
     let builds = started();
     let text = "x".repeat(1000);
     let all = [("out/a", text.as_str()), ("out/b", &text), ("out/c", &text), ("out/d", &text)];
     builds.outputs(&all, 300);
-    builds.persist(1, &["out", "--budget", "4000"]).has("4 files");
+    builds.persist(1, &["out", "--budget", "4000", "--over-budget", "prune"]).has("4 files");
     let build = |number: u32, budget: &str, read: &[&str]| {
         builds.unpack(&sources());
         builds.restore(number, &[]).has("restored");
         for path in read {
             builds.shell(&format!("cat {path}"));
         }
-        builds.persist(number + 1, &["out", "--budget", budget])
+        builds.persist(number + 1, &["out", "--budget", budget, "--over-budget", "prune"])
     };
     build(1, "4000", &["out/a", "out/b", "out/c"]).has("4 files");
     build(2, "4000", &["out/a", "out/b"]).has("4 files");
