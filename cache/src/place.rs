@@ -138,13 +138,15 @@ impl Journal {
 }
 
 /// Moves everything unpacked to its place, a whole directory at once where there is none yet.
+/// Returns what was moved by itself.
 pub(crate) fn place(
     journal: &mut Journal,
     staged: &Path,
     into: &Path,
     entries: &[Entry],
     left_out: &HashSet<RelativePath>,
-) -> io::Result<()> {
+) -> io::Result<Vec<RelativePath>> {
+    let mut alone = Vec::new();
     let mut whole: HashSet<&RelativePath> = HashSet::new();
     for entry in entries {
         let moved = entry.path.parent().is_some_and(|parent| whole.contains(&parent));
@@ -165,7 +167,9 @@ pub(crate) fn place(
         journal.place(&entry.path.under(staged), &to)?;
         if directory {
             whole.insert(&entry.path);
+        } else {
+            alone.push(entry.path.clone());
         }
     }
-    Ok(())
+    Ok(alone)
 }

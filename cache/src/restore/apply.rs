@@ -12,7 +12,7 @@ use crate::manifest::{Entry, EntryKind, Source};
 use crate::place::{self, Journal};
 use crate::refusal::Refusal;
 use crate::relative::RelativePath;
-use crate::scan::{self, Found, Stamp};
+use crate::scan::{self, Found, ScanError, Stamp};
 use crate::segment::{self, Wanted, Writers};
 use crate::sources::{Comparison, Gets};
 use crate::threads;
@@ -43,10 +43,10 @@ pub(super) fn apply(attempt: &Attempt<'_>, checked: &Checked) -> Result<Applied,
     let touching = comparison.times.contains(&Gets::Now) || !comparison.gone.is_empty();
     let clock = Clock::new(attempt.manifest, now, touching);
     let done = clock.map_err(Failed::from).and_then(|clock| {
-        let (bytes, files) = unpack(attempt, &clock, &staged, omitted, renames)?;
+        let unpacked = unpack(attempt, &clock, &staged, omitted, renames)?;
         let mut journal = Journal::new(displaced);
-        match commit(attempt, &clock, comparison, omitted, &staged, &mut journal) {
-            Ok(sources) => Ok(Applied { files, bytes, sources }),
+        match commit(attempt, &clock, comparison, omitted, &staged, unpacked, &mut journal) {
+            Ok(applied) => Ok(applied),
             Err(refusal) => {
                 let undone = journal.undo().map_err(Refusal::on("move files back in", into));
                 undone.map_err(Failed::HalfWay)?;
@@ -197,27 +197,49 @@ fn unpack(
             EntryKind::Directory | EntryKind::File(_) => {}
         }
     }
-    Ok((bytes, put))
+    let linked = names.values().filter(|names| names.len() > 1).flatten();
+    let linked: Vec<RelativePath> = linked.map(|name| (*name).clone()).collect();
+    Ok((bytes, moved(put, staged, &linked)?))
 }
 
-/// Moves everything to its place and sets all times; returns the sources as they are then.
+/// Moves everything to its place and sets all times.
 fn commit(
     attempt: &Attempt<'_>,
     clock: &Clock,
     comparison: &Comparison,
     omitted: &HashSet<RelativePath>,
     staged: &Path,
+    (bytes, files): (u64, HashMap<RelativePath, Stamp>),
     journal: &mut Journal,
-) -> Result<Vec<(Source, Stamp)>, Refusal> {
+) -> Result<Applied, Refusal> {
     let Attempt { request, manifest, .. } = attempt;
     let into = &request.into;
     if request.extra == ExtraRule::Remove {
         remove_extra(attempt, journal)?;
     }
-    place::place(journal, staged, into, &manifest.entries, omitted)
+    let alone = place::place(journal, staged, into, &manifest.entries, omitted)
         .map_err(Refusal::on("move files into", into))?;
     set_directories(attempt, clock, omitted)?;
-    set_sources(attempt, clock, comparison)
+    let sources = set_sources(attempt, clock, comparison)?;
+    Ok(Applied { files: moved(files, into, &alone)?, bytes, sources })
+}
+
+/// Looks again at what was moved or linked by itself: that, too, is a change of the file, after which
+/// `persist` would read it for nothing.
+fn moved(
+    mut files: HashMap<RelativePath, Stamp>,
+    tree: &Path,
+    which: &[RelativePath],
+) -> Result<HashMap<RelativePath, Stamp>, ScanError> {
+    for path in which {
+        if let Some(stamp) = files.get_mut(path)
+            && let Some(found) = Found::at(tree, path.clone())?
+            && found.stamp.inode == stamp.inode
+        {
+            stamp.changed = found.stamp.changed;
+        }
+    }
+    Ok(files)
 }
 
 /// Removes what stands below the set's paths and is not in it.

@@ -258,6 +258,9 @@ fn finish(wanted: &Wanted<'_>, file: &File, to: &Path) -> Result<Stamp, SegmentE
     if found.mode() & 0o777 != wanted.entry.mode {
         file.set_permissions(Permissions::from_mode(wanted.entry.mode))
             .map_err(SegmentError::on("set the mode of", to))?;
+        // Which is a change, too.
+        let found = file.metadata().map_err(SegmentError::on("look at", to))?;
+        return Ok(Stamp::of(&found));
     }
     Ok(Stamp::of(&found))
 }

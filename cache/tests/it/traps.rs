@@ -37,6 +37,27 @@ fn an_output_rewritten_with_its_old_time_and_size_is_kept_anew() {
 }
 
 #[test]
+fn what_a_build_leaves_alone_is_not_read_again() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let builds = Builds::new();
+    // A directory of the sources, so that what is made there is moved file by file.
+    let sources = tree(&[("src/a", "1")]);
+    builds.unpack(&sources);
+    builds.restore_nothing();
+    builds.outputs(&[("src/made", "x"), ("out/deep/y", "y"), ("out/wide", "z")], 3600);
+    fs::hard_link(builds.at("out/deep/y"), builds.at("out/other")).unwrap();
+    // More than new files are given.
+    fs::set_permissions(builds.at("out/wide"), fs::Permissions::from_mode(0o666)).unwrap();
+    builds.persist(1, &["."]).has("persisted s: 4 files");
+    builds.unpack(&sources);
+    builds.restore(1, &[]).has("restored s: 4 files");
+    builds.persist(2, &["."]).has("persisted s: 4 files");
+    for path in ["src/made", "out/deep/y", "out/wide"] {
+        assert_eq!(builds.at(path).metadata().unwrap().atime(), 0, "{path} was read");
+    }
+}
+
+#[test]
 fn a_source_rewritten_with_its_old_time_and_size_counts_as_changed() {
     let builds = Builds::new();
     let sources = tree(&[("a", "one")]);
