@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use crate::environment::{Environment, Repository};
+use crate::incremental::tool;
 use crate::shadow::{EVERYWHERE, Started, job, pointer};
 
 const BRANCH: &str = "heads/main";
@@ -78,6 +80,84 @@ fn the_store_does_not_grow_with_the_commits() {
         assert_eq!(store_paths(&environment), BTreeSet::from([name]), "after commit {number}");
     }
 }
+
+#[test]
+fn incremental_builds_keep_one_cache_and_what_it_mentions() {
+    let environment = Environment::new();
+    let repository = environment.repository("project");
+    let tool = tool(&environment);
+    repository.write("flake.nix", &INCREMENTAL.replace("@tool@", tool.to_str().unwrap()));
+    repository
+        .write("build.sh", "export PATH=/usr/bin:/bin\nmake || exit\ncat o/* > $out\nexit 0\n");
+    // What is made names a dependency, and the output of the build that made it.
+    repository.write("src/Makefile", MAKEFILE);
+    repository.write("dependency", "used\n");
+    for number in 0..4 {
+        repository.write(&format!("src/{number}.txt"), "text\n");
+    }
+    let mut sizes = Vec::new();
+    for number in 0..5 {
+        repository.write(&format!("src/{}.txt", number % 4), &format!("{number}\n"));
+        repository.commit("edit");
+        let report = repository.report(&[]);
+        let log = fs::read_to_string(job(&report, "app")["log"].as_str().unwrap()).unwrap();
+        let made = log.lines().filter(|line| line.starts_with("making")).count();
+        assert_eq!(made, if number == 0 { 4 } else { 1 }, "{log}");
+        environment.collect_garbage();
+        let (dependencies, caches): (Vec<_>, Vec<_>) =
+            store_paths(&environment).into_iter().partition(|name| name.ends_with("-dependency"));
+        let name = pointer(&report, "app").rsplit('/').next().unwrap().to_owned();
+        assert_eq!((dependencies.len(), caches), (1, vec![name]), "after commit {number}");
+        sizes.push(size(&environment.path("store")));
+    }
+    let (first, last) = (sizes[0], *sizes.last().unwrap());
+    // Where each file came from takes a few bytes; a second cache would take as many again.
+    assert!(last < first + first / 2, "{sizes:?}");
+    repository.levain(&["cache", "drop", "x86_64-linux.app"]).ok();
+    environment.collect_garbage();
+    assert_eq!(store_paths(&environment), BTreeSet::new());
+}
+
+fn size(place: &Path) -> u64 {
+    let metadata = place.symlink_metadata().unwrap();
+    if !metadata.is_dir() {
+        return metadata.len();
+    }
+    fs::read_dir(place).unwrap().map(|entry| size(&entry.unwrap().path())).sum()
+}
+
+const INCREMENTAL: &str = r#"{
+  outputs = { self }:
+    let
+      levain.lib = import ./lib;
+    in {
+      levainProject = levain.lib.mkProject {
+        incremental = { enable = true; defaultBranch = true; };
+      };
+      levainJobs.x86_64-linux.app = levain.lib.incremental {
+        cache = ./cache.nix;
+        job = "x86_64-linux.app";
+        tool = "@tool@";
+        settings = levain.lib.settings.make { paths = [ "o" ]; };
+      } (derivation {
+        name = "app";
+        system = "x86_64-linux";
+        builder = "/bin/sh";
+        args = [ ./build.sh ];
+        src = levain.lib.source ./src;
+        dependency = builtins.path { name = "dependency"; path = ./dependency; };
+      });
+    };
+}
+"#;
+
+const MAKEFILE: &str = "\
+all: $(patsubst %.txt,o/%,$(wildcard *.txt))
+o/%: %.txt
+\t@echo making $@
+\t@mkdir -p o
+\t@{ cat $<; echo $(dependency) $(out); } > $@
+";
 
 #[test]
 fn collecting_during_a_build_takes_nothing_that_it_needs() {
