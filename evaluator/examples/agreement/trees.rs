@@ -1,4 +1,7 @@
 //! Whole trees: what real Nix makes of them, and what we make of them.
+//!
+//! Of every file, whether it parses and what its value is; of known trees also what their own tests
+//! say.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::answer::Answer;
+use crate::fuzz::{self, Verdict, explained};
 use crate::oracle;
 use crate::ours::{Ours, Request, Show};
 use crate::report::Report;
@@ -21,6 +25,7 @@ const KNOWN: [(&str, &str, &str); 5] = [
     ("crane", "lib/crateNameFromCargoToml.nix", include_str!("trees/crane.nix")),
 ];
 const SHIM: &str = include_str!("trees/shim.nix");
+const GIVEN: &str = include_str!("trees/given.nix");
 const NO_PACKAGES: &str = include_str!("trees/no-packages/default.nix");
 
 /// Compares a tree; libraries that need nixpkgs' own get it from `lib`.
@@ -34,13 +39,16 @@ pub(crate) fn compare(
         .file_name()
         .map_or_else(|| "tree".to_owned(), |name| name.to_string_lossy().into_owned());
     every_file(tree, &name, scratch, report)?;
+    fs::write(scratch.join("shim.nix"), SHIM).context("cannot write an expression")?;
+    if !tree.join(KNOWN[0].1).is_file() {
+        every_value(tree, lib, &name, scratch, report)?;
+    }
     for (kind, mark, text) in KNOWN {
         if !tree.join(mark).is_file() {
             continue;
         }
         let file = scratch.join(format!("{kind}.nix"));
         fs::write(&file, text).context("cannot write an expression")?;
-        fs::write(scratch.join("shim.nix"), SHIM).context("cannot write an expression")?;
         fs::create_dir_all(scratch.join("no-packages")).context("cannot make a directory")?;
         fs::write(scratch.join("no-packages/default.nix"), NO_PACKAGES)
             .context("cannot write an expression")?;
@@ -152,6 +160,61 @@ fn every_file(tree: &Path, name: &str, scratch: &Path, report: &mut Report) -> R
                     &format!("Nix {nix}, ours: {answer}"),
                 );
             }
+        }
+    }
+    Ok(())
+}
+
+/// Asks for the value of each file; functions are given what modules usually take.
+fn every_value(
+    tree: &Path,
+    lib: Option<&Path>,
+    name: &str,
+    scratch: &Path,
+    report: &mut Report,
+) -> Result<()> {
+    let show = scratch.join("show.nix");
+    fs::write(&show, fuzz::SHOW).context("cannot write `show.nix`")?;
+    let given = scratch.join("given.nix");
+    fs::write(&given, GIVEN).context("cannot write an expression")?;
+    let lib = lib.map_or_else(|| "{ }".to_owned(), |lib| format!("load {}/lib", lib.display()));
+    let question = |load: &str, file: &Path| {
+        let (given, file) = (given.display(), file.display());
+        format!("let load = {load}; in import {given} {{ lib = {lib}; value = load {file}; }}")
+    };
+    let shim = format!("import {}", scratch.join("shim.nix").display());
+    let mut theirs = oracle::Repl::new(scratch, &show, Duration::from_secs(20));
+    let mut ours = Ours::new(Duration::from_secs(20));
+    let group = format!("{name}: values");
+    let asked = scratch.join("asked");
+    fs::create_dir_all(&asked).context("cannot make a directory")?;
+    for (number, file) in crate::files::sources(&[tree.to_owned()], u64::MAX)?.iter().enumerate() {
+        // Nix remembers files by name, so each question has its own.
+        let place = asked.join(format!("{number}.nix"));
+        fs::write(&place, question(&shim, file)).context("cannot write an expression")?;
+        let text = format!("import {} ({})", show.display(), question("import", file));
+        let home = ("HOME".to_owned(), scratch.display().to_string());
+        ours.ask(&Request { environment: vec![home], ..Request::text(text, scratch, Show::Raw) })?;
+        theirs.ask(&place, true)?;
+        let (theirs, ours) = (theirs.answer(), ours.answer());
+        let case = file.display().to_string();
+        let how = || {
+            let short = |answer: &Answer| answer.line().chars().take(300).collect::<String>();
+            format!("Nix:  {}\n      ours: {}", short(&theirs), short(&ours))
+        };
+        let source = fs::read(file).unwrap_or_default();
+        let change = explained::change(&String::from_utf8_lossy(&source), &theirs, &ours);
+        match (fuzz::compare(&theirs, &ours), change) {
+            (Verdict::SameValue | Verdict::SameFailure, _) => report.agrees(&group),
+            (Verdict::NoOracle, _) => report.left_out(&group, &case, &how()),
+            (Verdict::OtherKind | Verdict::Different, Some(change)) => {
+                report.left_out(&group, &case, change);
+            }
+            (Verdict::OtherKind, None) => {
+                report.agrees(&group);
+                report.note(&group, &case, &how());
+            }
+            (Verdict::Different, None) => report.differs(&group, &case, &how()),
         }
     }
     Ok(())

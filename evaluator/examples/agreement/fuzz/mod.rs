@@ -3,7 +3,7 @@
 //! The same seed asks the same questions. Values are compared as text, with the contexts of their
 //! strings; failures by their kind. Start at [`fuzz`].
 
-mod explained;
+pub(crate) mod explained;
 mod generate;
 mod generate_more;
 mod literals;
@@ -53,11 +53,14 @@ pub(crate) struct Findings {
 /// Larger files take too long to be changed thousands of times.
 const LARGEST_FILE: u64 = 6_000;
 
+/// The function that turns values into text.
+pub(crate) const SHOW: &str = include_str!("show.nix");
+
 /// Compares as many expressions as planned.
 pub(crate) fn fuzz(plan: &Plan, scratch: &Path) -> Result<Findings> {
     let mut random = Random::new(plan.seed);
     let show = scratch.join("show.nix");
-    fs::write(&show, include_str!("show.nix")).context("cannot write `show.nix`")?;
+    fs::write(&show, SHOW).context("cannot write `show.nix`")?;
     fs::create_dir_all(&plan.kept).context("cannot make the directory for differences")?;
     let files = crate::files::sources(&plan.trees, LARGEST_FILE)?;
     let mut pair = Pair {
@@ -171,12 +174,18 @@ impl Pair {
     }
 }
 
+/// What two answers to one question are to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
+    /// The same value.
     SameValue,
+    /// Both failed, for the same kind of reason.
     SameFailure,
+    /// Both failed, seemingly for another reason.
     OtherKind,
+    /// One has a value and the other has not, or another one.
     Different,
+    /// Nix itself died or did not answer in time.
     NoOracle,
 }
 
@@ -184,7 +193,8 @@ fn unreliable(theirs: &Answer) -> bool {
     matches!(theirs, Answer::Died(_) | Answer::Silent)
 }
 
-fn compare(theirs: &Answer, ours: &Answer) -> Verdict {
+/// Judges two answers.
+pub(crate) fn compare(theirs: &Answer, ours: &Answer) -> Verdict {
     match (theirs, ours) {
         // Nix 2.8 dies of deep recursion; an error of ours about it is the better answer.
         (Answer::Died(_) | Answer::Silent, Answer::Failure(message))

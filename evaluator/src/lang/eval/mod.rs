@@ -15,6 +15,8 @@ mod import;
 mod known;
 mod operators;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;

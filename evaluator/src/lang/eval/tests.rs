@@ -60,7 +60,7 @@ impl Io for Nothing {
 }
 
 /// Evaluates a program strictly; returns its value or its rendered error.
-fn evaluate(program: &str) -> String {
+pub(super) fn evaluate(program: &str) -> String {
     let program = program.to_owned();
     on_large_stack(move |stack| {
         let mut evaluator = Evaluator::new(Rc::new(Nothing), Options::default(), stack);

@@ -12,6 +12,8 @@ mod lexer;
 mod parser;
 mod print;
 mod strings;
+#[cfg(test)]
+mod tests;
 
 pub use lexer::count_tokens;
 pub use parser::{ParseOptions, parse};

@@ -35,11 +35,6 @@ impl Printer<'_> {
             ExprKind::Float(number) => self.text(crate::lang::print::float(*number)),
             ExprKind::String(parts) => self.string(parts),
             ExprKind::Path(parts) => self.path(parts),
-            ExprKind::SearchPath(name) => {
-                self.text("(__findFile __nixPath ");
-                self.literal(name);
-                self.text(")");
-            }
             ExprKind::Variable(name) => self.name(*name),
             ExprKind::CurrentPosition => self.text("__curPos"),
             ExprKind::List(elements) => {
@@ -78,7 +73,7 @@ impl Printer<'_> {
                 self.text(")");
             }
             ExprKind::Lambda(lambda) => self.lambda(lambda),
-            ExprKind::Call(..) | ExprKind::Negate(_) => {
+            ExprKind::Call(..) | ExprKind::Negate(_) | ExprKind::SearchPath(_) => {
                 self.text("(");
                 self.call(expr);
                 self.text(")");
@@ -129,6 +124,10 @@ impl Printer<'_> {
                 self.text("__sub 0 ");
                 self.expr(inner);
             }
+            ExprKind::SearchPath(name) => {
+                self.text("__findFile __nixPath ");
+                self.literal(name);
+            }
             ExprKind::Binary(operator, operands) => match called(*operator) {
                 Some(Called { builtin, swapped, negated: false }) => {
                     self.builtin_call(builtin, operands, swapped);
@@ -140,7 +139,6 @@ impl Printer<'_> {
             | ExprKind::Float(_)
             | ExprKind::String(_)
             | ExprKind::Path(_)
-            | ExprKind::SearchPath(_)
             | ExprKind::Variable(_)
             | ExprKind::CurrentPosition
             | ExprKind::List(_)

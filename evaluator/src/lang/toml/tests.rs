@@ -108,7 +108,56 @@ fn scalars_are_read() {
     assert_eq!(parse("a = 1\n b = ?").unwrap_err().line, 2);
 }
 
+/// A value without dates, which have no form of their own.
+fn any_value() -> impl Strategy<Value = Toml> {
+    let leaf = prop_oneof![
+        any::<String>().prop_map(Toml::String),
+        any::<i64>().prop_map(Toml::Int),
+        any::<f64>().prop_filter("no number", |float| !float.is_nan()).prop_map(Toml::Float),
+        any::<bool>().prop_map(Toml::Bool),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Toml::Array),
+            proptest::collection::btree_map(any::<String>(), inner, 0..4).prop_map(Toml::Table),
+        ]
+    })
+}
+
+fn quoted(text: &str) -> String {
+    let escaped: String = text.chars().map(|c| format!("\\U{:08x}", u32::from(c))).collect();
+    format!("\"{escaped}\"")
+}
+
+/// Writes a value on one line.
+fn written(value: &Toml) -> String {
+    match value {
+        Toml::String(text) => quoted(text),
+        Toml::Int(number) => number.to_string(),
+        // As Rust writes them, floats have a point or an exponent.
+        Toml::Float(number) => format!("{number:?}"),
+        Toml::Bool(value) => value.to_string(),
+        Toml::Array(values) => {
+            let values: Vec<String> = values.iter().map(written).collect();
+            format!("[{}]", values.join(", "))
+        }
+        Toml::Table(entries) => {
+            let entries: Vec<String> = entries
+                .iter()
+                .map(|(key, value)| format!("{} = {}", quoted(key), written(value)))
+                .collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn reads_what_is_written(value in any_value(), key: String) {
+        let text = format!("{} = {}\n", quoted(&key), written(&value));
+        prop_assert_eq!(parse(&text), Ok(table(&[(&key, value)])), "{}", text);
+    }
+
     #[test]
     fn never_panics(text in "[\\[\\]{}=.,\"'\\\\#ax0-9ntuU+_ \n-]{0,24}") {
         let _parsed = parse(&text);

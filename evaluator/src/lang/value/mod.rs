@@ -9,6 +9,8 @@
 mod attrs;
 mod context;
 mod string;
+#[cfg(test)]
+mod tests;
 mod thunk;
 
 use std::rc::Rc;
