@@ -3,6 +3,7 @@
 //! Equal names have equal numbers within one evaluator. The numbers say nothing about the order
 //! of the names: what a user sees is sorted by the names themselves.
 
+use std::cmp::Ordering;
 use std::rc::Rc;
 
 /// A name that was given a number.
@@ -22,6 +23,8 @@ impl Symbol {
 #[derive(Debug)]
 pub struct Symbols {
     names: Vec<Rc<[u8]>>,
+    /// The first eight bytes of each name as a number, in which nearly all names differ.
+    prefixes: Vec<u64>,
     /// Numbers of names plus one; zero is a free place. The length is a power of two.
     places: Vec<u32>,
 }
@@ -29,7 +32,7 @@ pub struct Symbols {
 impl Symbols {
     /// Makes an empty table.
     pub fn new() -> Self {
-        Symbols { names: Vec::new(), places: vec![0; 4096] }
+        Symbols { names: Vec::new(), prefixes: Vec::new(), places: vec![0; 4096] }
     }
 
     /// Returns the number of a name, a new one if it has none yet.
@@ -41,6 +44,7 @@ impl Symbols {
         }
         let number = self.names.len() as u32;
         self.names.push(Rc::from(name));
+        self.prefixes.push(prefix(name));
         self.places[place] = number + 1;
         if self.names.len() * 2 > self.places.len() {
             self.grow();
@@ -58,6 +62,17 @@ impl Symbols {
     /// Returns the name of a symbol.
     pub fn name(&self, symbol: Symbol) -> &[u8] {
         self.names.get(symbol.index()).map_or(b"", |name| name)
+    }
+
+    /// Returns the name of a symbol, shared.
+    pub fn shared_name(&self, symbol: Symbol) -> Rc<[u8]> {
+        self.names.get(symbol.index()).map_or_else(|| Rc::from([]), Rc::clone)
+    }
+
+    /// Compares two symbols by their names.
+    pub fn compare(&self, a: Symbol, b: Symbol) -> Ordering {
+        let prefix = |symbol: Symbol| self.prefixes.get(symbol.index());
+        prefix(a).cmp(&prefix(b)).then_with(|| self.name(a).cmp(self.name(b)))
     }
 
     /// Returns the name of a symbol as a text, for messages.
@@ -93,6 +108,14 @@ impl Default for Symbols {
     }
 }
 
+/// The first eight bytes, zeros after a shorter name: where these differ, so do names, the same way.
+fn prefix(name: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let length = name.len().min(bytes.len());
+    bytes[..length].copy_from_slice(&name[..length]);
+    u64::from_be_bytes(bytes)
+}
+
 /// FNV-1a with a final mix, because the table uses the low bits.
 fn hash(name: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -115,5 +138,18 @@ mod tests {
         assert_eq!(symbols.name(first[77]), b"name77");
         assert_eq!(symbols.find("name9999"), Some(first[9999]));
         assert_eq!(symbols.find("other"), None);
+    }
+
+    #[test]
+    fn symbols_compare_as_their_names_do() {
+        let mut symbols = Symbols::new();
+        let names: [&[u8]; 8] =
+            [b"", b"\0", b"a", b"a\0", b"abcdefgh", b"abcdefgh\0", b"abcdefghi", b"\xff"];
+        for a in names {
+            for b in names {
+                let (left, right) = (symbols.intern(a), symbols.intern(b));
+                assert_eq!(symbols.compare(left, right), a.cmp(b), "{a:?} and {b:?}");
+            }
+        }
     }
 }

@@ -144,9 +144,9 @@ fn cat_attrs(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
 }
 
 fn get_attr(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
-    let name = ev.force_plain_string(&args[0], at)?;
+    let name = force_name(ev, &args[0], at)?;
     let set = ev.force_attrs(&args[1], at)?;
-    ev.required(&set, &name.text(), at)
+    ev.required_symbol(&set, name, at)
 }
 
 fn has_attr(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
@@ -169,19 +169,19 @@ fn intersect_attrs(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value
 
 fn list_to_attrs(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let list = ev.force_list(&args[0], at)?;
-    let value_name = ev.symbols.intern("value");
+    let (name_symbol, value_symbol) = (ev.known.name, ev.known.value);
     let mut entries = Vec::with_capacity(list.len());
     let mut seen = BTreeSet::new();
     for element in list.iter() {
         let element = ev.force_attrs(element, at);
         let element = element.context(at, || "while evaluating an element of the list".into())?;
-        let name = ev.required(&element, "name", at)?;
+        let name = ev.required_symbol(&element, name_symbol, at)?;
         let name = ev.force_plain_string(&name, at);
         let name = name.context(at, || "while evaluating the attribute `name`".into())?;
         let name = ev.symbols.intern(name.bytes());
         if seen.insert(name) {
-            let value = ev.required(&element, "value", at)?;
-            let position = element.get(value_name).map_or(0, |attr| attr.position);
+            let value = ev.required_symbol(&element, value_symbol, at)?;
+            let position = element.get(value_symbol).map_or(0, |attr| attr.position);
             entries.push(Attr { name, position, value });
         }
     }

@@ -59,6 +59,8 @@ struct Draft {
     name: String,
     at: Span,
     derivation: Derivation,
+    /// The variables of the builder in the order of their names, which makes a map of them at once.
+    env: Vec<(Vec<u8>, Vec<u8>)>,
     context: Context,
     /// The attributes as JSON, if they are passed that way.
     structured: Option<Vec<u8>>,
@@ -97,6 +99,7 @@ fn strict(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
         name,
         at,
         derivation: Derivation::default(),
+        env: Vec::with_capacity(attrs.len()),
         context: Context::new(),
         structured: structured.then(|| b"{".to_vec()),
         outputs: BTreeSet::from(["out".to_owned()]),
@@ -106,7 +109,7 @@ fn strict(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     };
     let sorted: Vec<Attr> = attrs.sorted(&ev.symbols).into_iter().cloned().collect();
     for attr in &sorted {
-        let attribute: Rc<[u8]> = ev.symbols.name(attr.name).into();
+        let attribute = ev.symbols.shared_name(attr.name);
         let place = if attr.span().is_some() { attr.span() } else { at };
         if *attribute == *b"__ignoreNulls" {
             continue;
@@ -180,7 +183,7 @@ impl Draft {
             text.clear();
             json::write(ev, &parsed, at, false, &mut Context::new(), &mut text)?;
         }
-        self.derivation.env.insert(name.to_vec(), text);
+        self.env.push((name.to_vec(), text));
         Ok(())
     }
 
@@ -270,6 +273,7 @@ impl Draft {
     }
 
     fn finish(mut self, ev: &mut Evaluator) -> Result<Value> {
+        self.derivation.env = std::mem::take(&mut self.env).into_iter().collect();
         if let Some(mut json) = self.structured.take() {
             json.push(b'}');
             self.derivation.env.insert(b"__json".to_vec(), json);

@@ -233,6 +233,11 @@ impl Evaluator {
     /// Returns the value of an attribute that must be there.
     pub fn required(&mut self, attrs: &Attrs, name: &str, at: Span) -> Result<Value> {
         let name = self.symbols.intern(name);
+        self.required_symbol(attrs, name, at)
+    }
+
+    /// Returns the value of an attribute that must be there, by its symbol.
+    pub fn required_symbol(&self, attrs: &Attrs, name: Symbol, at: Span) -> Result<Value> {
         match attrs.value(name) {
             Some(value) => Ok(value.clone()),
             None => Err(self.missing_attribute(attrs, name, at)),

@@ -59,19 +59,46 @@ pub(super) struct Lexeme {
     pub(super) end: usize,
 }
 
+/// Where the runs of bytes end that may be in a path, or in the scheme of an URI.
+///
+/// `a.b.c` might be the beginning of a path at each of its names; that it is none is found out once.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Runs {
+    path: Run,
+    scheme: Run,
+}
+
+/// A range whose bytes satisfy the same condition, and the byte after it does not.
+#[derive(Debug, Clone, Copy, Default)]
+struct Run {
+    start: usize,
+    end: usize,
+}
+
+impl Run {
+    /// Returns how many bytes from an offset on satisfy the condition of this run.
+    fn length(&mut self, text: &[u8], offset: usize, condition: impl Fn(u8) -> bool) -> usize {
+        if !(self.start..self.end).contains(&offset) {
+            let rest = text.get(offset..).unwrap_or_default();
+            *self = Run { start: offset, end: offset + count(rest, condition) };
+        }
+        self.end - offset
+    }
+}
+
 /// Returns the token at an offset, after blanks and comments.
-pub(super) fn lex(text: &[u8], offset: usize) -> Lexeme {
+pub(super) fn lex(text: &[u8], offset: usize, runs: &mut Runs) -> Lexeme {
     let start = skip_blanks(text, offset);
-    let rest = text.get(start..).unwrap_or_default();
-    let (token, length) = longest(rest);
+    let (token, length) = longest(text, start, runs);
     Lexeme { token, start, end: start + length }
 }
 
 /// Returns how many tokens a text has outside of strings, whatever they are.
 pub fn count_tokens(text: &[u8]) -> usize {
     let (mut count, mut offset) = (0, 0);
+    let mut runs = Runs::default();
     while offset < text.len() {
-        let lexeme = lex(text, offset);
+        let lexeme = lex(text, offset, &mut runs);
         // A zero byte ends a text for the parser; here the rest is looked at as well.
         offset = lexeme.end.max(lexeme.start + 1);
         count += 1;
@@ -118,6 +145,10 @@ fn is_identifier_char(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'\'' | b'-')
 }
 
+fn is_scheme_char(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
+}
+
 fn is_uri_char(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"%/?:@&=+$,-_.!~*'".contains(&byte)
 }
@@ -128,11 +159,19 @@ fn count(text: &[u8], condition: impl Fn(u8) -> bool) -> usize {
 }
 
 /// Returns the longest token at the beginning; of equally long ones, Nix's first.
-fn longest(text: &[u8]) -> (Token, usize) {
+fn longest(whole: &[u8], start: usize, runs: &mut Runs) -> (Token, usize) {
+    let text = whole.get(start..).unwrap_or_default();
     // A zero byte ends a text, as it does for Nix, whatever follows.
     let Some(first) = text.first().copied().filter(|byte| *byte != 0) else {
         return (Token::End, 0);
     };
+    if is_identifier_start(first) {
+        let length = count(text, is_identifier_char);
+        // Paths and URIs go on with one of these, whatever part of them an identifier is.
+        if !matches!(text.get(length), Some(b'.' | b'+' | b'/' | b':')) {
+            return (keyword(&text[..length]), length);
+        }
+    }
     let mut best = operator(text);
     let mut offer = |token: Token, length: usize| {
         if length > best.1 || (length == best.1 && matches!(best.0, Token::Char(_))) {
@@ -150,7 +189,8 @@ fn longest(text: &[u8]) -> (Token, usize) {
         offer(Token::Float, float_length(text));
     }
     if is_path_char(first) || first == b'/' {
-        offer(Token::Path, path_length(text));
+        let run = runs.path.length(whole, start, is_path_char);
+        offer(Token::Path, path_length(text, run));
     }
     if first == b'~' {
         offer(Token::HomePath, home_path_length(text));
@@ -159,7 +199,8 @@ fn longest(text: &[u8]) -> (Token, usize) {
         offer(Token::SearchPath, search_path_length(text));
     }
     if first.is_ascii_alphabetic() {
-        offer(Token::Uri, uri_length(text));
+        let run = runs.scheme.length(whole, start, is_scheme_char);
+        offer(Token::Uri, uri_length(text, run));
     }
     best
 }
@@ -235,8 +276,9 @@ fn float_length(text: &[u8]) -> usize {
 }
 
 /// The length of a path, or of the first part of one that goes on with `${`; zero if there is none.
-fn path_length(text: &[u8]) -> usize {
-    let first = count(text, is_path_char);
+///
+/// `first` bytes at the beginning may be in a path.
+fn path_length(text: &[u8], first: usize) -> usize {
     if text.get(first) != Some(&b'/') {
         return 0;
     }
@@ -301,8 +343,8 @@ fn search_path_length(text: &[u8]) -> usize {
     }
 }
 
-fn uri_length(text: &[u8]) -> usize {
-    let scheme = count(text, |b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+/// The length of an URI whose scheme can only be so long; zero if there is none.
+fn uri_length(text: &[u8], scheme: usize) -> usize {
     if text.get(scheme) != Some(&b':') {
         return 0;
     }
@@ -319,8 +361,9 @@ mod tests {
     fn tokens(text: &str) -> Vec<(Token, &str)> {
         let mut found = Vec::new();
         let mut offset = 0;
+        let mut runs = Runs::default();
         loop {
-            let lexeme = lex(text.as_bytes(), offset);
+            let lexeme = lex(text.as_bytes(), offset, &mut runs);
             if lexeme.token == Token::End {
                 return found;
             }
@@ -342,6 +385,21 @@ mod tests {
         assert_eq!(
             tokens("a / b"),
             [(Token::Identifier, "a"), (Token::Char(b'/'), "/"), (Token::Identifier, "b")]
+        );
+        assert_eq!(
+            tokens("a.b a.b/c a'b/c a_b:c a.b:c"),
+            [
+                (Token::Identifier, "a"),
+                (Token::Char(b'.'), "."),
+                (Token::Identifier, "b"),
+                (Token::Path, "a.b/c"),
+                (Token::Identifier, "a'b"),
+                (Token::Path, "/c"),
+                (Token::Identifier, "a_b"),
+                (Token::Char(b':'), ":"),
+                (Token::Identifier, "c"),
+                (Token::Uri, "a.b:c"),
+            ]
         );
         assert_eq!(tokens("''  \nx"), [(Token::IndentedQuote, "''  \n"), (Token::Identifier, "x")]);
     }

@@ -9,7 +9,7 @@
 )]
 
 use super::ast::{AttrName, BinaryOperator, Expr, ExprKind, Formal, Formals, Lambda, Part, Select};
-use super::lexer::{Lexeme, Token, lex, next_byte};
+use super::lexer::{Lexeme, Runs, Token, lex, next_byte};
 use crate::lang::error::{Error, ErrorKind, Result};
 use crate::lang::source::Span;
 use crate::lang::symbol::{Symbol, Symbols};
@@ -37,7 +37,9 @@ pub fn parse(
     symbols: &mut Symbols,
     options: &ParseOptions,
 ) -> Result<Expr> {
-    let mut parser = Parser { text, base, symbols, options, token: lex(text, 0), depth: 0 };
+    let mut runs = Runs::default();
+    let token = lex(text, 0, &mut runs);
+    let mut parser = Parser { text, base, symbols, options, token, runs, depth: 0 };
     let expr = parser.expr()?;
     if parser.token.token != Token::End {
         return Err(parser.unexpected("the end of the expression"));
@@ -51,6 +53,7 @@ pub(super) struct Parser<'a> {
     pub(super) symbols: &'a mut Symbols,
     pub(super) options: &'a ParseOptions,
     pub(super) token: Lexeme,
+    runs: Runs,
     depth: usize,
 }
 
@@ -438,8 +441,9 @@ impl Parser<'_> {
 
     /// Whether `{` begins the pattern of a function rather than a set.
     fn begins_formals(&self) -> bool {
-        let first = lex(self.text, self.token.end);
-        let second = lex(self.text, first.end);
+        let mut runs = self.runs;
+        let first = lex(self.text, self.token.end, &mut runs);
+        let second = lex(self.text, first.end, &mut runs);
         match first.token {
             Token::Ellipsis => true,
             Token::Char(b'}') => matches!(second.token, Token::Char(b':' | b'@')),
@@ -518,7 +522,7 @@ impl Parser<'_> {
 
     /// Goes on with the token at an offset.
     pub(super) fn advance_to(&mut self, offset: usize) {
-        self.token = lex(self.text, offset);
+        self.token = lex(self.text, offset, &mut self.runs);
     }
 
     pub(super) fn expect(&mut self, token: Token, what: &str) -> Result<()> {

@@ -47,9 +47,13 @@ impl Parser<'_> {
                     text.push(b'\n');
                     offset += if next == Some(b'\n') { 2 } else { 1 };
                 }
-                (Some(byte), _) => {
-                    text.push(byte);
-                    offset += 1;
+                (Some(_), _) => {
+                    let rest = &self.text[offset..];
+                    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | b'$' | b'\r' | 0);
+                    // The byte itself is plain here, if it is a dollar, too.
+                    let plain = rest[1..].iter().position(special).map_or(rest.len(), |at| at + 1);
+                    text.extend_from_slice(&rest[..plain]);
+                    offset += plain;
                 }
             }
         }
@@ -110,9 +114,12 @@ impl Parser<'_> {
                     text.extend_from_slice(&[first, second]);
                     offset += 2;
                 }
-                (Some(byte), ..) => {
-                    text.push(byte);
-                    offset += 1;
+                (Some(_), ..) => {
+                    let rest = &self.text[offset..];
+                    let special = |byte: &u8| matches!(byte, b'\'' | b'$' | 0);
+                    let plain = rest[1..].iter().position(special).map_or(rest.len(), |at| at + 1);
+                    text.extend_from_slice(&rest[..plain]);
+                    offset += plain;
                 }
             }
         }

@@ -102,7 +102,7 @@ impl Attrs {
     /// Returns the attributes in the order of their names, as users see them.
     pub fn sorted<'a>(&'a self, symbols: &Symbols) -> Vec<&'a Attr> {
         let mut sorted: Vec<&Attr> = self.entries.iter().collect();
-        sorted.sort_by(|a, b| symbols.name(a.name).cmp(symbols.name(b.name)));
+        sorted.sort_unstable_by(|a, b| symbols.compare(a.name, b.name));
         sorted
     }
 
