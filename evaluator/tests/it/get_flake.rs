@@ -112,6 +112,33 @@ fn pure_evaluation_takes_locked_flakes_only() {
 }
 
 #[test]
+fn a_lock_file_of_other_inputs_is_refused() {
+    let world = world();
+    let files = world.path("files");
+    let main = flake(&world, "main", "");
+    let written = std::fs::read_to_string(files.join("main/flake.nix")).unwrap();
+    for (from, to) in [
+        ("follows = \"lib\"", "follows = \"data\""),
+        ("again.follows = \"lib\"", "again.url = \"nixpkgs\""),
+        ("files/lib\"", "files/other\""),
+        ("lib.url = \"path:", "lib.follows = \"data\"; unused.url = \"path:"),
+        ("self, lib, data, again }", "self, lib, data, again, nixpkgs }"),
+    ] {
+        assert!(written.contains(from), "{from}");
+        write(&files, "main/flake.nix", &written.replace(from, to));
+        let error = ours(&world, &main).unwrap_err();
+        assert!(error.contains("in the lock file; `nix flake lock` mends that"), "{to}: {error}");
+    }
+    // Attributes say the same as a text.
+    let attributes =
+        format!("lib = {{ type = \"path\"; path = \"{}\"; }};", files.join("lib").display());
+    let text = format!("lib.url = \"path:{}\";", files.join("lib").display());
+    assert!(written.contains(&text));
+    write(&files, "main/flake.nix", &written.replace(&text, &attributes));
+    assert_eq!(ours(&world, &format!("{main}.answer")), Ok("42".to_owned()));
+}
+
+#[test]
 fn what_cannot_be_fetched_is_said() {
     let world = world();
     let says = |expression: &str, part: &str| {
@@ -120,7 +147,7 @@ fn what_cannot_be_fetched_is_said() {
     };
     std::fs::remove_file(world.path("files/main/flake.lock")).unwrap();
     let root = flake(&world, "main", "");
-    says(&root, "input `again` is not in the lock file; `nix flake lock` puts it there");
+    says(&root, "input `again` is not in the lock file; `nix flake lock` mends that");
     says(&root, "while fetching the flake `path:");
     says("builtins.getFlake \"nixpkgs\"", "without `narHash` it cannot be found in the store");
     says("builtins.getFlake \"./main\"", "is not a flake reference");

@@ -1,15 +1,17 @@
 //! `getFlake`: a flake that is here, called with the inputs that its lock file names.
 //!
-//! Nothing is locked: a lock file that names no node for some input is an error, and what it says is
-//! believed. The trees come from [`Io::fetch`](crate::lang::io::Io::fetch). Start at [`get`].
+//! Nothing is locked: a lock file in which an input is missing, or is another one than the flake wants
+//! by now, is an error. The trees come from [`Io::fetch`](crate::lang::io::Io::fetch). Start at [`get`].
 
-use super::{Builtin, Scope, argument, fetch, json, outside, types};
-use crate::lang::error::{Error, ErrorKind, Result, ResultExt};
+mod inputs;
+
+use super::{Builtin, Scope, argument, fetch, json, outside};
+use crate::lang::error::{Result, ResultExt};
 use crate::lang::eval::Evaluator;
 use crate::lang::flake_reference::{self, Attribute, Attributes};
 use crate::lang::io::{Fetch, FetchValue, IoError};
 use crate::lang::source::Span;
-use crate::lang::value::{Attrs, AttrsBuilder, NixPath, Value};
+use crate::lang::value::{AttrsBuilder, NixPath, Value};
 
 pub(super) const BUILTINS: &[Builtin] = &[Builtin {
     name: "getFlake",
@@ -64,7 +66,7 @@ fn get(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let expression = ev.import(&place.join(b"flake.nix"), at).context(at, within)?;
     let expression = ev.force_attrs(&expression, at).context(at, within)?;
     let lock = lock_file(ev, &place, at).context(at, within)?;
-    check_inputs(ev, &expression, &lock, at).context(at, within)?;
+    inputs::check(ev, &expression, &lock, at).context(at, within)?;
     let mut given = AttrsBuilder::with_capacity(4);
     given.push(ev.symbols.intern("lock"), lock);
     given.push(ev.symbols.intern("source"), source);
@@ -92,40 +94,4 @@ fn lock_file(ev: &mut Evaluator, place: &NixPath, at: Span) -> Result<Value> {
         return Err(wrong(format!("has version {version}; versions 5 to 7 are known")));
     }
     Ok(lock)
-}
-
-/// Makes sure that the lock file names every input that the flake wants.
-fn check_inputs(ev: &mut Evaluator, flake: &Attrs, lock: &Value, at: Span) -> Result<()> {
-    let mut wanted: Vec<String> = Vec::new();
-    if let Some(inputs) = ev.symbols.find("inputs").and_then(|name| flake.value(name)).cloned() {
-        let inputs = ev.force_attrs(&inputs, at)?;
-        wanted.extend(inputs.entries().iter().map(|attr| ev.symbols.text(attr.name)));
-    }
-    // The arguments of `outputs` are inputs, too.
-    let outputs = ev.required(flake, "outputs", at)?;
-    let arguments = types::function_args(ev, &[outputs], at)?;
-    let arguments = ev.force_attrs(&arguments, at)?;
-    let names = arguments.entries().iter().map(|attr| ev.symbols.text(attr.name));
-    wanted.extend(names.filter(|name| name != "self"));
-    let lock = ev.force_attrs(lock, at)?;
-    let root = ev.required(&lock, "root", at)?;
-    let root = ev.force_plain_string(&root, at)?.text().into_owned();
-    let nodes = ev.required(&lock, "nodes", at)?;
-    let nodes = ev.force_attrs(&nodes, at)?;
-    let node = ev.required(&nodes, &root, at)?;
-    let node = ev.force_attrs(&node, at)?;
-    let locked = match ev.symbols.find("inputs").and_then(|name| node.value(name)).cloned() {
-        Some(inputs) => Some(ev.force_attrs(&inputs, at)?),
-        None => None,
-    };
-    wanted.sort();
-    for input in wanted {
-        let name = ev.symbols.intern(&input);
-        if locked.as_ref().is_none_or(|locked| locked.value(name).is_none()) {
-            let message =
-                format!("input `{input}` is not in the lock file; `nix flake lock` puts it there");
-            return Err(Error::new(ErrorKind::Argument { message }, at));
-        }
-    }
-    Ok(())
 }
