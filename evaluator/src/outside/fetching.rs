@@ -21,8 +21,13 @@ fn text<'f>(request: &'f Fetch, wanted: &str) -> Option<&'f str> {
 }
 
 fn unavailable(request: &Fetch, reason: String) -> IoError {
-    let object =
-        ["url", "path", "fromPath", "repo", "id"].iter().find_map(|name| text(request, name));
+    let one = |name: &&str| text(request, name).map(str::to_owned);
+    let object = match (text(request, "type"), text(request, "owner"), text(request, "repo")) {
+        (Some(forge), Some(owner), Some(repository)) => {
+            Some(format!("{forge}:{owner}/{repository}"))
+        }
+        _ => ["url", "path", "fromPath", "id"].iter().find_map(one),
+    };
     IoError::Unavailable {
         what: match object {
             Some(object) => format!("fetch `{object}` with `{}`", request.builtin),
@@ -81,6 +86,7 @@ impl Files {
                 ))
             }
         };
+        let mut missing = "without `narHash` it cannot be found in the store".to_owned();
         if let Some(hash) = &expected {
             let path = make_source_path(&self.store, name, hash, &Default::default());
             let path = self.store.display(&path.map_err(|error| wrong(error.to_string()))?);
@@ -93,6 +99,7 @@ impl Files {
                     attributes: attributes.chain([nar_hash(hash)]).collect(),
                 });
             }
+            missing = format!("`{path}` is not in the store, and nothing is downloaded");
         }
         let (mut fetched, found) = if text(request, "type") == Some("path") {
             self.directory(request, name)?
@@ -100,11 +107,7 @@ impl Files {
             let (path, hash) = self.mount(name, fetched.tree)?;
             (Fetched { path, attributes: fetched.attributes }, hash)
         } else {
-            let reason = match expected {
-                Some(_) => "no tree with its `narHash` is in the store, and nothing is downloaded",
-                None => "without `narHash` it cannot be found in the store",
-            };
-            return Err(wrong(reason.to_owned()));
+            return Err(wrong(missing));
         };
         if let Some(expected) = expected.filter(|expected| *expected != found) {
             return Err(wrong(format!("it has the hash `{found}`, not `{expected}`")));

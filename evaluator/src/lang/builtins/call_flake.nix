@@ -29,7 +29,9 @@ let
         else if isRelative then
           above.sourceInfo
         else
-          fetch (removeAttrs locked [ "dir" ]);
+          builtins.addErrorContext "while fetching the input `${node}`" (
+            fetch (removeAttrs locked [ "dir" ])
+          );
       root = if isRelative then below above.outPath locked.path else sourceInfo.outPath;
       outPath = below root (if isRoot then directory else locked.dir or "");
       expression = import (outPath + "/flake.nix");
