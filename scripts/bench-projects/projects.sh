@@ -236,8 +236,7 @@ fetch_effect() {
 settings_effect() { echo "levain.lib.settings.tsc { }"; }
 set_effect() { echo dist; }
 compile_effect() {
-  echo "ln -sfn $bench/fetched/$name/node_modules node_modules"
-  compile_rxjs
+  compile_rxjs | sed "1a ln -sfn $bench/fetched/$name/node_modules node_modules"
 }
 edit_effect() {
   printf '\nexport const bench%s = %s;\n' "$1" "$1" >>"$2/src/internal/stm/tMap.ts"
