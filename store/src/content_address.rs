@@ -59,8 +59,11 @@ pub fn make_fixed_output_path(
 
 /// Returns what stands for the path of the output `output` in its own derivation until that path is
 /// known (`builtins.placeholder`).
-pub fn placeholder(output: &str) -> String {
-    format!("/{}", base32::encode(&Sha256::digest(format!("nix-output:{output}").as_bytes())))
+///
+/// Nobody has checked the name when this is asked, so it is any bytes.
+pub fn placeholder(output: impl AsRef<[u8]>) -> String {
+    let text = [b"nix-output:", output.as_ref()].concat();
+    format!("/{}", base32::encode(&Sha256::digest(text)))
 }
 
 /// Returns the path whose digest is taken over `kind`, a base-16 SHA-256, the store and the name.

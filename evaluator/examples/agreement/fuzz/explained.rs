@@ -61,13 +61,19 @@ pub(crate) fn change(text: &str, theirs: &Answer, ours: &Answer) -> Option<&'sta
         {
             Some("today's TOML has no numbers of more than 64 bits")
         }
+        (Answer::Value(_), Answer::Failure(message))
+            if message.contains("undefined variable") && text.contains("inherit") =>
+        {
+            Some("since 2.21 a source that nothing is inherited from is looked at")
+        }
         (Answer::Value(_), Answer::Failure(message)) if message.contains("max-call-depth") => {
             Some("since 2.20 calls are nested at most 10,000 deep")
         }
         (Answer::Value(_), Answer::Failure(message))
-            if message.contains("expected a function") && text.contains("genList") =>
+            if message.contains("expected a function")
+                && (text.contains("genList") || text.contains("map")) =>
         {
-            Some("today `genList` looks at its function even if it calls it never")
+            Some("today `map` and `genList` look at their function even if nothing calls it")
         }
         (Answer::Failure(_), Answer::Value(_)) if text.contains("replaceStrings") => {
             Some("since 2.16 `replaceStrings` evaluates no replacement in vain")

@@ -6,7 +6,9 @@ in
 {
   misc = import (tree + "/lib/tests/misc.nix");
   systems = import (tree + "/lib/tests/systems.nix");
-  # The list of maintainers is not part of the tree.
+  fetchers = import (tree + "/lib/tests/fetchers.nix");
+  paths = import (tree + "/lib/path/tests/unit.nix") { libpath = tree + "/lib"; };
+  # The list of maintainers and the modules of NixOS, which `services/test.nix` needs, are elsewhere.
   names = builtins.mapAttrs (_: v: if builtins.isAttrs v then builtins.attrNames v else builtins.typeOf v)
     (removeAttrs library [ "maintainers" "teams" ]);
   elaborated = map

@@ -51,7 +51,7 @@ const ENVIRONMENT: Coerce = Coerce { more: true, copy_to_store: true };
 
 fn placeholder(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let output = ev.force_plain_string(&args[0], at)?;
-    Ok(Value::string(levain_store::content_address::placeholder(&output.text())))
+    Ok(Value::string(levain_store::content_address::placeholder(output.bytes())))
 }
 
 /// What the attributes have said so far.
