@@ -231,7 +231,7 @@ impl Evaluator {
     }
 
     /// Returns the value of an attribute that must be there.
-    pub fn required(&mut self, attrs: &Attrs, name: impl AsRef<[u8]>, at: Span) -> Result<Value> {
+    pub fn required(&mut self, attrs: &Attrs, name: &str, at: Span) -> Result<Value> {
         let name = self.symbols.intern(name);
         self.required_symbol(attrs, name, at)
     }
