@@ -2,12 +2,14 @@
   GHC by `ghc --make -outputdir`, with modules below the directory `source`. Not cabal, which keeps a
   plan and paths of its own.
 
-  It looks after flags, interfaces and what the preprocessor includes, and never deletes: what was
-  made from a module that is gone is left out.
+  It looks after flags, interfaces and what the preprocessor includes, but not after a header that now
+  stands before another of that name. And it never deletes: what was made from a module that is gone
+  is left out.
 */
 { source ? ".", out ? "build" }:
 {
   persist.build = [ out ];
+  hiding = import ../internalHeaders.nix;
   gone = "outputs";
   goneOutputs =
     let
