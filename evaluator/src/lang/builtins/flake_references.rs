@@ -48,32 +48,30 @@ fn to_text(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     for attr in attrs.entries() {
         let value = ev.force(&attr.value, at)?;
         let name = ev.symbols.text(attr.name);
-        let value = match &value {
-            Value::String(text) => Attribute::String(text.text().into_owned()),
-            Value::Bool(value) => Attribute::Bool(*value),
-            Value::Int(number) => {
-                let negative = || {
-                    argument(
-                        at,
-                        format!("flake reference attribute `{name}` is negative: {number}"),
-                    )
-                };
-                Attribute::Int(u64::try_from(*number).ok().ok_or_else(negative)?)
-            }
-            Value::Null
-            | Value::Float(_)
-            | Value::Path(_)
-            | Value::List(_)
-            | Value::Attrs(_)
-            | Value::Closure(_)
-            | Value::Builtin(_)
-            | Value::Partial(_)
-            | Value::Thunk(_) => {
-                return Err(ev.type_error("a string, a Boolean or an integer", &value, at));
-            }
-        };
+        let value = part(ev, &name, &value, at)?;
         attributes.insert(name, value);
     }
     let text = flake_reference::print(&attributes);
     Ok(Value::string(text.map_err(|error| argument(at, error.to_string()))?))
+}
+
+/// Converts one part of a flake reference.
+pub(super) fn part(ev: &mut Evaluator, name: &str, value: &Value, at: Span) -> Result<Attribute> {
+    match value {
+        Value::String(text) => Ok(Attribute::String(text.text().into_owned())),
+        Value::Bool(value) => Ok(Attribute::Bool(*value)),
+        Value::Int(number) => {
+            let negative = format!("flake reference attribute `{name}` is negative: {number}");
+            Ok(Attribute::Int(u64::try_from(*number).ok().ok_or_else(|| argument(at, negative))?))
+        }
+        Value::Null
+        | Value::Float(_)
+        | Value::Path(_)
+        | Value::List(_)
+        | Value::Attrs(_)
+        | Value::Closure(_)
+        | Value::Builtin(_)
+        | Value::Partial(_)
+        | Value::Thunk(_) => Err(ev.type_error("a string, a Boolean or an integer", value, at)),
+    }
 }

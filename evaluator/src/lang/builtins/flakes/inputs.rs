@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::lang::builtins::flake_references::part;
 use crate::lang::builtins::{argument, types};
 use crate::lang::error::{Error, Result};
 use crate::lang::eval::Evaluator;
@@ -135,23 +136,8 @@ fn parts(ev: &mut Evaluator, attrs: &Attrs, at: Span) -> Result<Attributes> {
             continue;
         }
         let value = ev.force(&attr.value, at)?;
-        let part = match &value {
-            Value::String(text) => Attribute::String(text.text().into_owned()),
-            Value::Bool(value) => Attribute::Bool(*value),
-            Value::Int(number) => Attribute::Int(u64::try_from(*number).unwrap_or(u64::MAX)),
-            Value::Null
-            | Value::Float(_)
-            | Value::Path(_)
-            | Value::List(_)
-            | Value::Attrs(_)
-            | Value::Closure(_)
-            | Value::Builtin(_)
-            | Value::Partial(_)
-            | Value::Thunk(_) => {
-                return Err(ev.type_error("a string, a Boolean or an integer", &value, at));
-            }
-        };
-        parts.insert(name, part);
+        let value = part(ev, &name, &value, at)?;
+        parts.insert(name, value);
     }
     Ok(parts)
 }
