@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use levain_store::StorePath;
 use levain_store::compare::Difference;
+use levain_store::{DerivationPath, StorePath};
 use serde::Serialize;
 
 use super::{Opened, Options, Run, RunError, WhyError};
@@ -106,6 +106,30 @@ pub fn audit(
     Ok(audited)
 }
 
+/// How builds ended, by derivation.
+type Endings = BTreeMap<DerivationPath, Ending>;
+
+/// Builds what is wanted and adds how it ended to `endings`.
+fn build_all(
+    building: &Building<'_>,
+    wanted: &Wanted,
+    connections: &mut Connections,
+    progress: &mut dyn Progress,
+    endings: &mut Endings,
+) -> Result<(), RunError> {
+    let watch = connections.watch.get()?;
+    building.build(
+        wanted,
+        &mut connections.builder,
+        watch,
+        progress,
+        &mut |_, _, derivation, ending, _| {
+            endings.insert(derivation.clone(), ending);
+        },
+    )?;
+    Ok(())
+}
+
 impl Run<'_> {
     /// Returns the success of this jobset that a cache was part of.
     fn recorded_incremental(&self, job: &Surveyed) -> Option<Success> {
@@ -132,17 +156,8 @@ impl Run<'_> {
             .map(|(job, _)| (job.base.derivation.clone(), job.base.outputs.clone()))
             .collect();
         let building = Building { options: &self.options.build, logs, cancel: self.cancel };
-        let mut endings: BTreeMap<_, Ending> = BTreeMap::new();
-        let watch = connections.watch.get()?;
-        building.build(
-            &wanted,
-            &mut connections.builder,
-            watch,
-            progress,
-            &mut |_, _, derivation, ending, _| {
-                endings.insert(derivation.clone(), ending);
-            },
-        )?;
+        let mut endings = Endings::new();
+        build_all(&building, &wanted, connections, progress, &mut endings)?;
         // By chance, or always? A clean build that failed gets a second try.
         let failed: Wanted = wanted
             .into_iter()
@@ -151,15 +166,7 @@ impl Run<'_> {
             })
             .collect();
         if !failed.is_empty() && !self.cancel.is_cancelled() {
-            building.build(
-                &failed,
-                &mut connections.builder,
-                connections.watch.get()?,
-                progress,
-                &mut |_, _, derivation, ending, _| {
-                    endings.insert(derivation.clone(), ending);
-                },
-            )?;
+            build_all(&building, &failed, connections, progress, &mut endings)?;
         }
         let mut audited = Vec::new();
         let mut differing = Vec::new();
@@ -224,17 +231,9 @@ impl Run<'_> {
                 }
             }
         }
-        let mut endings: BTreeMap<_, Ending> = BTreeMap::new();
+        let mut endings = Endings::new();
         if !wanted.is_empty() {
-            building.build(
-                &wanted,
-                &mut connections.builder,
-                connections.watch.get()?,
-                progress,
-                &mut |_, _, derivation, ending, _| {
-                    endings.insert(derivation.clone(), ending);
-                },
-            )?;
+            build_all(building, &wanted, connections, progress, &mut endings)?;
         }
         let mut audited = Vec::new();
         for (job, differences) in differing {
