@@ -240,13 +240,10 @@ impl Parser<'_> {
                 if HAS_ATTR_LEVEL < least {
                     break;
                 }
-                if closed == Some(HAS_ATTR_LEVEL) {
-                    return Err(self.unexpected("another operator"));
-                }
+                // What follows is no expression, so `a ? b ? c` is only ever `(a ? b) ? c`.
                 self.advance();
                 let path = self.attr_path()?;
                 left = self.finish(ExprKind::HasAttr(Box::new(left), path), start);
-                closed = Some(HAS_ATTR_LEVEL);
                 continue;
             }
             let Some((operator, level, associativity)) = binary(self.token.token) else { break };

@@ -26,7 +26,7 @@ impl Printer<'_> {
     }
 
     fn name(&mut self, symbol: Symbol) {
-        self.out.extend_from_slice(self.symbols.name(symbol));
+        crate::lang::print::name(self.symbols.name(symbol), &mut self.out);
     }
 
     fn expr(&mut self, expr: &Expr) {

@@ -266,6 +266,12 @@ fn strip(pieces: Vec<Piece>) -> Vec<Part> {
         }
         push_text(&mut parts, &mut stripped);
     }
+    // A string in a string is the string, unlike between `"`.
+    if let [Part::Interpolation(Expr { kind: ExprKind::String(inner), .. })] = &mut parts[..]
+        && matches!(inner[..], [] | [Part::Text(_)])
+    {
+        return std::mem::take(inner);
+    }
     parts
 }
 
