@@ -114,12 +114,11 @@ pub(super) fn next_byte(text: &[u8], offset: usize) -> Option<u8> {
 /// Skips blanks and comments; a comment that does not end is not skipped.
 fn skip_blanks(text: &[u8], mut offset: usize) -> usize {
     loop {
+        let Some(rest) = text.get(offset..) else { return offset };
+        offset += count(rest, |byte| is(byte, BLANK));
         match text.get(offset) {
-            Some(b' ' | b'\t' | b'\r' | b'\n') => offset += 1,
             Some(b'#') => {
-                while !matches!(text.get(offset), None | Some(b'\n' | b'\r')) {
-                    offset += 1;
-                }
+                offset += count(&text[offset..], |byte| !matches!(byte, b'\n' | b'\r'));
             }
             Some(b'/') if text.get(offset + 1) == Some(&b'*') => {
                 match text[offset + 2..].windows(2).position(|pair| pair == b"*/") {
@@ -132,54 +131,98 @@ fn skip_blanks(text: &[u8], mut offset: usize) -> usize {
     }
 }
 
+/// The bits of [`CLASSES`].
+const BLANK: u8 = 1;
+const IDENTIFIER_START: u8 = 2;
+const IDENTIFIER: u8 = 4;
+const PATH: u8 = 8;
+const SCHEME: u8 = 16;
+const URI: u8 = 32;
+/// Always a token alone.
+const ALONE: u8 = 64;
+/// A path or URI may go on with it after an identifier.
+const BEYOND: u8 = 128;
+
+/// What each byte may be part of: most tokens are found with one look per byte.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut index = 0;
+    while index < classes.len() {
+        classes[index] = class_of(index as u8);
+        index += 1;
+    }
+    classes
+};
+
+const fn class_of(byte: u8) -> u8 {
+    let mut class = match byte {
+        b' ' | b'\t' | b'\r' | b'\n' => BLANK,
+        b'a'..=b'z' | b'A'..=b'Z' => IDENTIFIER_START | IDENTIFIER | PATH | SCHEME | URI,
+        b'0'..=b'9' => IDENTIFIER | PATH | SCHEME | URI,
+        b'_' => IDENTIFIER_START | IDENTIFIER | PATH | URI,
+        b'-' => IDENTIFIER | PATH | SCHEME | URI,
+        b'\'' => IDENTIFIER | URI,
+        b'.' | b'+' => PATH | SCHEME | URI,
+        b'%' | b'/' | b'?' | b':' | b'@' | b'&' | b'=' | b'$' | b',' | b'!' | b'~' | b'*' => URI,
+        _ => 0,
+    };
+    if matches!(byte, b'{' | b'}' | b'(' | b')' | b'[' | b']' | b';' | b',' | b':' | b'?' | b'@') {
+        class |= ALONE;
+    }
+    if matches!(byte, b'.' | b'+' | b'/' | b':') {
+        class |= BEYOND;
+    }
+    class
+}
+
+#[inline]
+fn is(byte: u8, class: u8) -> bool {
+    CLASSES[usize::from(byte)] & class != 0
+}
+
 /// Whether a byte may be in a path.
 fn is_path_char(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+')
-}
-
-fn is_identifier_start(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_'
-}
-
-fn is_identifier_char(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'\'' | b'-')
-}
-
-fn is_scheme_char(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
-}
-
-fn is_uri_char(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"%/?:@&=+$,-_.!~*'".contains(&byte)
+    is(byte, PATH)
 }
 
 /// Counts the bytes at the beginning that satisfy a condition.
+#[inline]
 fn count(text: &[u8], condition: impl Fn(u8) -> bool) -> usize {
     text.iter().position(|byte| !condition(*byte)).unwrap_or(text.len())
 }
 
 /// Returns the longest token at the beginning; of equally long ones, Nix's first.
+#[inline]
 fn longest(whole: &[u8], start: usize, runs: &mut Runs) -> (Token, usize) {
     let text = whole.get(start..).unwrap_or_default();
     // A zero byte ends a text, as it does for Nix, whatever follows.
     let Some(first) = text.first().copied().filter(|byte| *byte != 0) else {
         return (Token::End, 0);
     };
-    if is_identifier_start(first) {
-        let length = count(text, is_identifier_char);
+    if is(first, ALONE) {
+        return (Token::Char(first), 1);
+    }
+    if is(first, IDENTIFIER_START) {
+        let length = count(text, |byte| is(byte, IDENTIFIER));
         // Paths and URIs go on with one of these, whatever part of them an identifier is.
-        if !matches!(text.get(length), Some(b'.' | b'+' | b'/' | b':')) {
+        if !text.get(length).is_some_and(|next| is(*next, BEYOND)) {
             return (keyword(&text[..length]), length);
         }
     }
+    longest_of_all(whole, text, first, runs)
+}
+
+/// Tries every rule.
+fn longest_of_all(whole: &[u8], text: &[u8], first: u8, runs: &mut Runs) -> (Token, usize) {
+    let start = whole.len() - text.len();
     let mut best = operator(text);
     let mut offer = |token: Token, length: usize| {
         if length > best.1 || (length == best.1 && matches!(best.0, Token::Char(_))) {
             best = (token, length);
         }
     };
-    if is_identifier_start(first) {
-        let length = count(text, is_identifier_char);
+    if is(first, IDENTIFIER_START) {
+        let length = count(text, |byte| is(byte, IDENTIFIER));
         offer(keyword(&text[..length]), length);
     }
     if first.is_ascii_digit() {
@@ -199,7 +242,7 @@ fn longest(whole: &[u8], start: usize, runs: &mut Runs) -> (Token, usize) {
         offer(Token::SearchPath, search_path_length(text));
     }
     if first.is_ascii_alphabetic() {
-        let run = runs.scheme.length(whole, start, is_scheme_char);
+        let run = runs.scheme.length(whole, start, |byte| is(byte, SCHEME));
         offer(Token::Uri, uri_length(text, run));
     }
     best
@@ -348,7 +391,7 @@ fn uri_length(text: &[u8], scheme: usize) -> usize {
     if text.get(scheme) != Some(&b':') {
         return 0;
     }
-    match count(&text[scheme + 1..], is_uri_char) {
+    match count(&text[scheme + 1..], |byte| is(byte, URI)) {
         0 => 0,
         rest => scheme + 1 + rest,
     }
