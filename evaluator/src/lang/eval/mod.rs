@@ -141,7 +141,7 @@ impl Evaluator {
         let directory = self.options.directory.clone();
         let expr = self.parse(origin, text.into(), directory)?;
         // Nix finds out about undefined variables while it parses.
-        super::resolve::resolve(&expr, &self.globals, &mut self.symbols, None)?;
+        super::resolve::resolve(expr.clone(), &self.globals, &mut self.symbols, None)?;
         Ok(syntax::print(&expr, &self.symbols))
     }
 
@@ -150,7 +150,7 @@ impl Evaluator {
         let text = self.io.read_file(file).map_err(|error| Error::new(error.into(), Span::NONE))?;
         let directory = file.parent().bytes().to_vec();
         let expr = self.parse(Origin::File(file.bytes().into()), text.into(), directory)?;
-        super::resolve::resolve(&expr, &self.globals, &mut self.symbols, None)?;
+        super::resolve::resolve(expr.clone(), &self.globals, &mut self.symbols, None)?;
         Ok(syntax::print(&expr, &self.symbols))
     }
 
@@ -186,8 +186,7 @@ impl Evaluator {
             None => (None, Rc::new(Env::many(None, 0))),
         };
         let code =
-            super::resolve::resolve(&expr, &self.globals, &mut self.symbols, names.as_deref())?;
-        drop(expr);
+            super::resolve::resolve(expr, &self.globals, &mut self.symbols, names.as_deref())?;
         // Thunks and functions point into the code for as long as the process lives.
         self.eval(Box::leak(Box::new(code)), &env)
     }

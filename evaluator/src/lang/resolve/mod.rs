@@ -33,7 +33,7 @@ enum Scope {
 ///
 /// `outer` are the names of an environment around the expression, in the order of their slots.
 pub(in crate::lang) fn resolve(
-    expr: &Expr,
+    expr: Expr,
     globals: &BTreeMap<Symbol, Value>,
     symbols: &mut Symbols,
     outer: Option<&[Symbol]>,

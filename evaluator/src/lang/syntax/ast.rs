@@ -1,8 +1,14 @@
 //! The tree of an expression, with names as symbols and a place for everything.
+//!
+//! A large file has a hundred thousand of these, all of them there before the first is resolved:
+//! what is rare or large is boxed, so that an expression takes 32 bytes.
+
+use std::rc::Rc;
 
 use super::bindings::Bindings;
 use crate::lang::source::Span;
 use crate::lang::symbol::Symbol;
+use crate::lang::value::NixPath;
 
 /// An expression and where it is.
 #[derive(Debug, Clone)]
@@ -20,10 +26,14 @@ pub enum ExprKind {
     Int(i64),
     /// A floating point number.
     Float(f64),
-    /// A string of any spelling, also an URI.
-    String(Vec<Part>),
-    /// A path: the first part is absolute and ends with a slash if something follows it.
-    Path(Vec<Part>),
+    /// A string of any spelling without interpolations, also an URI.
+    Text(Box<[u8]>),
+    /// A string with interpolations.
+    String(Box<[Part]>),
+    /// A path without interpolations.
+    Path(Rc<NixPath>),
+    /// Any other path: the first part is absolute and ends with a slash if something follows it.
+    PathParts(Box<[Part]>),
     /// `<name>`
     SearchPath(Box<[u8]>),
     /// A variable.
@@ -31,7 +41,7 @@ pub enum ExprKind {
     /// `__curPos`
     CurrentPosition,
     /// `[ … ]`
-    List(Vec<Expr>),
+    List(Box<[Expr]>),
     /// `{ … }` and `rec { … }`
     Attrs(Box<AttrSet>),
     /// `let … in body`
@@ -39,11 +49,11 @@ pub enum ExprKind {
     /// `subject.path or default`
     Select(Box<Select>),
     /// `subject ? path`
-    HasAttr(Box<Expr>, Vec<AttrName>),
+    HasAttr(Box<HasAttr>),
     /// `argument: body`
     Lambda(Box<Lambda>),
-    /// A function and all its arguments.
-    Call(Box<Expr>, Vec<Expr>),
+    /// A function, followed by all its arguments.
+    Call(Box<[Expr]>),
     /// `with set; body`
     With(Box<Expr>, Box<Expr>),
     /// `if … then … else …`
@@ -94,9 +104,18 @@ pub struct Select {
     /// What is selected from.
     pub subject: Expr,
     /// The names, at least one.
-    pub path: Vec<AttrName>,
+    pub path: Box<[AttrName]>,
     /// What follows `or`.
     pub default: Option<Expr>,
+}
+
+/// `subject ? path`
+#[derive(Debug, Clone)]
+pub struct HasAttr {
+    /// What is asked.
+    pub subject: Expr,
+    /// The names, at least one.
+    pub path: Box<[AttrName]>,
 }
 
 /// A name in an attribute path.
@@ -105,7 +124,7 @@ pub enum AttrName {
     /// A name that is known.
     Static(Symbol, Span),
     /// An expression that gives the name.
-    Dynamic(Expr),
+    Dynamic(Box<Expr>),
 }
 
 impl AttrName {
@@ -148,7 +167,7 @@ pub enum BindingValue {
     /// `inherit name`
     Inherit,
     /// `inherit (set) name`, with the index of the set.
-    InheritFrom(usize),
+    InheritFrom(u32),
 }
 
 /// A definition with a computed name.

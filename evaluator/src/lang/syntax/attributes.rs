@@ -5,7 +5,7 @@
     reason = "a parser names the tokens that fit; every other one is an error"
 )]
 
-use super::ast::{AttrName, AttrSet, Binding, BindingValue, DynamicBinding, Expr, ExprKind, Part};
+use super::ast::{AttrName, AttrSet, Binding, BindingValue, DynamicBinding, Expr, ExprKind};
 use super::lexer::Token;
 use super::parser::{MAX_DEPTH, Parser};
 use crate::lang::error::{Error, ErrorKind, Result};
@@ -26,11 +26,28 @@ impl Parser<'_> {
                 let expected = if is_let { "a name or `in`" } else { "a name or `}`" };
                 return Err(self.unexpected(expected));
             }
-            let path = self.attr_path()?;
+            let name = self.attr_name()?;
+            // Most definitions are of one name, which needs no path.
+            let single = match &name {
+                AttrName::Static(name, span) if self.token.token != Token::Char(b'.') => {
+                    Some((*name, *span))
+                }
+                _ => None,
+            };
+            let path = match single {
+                Some(_) => Box::default(),
+                None => self.attr_path_after(name)?,
+            };
             self.expect(Token::Char(b'='), "`=`")?;
             let value = self.expr()?;
             self.expect(Token::Char(b';'), "`;`")?;
-            add(&mut set, path, value, self.symbols)?;
+            match single {
+                Some((name, span)) => {
+                    let binding = Binding { value: BindingValue::Expr(value), span };
+                    merge(&mut set, &mut Vec::new(), name, binding, self.symbols)?;
+                }
+                None => add(&mut set, path, value, self.symbols)?,
+            }
         }
         if is_let && let Some(dynamic) = set.dynamic.first() {
             let message = "dynamic attributes not allowed in let".to_owned();
@@ -46,7 +63,7 @@ impl Parser<'_> {
             let source = self.expr()?;
             self.expect(Token::Char(b')'), "`)`")?;
             set.sources.push(source);
-            Some(set.sources.len() - 1)
+            Some((set.sources.len() - 1) as u32)
         } else {
             None
         };
@@ -59,27 +76,37 @@ impl Parser<'_> {
                 }
             };
             let value = from.map_or(BindingValue::Inherit, BindingValue::InheritFrom);
-            if set.bindings.get(name).is_some() {
+            if set.bindings.add(name, Binding { value, span }).is_err() {
                 return Err(duplicate(&[name], span, self.symbols));
             }
-            set.bindings.insert(name, Binding { value, span });
         }
         self.advance();
         Ok(())
     }
 
     /// Parses names with dots between them.
-    pub(super) fn attr_path(&mut self) -> Result<Vec<AttrName>> {
-        let mut path = vec![self.attr_name()?];
+    pub(super) fn attr_path(&mut self) -> Result<Box<[AttrName]>> {
+        let name = self.attr_name()?;
+        self.attr_path_after(name)
+    }
+
+    /// Parses what follows the first name of an attribute path.
+    fn attr_path_after(&mut self, name: AttrName) -> Result<Box<[AttrName]>> {
+        if self.token.token != Token::Char(b'.') {
+            return Ok(Box::new([name]));
+        }
+        let first = self.names.len();
+        self.names.push(name);
         while self.token.token == Token::Char(b'.') {
             self.advance();
-            path.push(self.attr_name()?);
-            if path.len() > MAX_DEPTH {
+            let name = self.attr_name()?;
+            self.names.push(name);
+            if self.names.len() - first > MAX_DEPTH {
                 let message = "expressions are nested too deeply".to_owned();
                 return Err(self.error_at(self.token, message));
             }
         }
-        Ok(path)
+        Ok(self.names.drain(first..).collect())
     }
 
     fn begins_attr_name(&self) -> bool {
@@ -99,39 +126,32 @@ impl Parser<'_> {
             }
             Token::Quote => {
                 let start = first.start;
-                let parts = self.string()?;
+                let kind = self.string()?;
                 let end = self.token.start;
-                Ok(self.static_if_known(parts, self.span(start, end)))
+                let span = self.span(start, end);
+                Ok(self.static_if_known(Expr { kind, span }))
             }
             Token::DollarBrace => {
                 self.advance();
                 let expr = self.expr()?;
                 self.expect(Token::Char(b'}'), "`}`")?;
-                let span = expr.span;
-                Ok(match expr.kind {
-                    ExprKind::String(parts) => self.static_if_known(parts, span),
-                    kind => AttrName::Dynamic(Expr { kind, span }),
-                })
+                Ok(self.static_if_known(expr))
             }
             _ => Err(self.unexpected("a name")),
         }
     }
 
     /// Makes a known name of a string without interpolation.
-    fn static_if_known(&mut self, mut parts: Vec<Part>, span: Span) -> AttrName {
-        match (parts.len(), parts.first()) {
-            (0, _) => AttrName::Static(self.symbols.intern(b""), span),
-            (1, Some(Part::Text(text))) => AttrName::Static(self.symbols.intern(text), span),
-            _ => {
-                parts.shrink_to_fit();
-                AttrName::Dynamic(Expr { kind: ExprKind::String(parts), span })
-            }
+    fn static_if_known(&mut self, expr: Expr) -> AttrName {
+        match &expr.kind {
+            ExprKind::Text(text) => AttrName::Static(self.symbols.intern(text), expr.span),
+            _ => AttrName::Dynamic(Box::new(expr)),
         }
     }
 }
 
 /// Adds `path = value`, merging it with what is there.
-fn add(set: &mut AttrSet, path: Vec<AttrName>, value: Expr, symbols: &Symbols) -> Result<()> {
+fn add(set: &mut AttrSet, path: Box<[AttrName]>, value: Expr, symbols: &Symbols) -> Result<()> {
     let mut names: Vec<Symbol> = Vec::new();
     let mut set = set;
     // Every name of a path is said to be where the path begins.
@@ -141,12 +161,11 @@ fn add(set: &mut AttrSet, path: Vec<AttrName>, value: Expr, symbols: &Symbols) -
         if path.peek().is_none() {
             return match name {
                 AttrName::Static(name, _) => {
-                    names.push(name);
                     let binding = Binding { value: BindingValue::Expr(value), span };
                     merge(set, &mut names, name, binding, symbols)
                 }
                 AttrName::Dynamic(name) => {
-                    set.dynamic.push(DynamicBinding { name, value, span });
+                    set.dynamic.push(DynamicBinding { name: *name, value, span });
                     Ok(())
                 }
             };
@@ -157,7 +176,7 @@ fn add(set: &mut AttrSet, path: Vec<AttrName>, value: Expr, symbols: &Symbols) -
                 names.push(name);
                 if set.bindings.get(name).is_none() {
                     let value = BindingValue::Expr(empty);
-                    set.bindings.insert(name, Binding { value, span });
+                    let _new = set.bindings.add(name, Binding { value, span });
                 }
                 match set.bindings.get_mut(name).map(|binding| &mut binding.value) {
                     Some(BindingValue::Expr(inner)) => Some(inner),
@@ -165,7 +184,7 @@ fn add(set: &mut AttrSet, path: Vec<AttrName>, value: Expr, symbols: &Symbols) -
                 }
             }
             AttrName::Dynamic(name) => {
-                set.dynamic.push(DynamicBinding { name, value: empty, span });
+                set.dynamic.push(DynamicBinding { name: *name, value: empty, span });
                 set.dynamic.last_mut().map(|binding| &mut binding.value)
             }
         };
@@ -177,7 +196,7 @@ fn add(set: &mut AttrSet, path: Vec<AttrName>, value: Expr, symbols: &Symbols) -
     Ok(())
 }
 
-/// Adds a definition; two attribute sets become one.
+/// Adds a definition at the end of a path; two attribute sets become one.
 fn merge(
     set: &mut AttrSet,
     path: &mut Vec<Symbol>,
@@ -185,27 +204,25 @@ fn merge(
     binding: Binding,
     symbols: &Symbols,
 ) -> Result<()> {
-    let Some(place) = set.bindings.get_mut(name) else {
-        set.bindings.insert(name, binding);
-        return Ok(());
-    };
+    let Err(binding) = set.bindings.add(name, binding) else { return Ok(()) };
+    path.push(name);
+    let place = set.bindings.get_mut(name).map(|binding| &mut binding.value);
     let (
-        BindingValue::Expr(Expr { kind: ExprKind::Attrs(there), .. }),
+        Some(BindingValue::Expr(Expr { kind: ExprKind::Attrs(there), .. })),
         BindingValue::Expr(Expr { kind: ExprKind::Attrs(new), .. }),
-    ) = (&mut place.value, binding.value)
+    ) = (place, binding.value)
     else {
         return Err(duplicate(path, binding.span, symbols));
     };
     // Whether the new set is recursive is ignored, as Nix does.
-    let displacement = there.sources.len();
+    let displacement = there.sources.len() as u32;
     for (name, mut inner) in new.bindings.drain() {
         if let BindingValue::InheritFrom(index) = &mut inner.value {
             *index += displacement;
         }
-        path.push(name);
         merge(there, path, name, inner, symbols)?;
-        path.pop();
     }
+    path.pop();
     there.dynamic.extend(new.dynamic);
     there.sources.extend(new.sources);
     Ok(())

@@ -4,6 +4,7 @@
 //! thousands of definitions, for which inserting into a vector would take quadratic time.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Index;
 
 use super::ast::Binding;
@@ -37,16 +38,24 @@ impl Bindings {
         }
     }
 
-    /// Adds the definition of a name, or replaces it.
-    pub fn insert(&mut self, name: Symbol, binding: Binding) {
+    /// Adds the definition of a name, or gives it back if there is one.
+    pub fn add(&mut self, name: Symbol, binding: Binding) -> Result<(), Binding> {
         if !self.many.is_empty() || self.few.len() >= FEW {
             self.many.extend(self.few.drain(..));
-            self.many.insert(name, binding);
-            return;
+            return match self.many.entry(name) {
+                Entry::Vacant(place) => {
+                    place.insert(binding);
+                    Ok(())
+                }
+                Entry::Occupied(_) => Err(binding),
+            };
         }
         match self.place(name) {
-            Ok(index) => self.few[index].1 = binding,
-            Err(index) => self.few.insert(index, (name, binding)),
+            Ok(_) => Err(binding),
+            Err(index) => {
+                self.few.insert(index, (name, binding));
+                Ok(())
+            }
         }
     }
 
@@ -75,7 +84,7 @@ impl Bindings {
     }
 
     /// Takes the definitions out.
-    pub(super) fn drain(self) -> impl Iterator<Item = (Symbol, Binding)> {
+    pub(in crate::lang) fn drain(self) -> impl Iterator<Item = (Symbol, Binding)> {
         self.few.into_iter().chain(self.many)
     }
 }
@@ -106,7 +115,9 @@ mod tests {
         for count in [5, 64, 65, 200] {
             let mut bindings = Bindings::default();
             for name in names[..count].iter().rev() {
-                bindings.insert(*name, Binding { value: BindingValue::Inherit, span: Span::NONE });
+                let binding = Binding { value: BindingValue::Inherit, span: Span::NONE };
+                assert!(bindings.add(*name, binding.clone()).is_ok());
+                assert!(bindings.add(*name, binding).is_err(), "a name is defined once");
             }
             assert_eq!(bindings.len(), count);
             assert!(bindings.keys().eq(&names[..count]));

@@ -8,11 +8,14 @@
     reason = "a parser names the tokens that fit; every other one is an error"
 )]
 
-use super::ast::{AttrName, BinaryOperator, Expr, ExprKind, Formal, Formals, Lambda, Part, Select};
+use super::ast::{
+    AttrName, BinaryOperator, Expr, ExprKind, Formal, Formals, HasAttr, Lambda, Part, Select,
+};
 use super::lexer::{Lexeme, Runs, Token, lex, next_byte};
 use crate::lang::error::{Error, ErrorKind, Result};
 use crate::lang::source::Span;
 use crate::lang::symbol::{Symbol, Symbols};
+use crate::lang::value::NixPath;
 
 /// How deep expressions may be nested.
 pub(super) const MAX_DEPTH: usize = 10_000;
@@ -39,7 +42,19 @@ pub fn parse(
 ) -> Result<Expr> {
     let mut runs = Runs::default();
     let token = lex(text, 0, &mut runs);
-    let mut parser = Parser { text, base, symbols, options, token, runs, depth: 0 };
+    let mut parser = Parser {
+        text,
+        base,
+        symbols,
+        options,
+        directory: NixPath::canonical(&options.directory),
+        token,
+        runs,
+        depth: 0,
+        exprs: Vec::new(),
+        names: Vec::new(),
+        parts: Vec::new(),
+    };
     let expr = parser.expr()?;
     if parser.token.token != Token::End {
         return Err(parser.unexpected("the end of the expression"));
@@ -52,9 +67,17 @@ pub(super) struct Parser<'a> {
     base: u32,
     pub(super) symbols: &'a mut Symbols,
     pub(super) options: &'a ParseOptions,
+    pub(super) directory: NixPath,
     pub(super) token: Lexeme,
     runs: Runs,
     depth: usize,
+    /// Elements and arguments of lists and calls that are not complete yet; when one is, its
+    /// elements go into a box of their number.
+    exprs: Vec<Expr>,
+    /// The same for the names of attribute paths.
+    pub(super) names: Vec<AttrName>,
+    /// The same for the parts of strings and paths.
+    pub(super) parts: Vec<Part>,
 }
 
 /// How an operator groups with its equals.
@@ -193,7 +216,7 @@ impl Parser<'_> {
             }
             let argument = self.expr_pipe();
             self.depth -= 1;
-            let kind = ExprKind::Call(Box::new(left), vec![argument?]);
+            let kind = ExprKind::Call(Box::new([left, argument?]));
             let expr = self.finish(kind, start);
             return match self.token.token {
                 Token::PipeInto => Err(self.unexpected("the end of the expression")),
@@ -203,7 +226,7 @@ impl Parser<'_> {
         while self.token.token == Token::PipeInto {
             self.advance();
             let function = self.operators(0)?;
-            left = self.finish(ExprKind::Call(Box::new(function), vec![left]), start);
+            left = self.finish(ExprKind::Call(Box::new([function, left])), start);
         }
         Ok(left)
     }
@@ -243,7 +266,8 @@ impl Parser<'_> {
                 // What follows is no expression, so `a ? b ? c` is only ever `(a ? b) ? c`.
                 self.advance();
                 let path = self.attr_path()?;
-                left = self.finish(ExprKind::HasAttr(Box::new(left), path), start);
+                let has = HasAttr { subject: left, path };
+                left = self.finish(ExprKind::HasAttr(Box::new(has)), start);
                 continue;
             }
             let Some((operator, level, associativity)) = binary(self.token.token) else { break };
@@ -270,14 +294,17 @@ impl Parser<'_> {
         if !self.begins_simple() {
             return Ok(function);
         }
-        let (function, mut arguments) = match function {
-            Expr { kind: ExprKind::Call(function, arguments), .. } => (function, arguments),
-            other => (Box::new(other), Vec::new()),
-        };
-        while self.begins_simple() {
-            arguments.push(self.selection()?);
+        let first = self.exprs.len();
+        match function {
+            Expr { kind: ExprKind::Call(call), .. } => self.exprs.extend(call),
+            other => self.exprs.push(other),
         }
-        Ok(self.finish(ExprKind::Call(function, arguments), start))
+        while self.begins_simple() {
+            let argument = self.selection()?;
+            self.exprs.push(argument);
+        }
+        let call = self.exprs.drain(first..).collect();
+        Ok(self.finish(ExprKind::Call(call), start))
     }
 
     /// Parses a simple expression with its selections.
@@ -309,7 +336,7 @@ impl Parser<'_> {
                 let span = self.token_span(self.token);
                 self.advance();
                 let or = Expr { kind: ExprKind::Variable(self.symbols.intern("or")), span };
-                Ok(self.finish(ExprKind::Call(Box::new(subject), vec![or]), start))
+                Ok(self.finish(ExprKind::Call(Box::new([subject, or])), start))
             }
             _ => Ok(subject),
         }
@@ -364,7 +391,7 @@ impl Parser<'_> {
             Token::Uri => {
                 let text = word.into();
                 self.advance();
-                ExprKind::String(vec![Part::Text(text)])
+                ExprKind::Text(text)
             }
             Token::SearchPath => {
                 let name = word[1..word.len() - 1].into();
@@ -372,8 +399,8 @@ impl Parser<'_> {
                 ExprKind::SearchPath(name)
             }
             Token::Path | Token::HomePath => return self.path(),
-            Token::Quote => ExprKind::String(self.string()?),
-            Token::IndentedQuote => ExprKind::String(self.indented_string()?),
+            Token::Quote => self.string()?,
+            Token::IndentedQuote => self.indented_string()?,
             Token::Char(b'(') => {
                 self.advance();
                 let expr = self.expr()?;
@@ -391,15 +418,16 @@ impl Parser<'_> {
             Token::Char(b'{') => self.braces(false)?,
             Token::Char(b'[') => {
                 self.advance();
-                let mut elements = Vec::new();
+                let first = self.exprs.len();
                 while self.token.token != Token::Char(b']') {
                     if !self.begins_simple() {
                         return Err(self.unexpected("an expression or `]`"));
                     }
-                    elements.push(self.nested(Self::selection)?);
+                    let element = self.nested(Self::selection)?;
+                    self.exprs.push(element);
                 }
                 self.advance();
-                ExprKind::List(elements)
+                ExprKind::List(self.exprs.drain(first..).collect())
             }
             _ => return Err(self.unexpected("an expression")),
         };
@@ -420,8 +448,8 @@ impl Parser<'_> {
         let kind = self.braces(true)?;
         let subject = self.finish(kind, start);
         let span = subject.span;
-        let path = vec![AttrName::Static(self.symbols.intern("body"), span)];
-        let select = Select { subject, path, default: None };
+        let path = [AttrName::Static(self.symbols.intern("body"), span)];
+        let select = Select { subject, path: Box::new(path), default: None };
         Ok(Expr { kind: ExprKind::Select(Box::new(select)), span })
     }
 

@@ -33,8 +33,12 @@ impl Printer<'_> {
         match &expr.kind {
             ExprKind::Int(number) => self.text(number.to_string()),
             ExprKind::Float(number) => self.text(crate::lang::print::float(*number)),
-            ExprKind::String(parts) => self.string(parts),
-            ExprKind::Path(parts) => self.path(parts),
+            ExprKind::Text(text) => self.literal(text),
+            ExprKind::String(parts) => {
+                self.concatenation(parts, |printer, text| printer.literal(text));
+            }
+            ExprKind::Path(path) => self.text(path.bytes()),
+            ExprKind::PathParts(parts) => self.path(parts),
             ExprKind::Variable(name) => self.name(*name),
             ExprKind::CurrentPosition => self.text("__curPos"),
             ExprKind::List(elements) => {
@@ -65,15 +69,15 @@ impl Printer<'_> {
                     self.text(")");
                 }
             }
-            ExprKind::HasAttr(subject, path) => {
+            ExprKind::HasAttr(has) => {
                 self.text("((");
-                self.expr(subject);
+                self.expr(&has.subject);
                 self.text(") ? ");
-                self.attr_path(path);
+                self.attr_path(&has.path);
                 self.text(")");
             }
             ExprKind::Lambda(lambda) => self.lambda(lambda),
-            ExprKind::Call(..) | ExprKind::Negate(_) | ExprKind::SearchPath(_) => {
+            ExprKind::Call(_) | ExprKind::Negate(_) | ExprKind::SearchPath(_) => {
                 self.text("(");
                 self.call(expr);
                 self.text(")");
@@ -113,11 +117,14 @@ impl Printer<'_> {
     /// Prints a call without its parentheses; a call of a call is one with more arguments.
     fn call(&mut self, expr: &Expr) {
         match &expr.kind {
-            ExprKind::Call(function, arguments) => {
-                self.call(function);
-                for argument in arguments {
-                    self.text(" ");
-                    self.expr(argument);
+            ExprKind::Call(call) => {
+                for (index, expr) in call.iter().enumerate() {
+                    if index == 0 {
+                        self.call(expr);
+                    } else {
+                        self.text(" ");
+                        self.expr(expr);
+                    }
                 }
             }
             ExprKind::Negate(inner) => {
@@ -137,15 +144,17 @@ impl Printer<'_> {
             },
             ExprKind::Int(_)
             | ExprKind::Float(_)
+            | ExprKind::Text(_)
             | ExprKind::String(_)
             | ExprKind::Path(_)
+            | ExprKind::PathParts(_)
             | ExprKind::Variable(_)
             | ExprKind::CurrentPosition
             | ExprKind::List(_)
             | ExprKind::Attrs(_)
             | ExprKind::Let(..)
             | ExprKind::Select(_)
-            | ExprKind::HasAttr(..)
+            | ExprKind::HasAttr(_)
             | ExprKind::Lambda(_)
             | ExprKind::With(..)
             | ExprKind::If(_)
@@ -187,29 +196,16 @@ impl Printer<'_> {
         }
     }
 
-    fn string(&mut self, parts: &[Part]) {
-        match parts {
-            [] => self.text("\"\""),
-            [Part::Text(text)] => self.literal(text),
-            parts => self.concatenation(parts, |printer, text| printer.literal(text)),
-        }
-    }
-
     fn path(&mut self, parts: &[Part]) {
-        match parts {
-            [Part::Text(text)] => self.text(text),
-            parts => {
-                // Only the first part is a path, what is added to it are strings.
-                let mut first = true;
-                self.concatenation(parts, |printer, text| {
-                    if std::mem::take(&mut first) {
-                        printer.text(text);
-                    } else {
-                        printer.literal(text);
-                    }
-                });
+        // Only the first part is a path, what is added to it are strings.
+        let mut first = true;
+        self.concatenation(parts, |printer, text| {
+            if std::mem::take(&mut first) {
+                printer.text(text);
+            } else {
+                printer.literal(text);
             }
-        }
+        });
     }
 
     fn concatenation(&mut self, parts: &[Part], mut literal: impl FnMut(&mut Self, &[u8])) {
@@ -243,7 +239,7 @@ impl Printer<'_> {
     fn bindings(&mut self, set: &AttrSet) {
         let mut names: Vec<Symbol> = set.bindings.keys().copied().collect();
         names.sort_by_key(|name| self.symbols.name(*name));
-        let inherited = |wanted: Option<usize>| -> Vec<Symbol> {
+        let inherited = |wanted: Option<u32>| -> Vec<Symbol> {
             let from = |name: &&Symbol| match &set.bindings[*name].value {
                 BindingValue::Expr(_) => false,
                 BindingValue::Inherit => wanted.is_none(),
@@ -252,7 +248,7 @@ impl Printer<'_> {
             names.iter().filter(from).copied().collect()
         };
         self.inherit(None, &inherited(None));
-        for (index, source) in set.sources.iter().enumerate() {
+        for (index, source) in (0..).zip(&set.sources) {
             self.inherit(Some(source), &inherited(Some(index)));
         }
         for name in &names {

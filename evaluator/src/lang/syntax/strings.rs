@@ -1,5 +1,7 @@
 //! Strings, indented strings and paths: text with `${ … }` in it.
 
+use std::rc::Rc;
+
 use super::ast::{Expr, ExprKind, Part};
 use super::lexer::{self, Token};
 use super::parser::Parser;
@@ -17,11 +19,18 @@ enum Piece {
 
 impl Parser<'_> {
     /// Parses what follows `"`, up to and with the other `"`.
-    pub(super) fn string(&mut self) -> Result<Vec<Part>> {
+    pub(super) fn string(&mut self) -> Result<ExprKind> {
         let open = self.token;
-        let mut parts = Vec::new();
+        let first = self.parts.len();
         let mut text = Vec::new();
         let mut offset = open.end;
+        let rest = &self.text[offset..];
+        if let Some(plain) = rest.iter().position(is_special)
+            && rest[plain] == b'"'
+        {
+            self.advance_to(offset + plain + 1);
+            return Ok(ExprKind::Text(rest[..plain].into()));
+        }
         loop {
             match (self.byte(offset), self.byte(offset + 1)) {
                 (None, _) => return Err(self.unterminated(open, "string")),
@@ -33,9 +42,9 @@ impl Parser<'_> {
                 }
                 (Some(b'\\'), None) => return Err(self.unterminated(open, "string")),
                 (Some(b'$'), Some(b'{')) => {
-                    push_text(&mut parts, &mut text);
+                    self.push_text(&mut text);
                     let (expr, end) = self.interpolation(offset)?;
-                    parts.push(Part::Interpolation(expr));
+                    self.parts.push(Part::Interpolation(expr));
                     offset = end;
                 }
                 (Some(b'$'), Some(b'$')) => {
@@ -49,21 +58,42 @@ impl Parser<'_> {
                 }
                 (Some(_), _) => {
                     let rest = &self.text[offset..];
-                    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | b'$' | b'\r' | 0);
                     // The byte itself is plain here, if it is a dollar, too.
-                    let plain = rest[1..].iter().position(special).map_or(rest.len(), |at| at + 1);
+                    let plain = rest[1..].iter().position(is_special);
+                    let plain = plain.map_or(rest.len(), |at| at + 1);
                     text.extend_from_slice(&rest[..plain]);
                     offset += plain;
                 }
             }
         }
-        push_text(&mut parts, &mut text);
+        self.push_text(&mut text);
         self.advance_to(offset + 1);
-        Ok(parts)
+        Ok(self.string_of_parts(first))
+    }
+
+    /// Adds a part to the string that is being read, unless it is empty.
+    fn push_text(&mut self, text: &mut Vec<u8>) {
+        if !text.is_empty() {
+            self.parts.push(Part::Text(text.as_slice().into()));
+            text.clear();
+        }
+    }
+
+    /// Makes a string of the parts from an index on.
+    fn string_of_parts(&mut self, first: usize) -> ExprKind {
+        match self.parts.get_mut(first..) {
+            None | Some([]) => ExprKind::Text(Box::default()),
+            Some([Part::Text(text)]) => {
+                let text = std::mem::take(text);
+                self.parts.truncate(first);
+                ExprKind::Text(text)
+            }
+            Some(_) => ExprKind::String(self.parts.drain(first..).collect()),
+        }
     }
 
     /// Parses what follows `''`, up to and with the other `''`.
-    pub(super) fn indented_string(&mut self) -> Result<Vec<Part>> {
+    pub(super) fn indented_string(&mut self) -> Result<ExprKind> {
         let open = self.token;
         let mut pieces = Vec::new();
         let mut text = Vec::new();
@@ -125,42 +155,48 @@ impl Parser<'_> {
         }
         written(&mut pieces, &mut text);
         self.advance_to(offset + 2);
-        Ok(strip(pieces))
+        let first = self.parts.len();
+        self.strip(pieces);
+        // A string in a string is the string, unlike between `"`.
+        if let Some([Part::Interpolation(Expr { kind: ExprKind::Text(inner), .. })]) =
+            self.parts.get_mut(first..)
+        {
+            let text = std::mem::take(inner);
+            self.parts.truncate(first);
+            return Ok(ExprKind::Text(text));
+        }
+        Ok(self.string_of_parts(first))
     }
 
     /// Parses a path from its first token.
     pub(super) fn path(&mut self) -> Result<Expr> {
         let first = self.token;
-        let written = self.text[first.start..first.end].to_vec();
-        let mut start = if first.token == Token::HomePath {
-            let Some(home) = self.options.home.clone() else {
+        let written = &self.text[first.start..first.end];
+        let start = if first.token == Token::HomePath {
+            let Some(home) = &self.options.home else {
                 return Err(self.error_at(
                     first,
                     format!(
                         "the path `{}` can not be resolved in pure mode",
-                        String::from_utf8_lossy(&written)
+                        String::from_utf8_lossy(written)
                     ),
                 ));
             };
-            NixPath::new(&home).join(&written[1..])
+            NixPath::canonical(home).join(&written[1..])
         } else if written[0] == b'/' {
-            NixPath::canonical(&written)
+            NixPath::canonical(written)
         } else {
-            NixPath::new(&self.options.directory).join(&written)
-        }
-        .bytes()
-        .to_vec();
+            self.directory.join(written)
+        };
         let mut ends_with_slash = written.ends_with(b"/");
-        if ends_with_slash && written.len() > 1 && start != b"/" {
-            start.push(b'/');
-        }
-        let mut parts = vec![Part::Text(start.into_boxed_slice())];
+        let begins_parts = ends_with_slash && written.len() > 1 && start.bytes() != b"/";
+        let first_part = self.parts.len();
         let mut offset = first.end;
         let mut interpolated = false;
         loop {
             if self.byte(offset) == Some(b'$') && self.byte(offset + 1) == Some(b'{') {
                 let (expr, end) = self.interpolation(offset)?;
-                parts.push(Part::Interpolation(expr));
+                self.parts.push(Part::Interpolation(expr));
                 interpolated = true;
                 ends_with_slash = false;
                 offset = end;
@@ -172,11 +208,11 @@ impl Parser<'_> {
                 break;
             }
             ends_with_slash = rest[length - 1] == b'/';
-            parts.push(Part::Text(rest[..length].into()));
+            self.parts.push(Part::Text(rest[..length].into()));
             offset += length;
         }
         // `/a//b` is two parts without anything between them.
-        if !interpolated && parts.len() > 1 && !ends_with_slash {
+        if !interpolated && self.parts.len() > first_part && !ends_with_slash {
             self.advance_to(offset);
             return Err(self.unexpected("`${` after the two slashes of a path"));
         }
@@ -185,7 +221,15 @@ impl Parser<'_> {
             return Err(self.error_at(end, "path has a trailing slash".to_owned()));
         }
         self.advance_to(offset);
-        Ok(Expr { kind: ExprKind::Path(parts), span: self.span(first.start, offset) })
+        let kind = if interpolated {
+            let slash: &[u8] = if begins_parts { b"/" } else { b"" };
+            let start = Part::Text([start.bytes(), slash].concat().into_boxed_slice());
+            let parts = self.parts.drain(first_part..);
+            ExprKind::PathParts(std::iter::once(start).chain(parts).collect())
+        } else {
+            ExprKind::Path(Rc::new(start))
+        };
+        Ok(Expr { kind, span: self.span(first.start, offset) })
     }
 
     /// Parses `${ … }` at an offset; returns the offset behind it.
@@ -196,6 +240,50 @@ impl Parser<'_> {
             return Err(self.unexpected("`}`"));
         }
         Ok((expr, self.token.end))
+    }
+
+    /// Adds the parts of an indented string without the indentation that all lines have in common,
+    /// and without a last line of blanks alone.
+    fn strip(&mut self, pieces: Vec<Piece>) {
+        let indentation = indentation(&pieces);
+        let count = pieces.len();
+        let mut at_line_start = true;
+        let mut dropped = 0;
+        let mut stripped = Vec::new();
+        for (index, piece) in pieces.into_iter().enumerate() {
+            let (Piece::Written(text) | Piece::Escaped(text)) = piece else {
+                if let Piece::Interpolation(expr) = piece {
+                    self.parts.push(Part::Interpolation(expr));
+                }
+                at_line_start = false;
+                dropped = 0;
+                continue;
+            };
+            for byte in text {
+                if at_line_start && byte == b' ' {
+                    if dropped >= indentation {
+                        stripped.push(byte);
+                    }
+                    dropped += 1;
+                    continue;
+                }
+                stripped.push(byte);
+                if byte == b'\n' {
+                    at_line_start = true;
+                    dropped = 0;
+                } else if at_line_start {
+                    at_line_start = false;
+                    dropped = 0;
+                }
+            }
+            if index + 1 == count
+                && let Some(newline) = stripped.iter().rposition(|byte| *byte == b'\n')
+                && stripped[newline + 1..].iter().all(|byte| *byte == b' ')
+            {
+                stripped.truncate(newline + 1);
+            }
+            self.push_text(&mut stripped);
+        }
     }
 
     /// Makes the error for a byte that no string can hold.
@@ -209,6 +297,11 @@ impl Parser<'_> {
     }
 }
 
+/// Whether a byte in a string may mean something else than itself.
+fn is_special(byte: &u8) -> bool {
+    matches!(byte, b'"' | b'\\' | b'$' | b'\r' | 0)
+}
+
 fn unescape(byte: u8) -> u8 {
     match byte {
         b'n' => b'\n',
@@ -216,63 +309,6 @@ fn unescape(byte: u8) -> u8 {
         b't' => b'\t',
         other => other,
     }
-}
-
-fn push_text(parts: &mut Vec<Part>, text: &mut Vec<u8>) {
-    if !text.is_empty() {
-        parts.push(Part::Text(std::mem::take(text).into_boxed_slice()));
-    }
-}
-
-/// Removes the indentation that all lines have in common, and a last line of blanks alone.
-fn strip(pieces: Vec<Piece>) -> Vec<Part> {
-    let indentation = indentation(&pieces);
-    let count = pieces.len();
-    let mut parts = Vec::with_capacity(count);
-    let mut at_line_start = true;
-    let mut dropped = 0;
-    for (index, piece) in pieces.into_iter().enumerate() {
-        let (Piece::Written(text) | Piece::Escaped(text)) = piece else {
-            if let Piece::Interpolation(expr) = piece {
-                parts.push(Part::Interpolation(expr));
-            }
-            at_line_start = false;
-            dropped = 0;
-            continue;
-        };
-        let mut stripped = Vec::with_capacity(text.len());
-        for byte in text {
-            if at_line_start && byte == b' ' {
-                if dropped >= indentation {
-                    stripped.push(byte);
-                }
-                dropped += 1;
-                continue;
-            }
-            stripped.push(byte);
-            if byte == b'\n' {
-                at_line_start = true;
-                dropped = 0;
-            } else if at_line_start {
-                at_line_start = false;
-                dropped = 0;
-            }
-        }
-        if index + 1 == count
-            && let Some(newline) = stripped.iter().rposition(|byte| *byte == b'\n')
-            && stripped[newline + 1..].iter().all(|byte| *byte == b' ')
-        {
-            stripped.truncate(newline + 1);
-        }
-        push_text(&mut parts, &mut stripped);
-    }
-    // A string in a string is the string, unlike between `"`.
-    if let [Part::Interpolation(Expr { kind: ExprKind::String(inner), .. })] = &mut parts[..]
-        && matches!(inner[..], [] | [Part::Text(_)])
-    {
-        return std::mem::take(inner);
-    }
-    parts
 }
 
 /// Returns the number of blanks at the beginning of all lines that have anything else.

@@ -62,7 +62,8 @@ impl NixPath {
     ///
     /// Symbolic links are not looked at.
     pub fn canonical(text: &[u8]) -> Self {
-        NixPath(canonicalise(text).into_boxed_slice())
+        let path = Vec::with_capacity(text.len() + 1);
+        NixPath(canonicalise(path, text).into_boxed_slice())
     }
 
     /// Returns the bytes.
@@ -85,16 +86,17 @@ impl NixPath {
 
     /// Returns the path of a file below this.
     pub fn join(&self, below: &[u8]) -> NixPath {
-        let mut path = self.0.to_vec();
-        path.push(b'/');
-        path.extend_from_slice(below);
-        NixPath::canonical(&path)
+        let mut path = Vec::with_capacity(self.0.len() + 1 + below.len());
+        if *self.0 != *b"/" {
+            path.extend_from_slice(&self.0);
+        }
+        NixPath(canonicalise(path, below).into_boxed_slice())
     }
 }
 
-/// Removes `.`, `..` and superfluous slashes from a path; `..` of the root is the root.
-fn canonicalise(text: &[u8]) -> Vec<u8> {
-    let mut path: Vec<u8> = Vec::with_capacity(text.len() + 1);
+/// Adds to a path without the slash of the root what is below it, removing `.`, `..` and superfluous
+/// slashes; `..` of the root is the root.
+fn canonicalise(mut path: Vec<u8>, text: &[u8]) -> Vec<u8> {
     for part in text.split(|byte| *byte == b'/') {
         match part {
             b"" | b"." => {}
