@@ -186,6 +186,15 @@ pub(crate) struct Expression {
     /// Let the expression read all files, the environment and the clock
     #[arg(long, conflicts_with = "jobset")]
     pub impure: bool,
+    /// Change a setting of the language, named as in Nix
+    ///
+    /// `max-call-depth NUMBER`; `abort-on-warn` and `trace-verbose`, `true` or
+    /// `false`; `lint-url-literals`, `lint-absolute-path-literals` and
+    /// `lint-short-path-literals`, `ignore`, `warn` or `fatal`;
+    /// `experimental-features` and `extra-experimental-features`, of which the
+    /// language has `pipe-operators` and `parse-toml-timestamps`.
+    #[arg(long = "option", num_args = 2, value_names = ["NAME", "VALUE"], allow_hyphen_values = true, conflicts_with = "jobset")]
+    pub options: Vec<String>,
 }
 
 /// Tell why a job would be built, and with which cache or why with none

@@ -105,6 +105,7 @@ pub(crate) fn report(result: Result<ExitCode, Failure>) -> ExitCode {
         Ok(code) => code,
         Err(Failure { code, message, unlabelled }) => {
             if !message.is_empty() {
+                let message = crate::terminal::for_standard_error(&message);
                 // If standard error is closed as well, there is nobody left to tell.
                 let label = if unlabelled { "error: " } else { "" };
                 writeln!(io::stderr(), "{label}{message}").unwrap_or_default();

@@ -9,6 +9,7 @@ mod exit;
 mod progress;
 mod setup;
 mod table;
+mod terminal;
 
 use std::process::ExitCode;
 

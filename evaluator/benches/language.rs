@@ -95,15 +95,15 @@ fn parsing(criterion: &mut Criterion) {
     let mut texts = Vec::new();
     collect(&tree, &mut texts);
     // Among the test programs are some that must not parse.
-    let options = ParseOptions { directory: b"/".to_vec(), home: None, pipe_operators: false };
-    texts.retain(|text| parse(text, 1, &mut Symbols::new(), &options).is_ok());
+    let options = ParseOptions { directory: b"/".to_vec(), home: None, ..ParseOptions::default() };
+    texts.retain(|text| parse(text, 1, &mut Symbols::new(), &options, &mut Vec::new()).is_ok());
     let mut group = criterion.benchmark_group("parse");
     group.throughput(Throughput::Bytes(texts.iter().map(|text| text.len() as u64).sum()));
     group.bench_function("all files", |bencher| {
         let mut symbols = Symbols::new();
         bencher.iter(|| {
             for text in &texts {
-                black_box(parse(text, 1, &mut symbols, &options)).unwrap();
+                black_box(parse(text, 1, &mut symbols, &options, &mut Vec::new())).unwrap();
             }
         });
     });

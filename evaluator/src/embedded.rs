@@ -14,6 +14,7 @@ use levain_store::StoreDir;
 use crate::lang::error::Error;
 use crate::lang::eval::{Coerce, Evaluator, Options};
 use crate::lang::io::{Io, Message};
+use crate::lang::settings::Settings;
 use crate::lang::source::{Origin, Span};
 use crate::lang::value::{Context, NixPath, Value};
 use crate::lang::{print, stack};
@@ -71,8 +72,8 @@ pub struct Question {
     pub environment: BTreeMap<String, Vec<u8>>,
     /// What `currentTime` is.
     pub time: i64,
-    /// How deep calls may be nested, if it is not the usual depth.
-    pub max_call_depth: Option<usize>,
+    /// Settings of the language.
+    pub settings: Settings,
     /// Whether outputs of derivations may be read; only those in the store can.
     pub import_from_derivation: bool,
 }
@@ -90,13 +91,12 @@ impl Question {
             search_path: Vec::new(),
             environment: BTreeMap::new(),
             time: 0,
-            max_call_depth: None,
+            settings: Settings::default(),
             import_from_derivation: true,
         }
     }
 
     fn options(&self) -> Options {
-        let defaults = Options::default();
         let entry = |entry: &String| match entry.split_once('=') {
             Some((prefix, path)) => (prefix.to_owned(), path.to_owned()),
             None => (String::new(), entry.clone()),
@@ -106,14 +106,13 @@ impl Question {
             store_dir: self.store.as_str().to_owned(),
             current_system: self.system.clone(),
             nix_path: self.search_path.iter().map(entry).collect(),
-            max_call_depth: self.max_call_depth.unwrap_or(defaults.max_call_depth),
+            settings: self.settings.clone(),
             directory: match &self.source {
                 Source::File(_) => b"/".to_vec(),
                 Source::Text { directory, .. } => directory.as_os_str().as_bytes().to_vec(),
             },
             import_from_derivation: self.import_from_derivation,
             home: self.environment.get("HOME").filter(|_| !self.pure).cloned(),
-            ..defaults
         }
     }
 }
@@ -139,7 +138,7 @@ pub enum EmbeddedError {
 
 /// Evaluates, on a thread of its own; what the evaluation made stays in memory until the process ends.
 ///
-/// `listener` is told of messages of `trace` and `warn`.
+/// `listener` is told of messages of `trace`, `warn` and lints.
 pub fn evaluate(
     question: Question,
     listener: impl Fn(Message) + Send + 'static,

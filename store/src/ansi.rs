@@ -1,37 +1,63 @@
-//! Takes terminal control sequences out of Nix's messages.
+//! Takes terminal control sequences out of messages: Nix's, and those of users' programs.
 
 /// Returns `text` without escape sequences; colours and links leave their text behind.
 pub fn strip_ansi(text: &str) -> String {
+    filter(text, Colours::Drop)
+}
+
+/// Returns `text` without escape sequences other than colours: nothing that moves the cursor,
+/// clears the screen or sets a title.
+pub fn keep_colours(text: &str) -> String {
+    filter(text, Colours::Keep)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Colours {
+    Keep,
+    Drop,
+}
+
+fn filter(text: &str, colours: Colours) -> String {
     let mut plain = String::with_capacity(text.len());
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        if character != '\u{1b}' {
-            plain.push(character);
-            continue;
+    let mut rest = text;
+    while let Some(start) = rest.find('\u{1b}') {
+        plain.push_str(&rest[..start]);
+        let length = sequence(&rest[start..]);
+        let (found, after) = rest[start..].split_at(length);
+        if colours == Colours::Keep && found.starts_with("\u{1b}[") && found.ends_with('m') {
+            plain.push_str(found);
         }
-        match characters.next() {
-            // `ESC [ parameters letter`: colours, cursor movement.
-            Some('[') => {
-                characters.by_ref().find(|c| ('@'..='~').contains(c));
-            }
-            // `ESC ] text BEL` or `ESC ] text ESC \`: links, titles.
-            Some(']') => {
-                let mut previous = ' ';
-                characters.by_ref().find(|c| {
-                    let end = *c == '\u{7}' || (previous == '\u{1b}' && *c == '\\');
-                    previous = *c;
-                    end
-                });
-            }
-            Some(_) | None => {}
-        }
+        rest = after;
     }
+    plain.push_str(rest);
     plain
+}
+
+/// Returns the length of the sequence that a text begins with.
+fn sequence(text: &str) -> usize {
+    let after = |found: Option<(usize, char)>| {
+        found.map_or(text.len(), |(place, end)| place + end.len_utf8())
+    };
+    let mut characters = text.char_indices().skip(1);
+    match characters.next() {
+        // `ESC [ parameters letter`: colours, cursor movement.
+        Some((_, '[')) => after(characters.find(|(_, c)| ('@'..='~').contains(c))),
+        // `ESC ] text BEL` or `ESC ] text ESC \`: links, titles.
+        Some((_, ']')) => {
+            let mut previous = ' ';
+            after(characters.find(|(_, c)| {
+                let end = *c == '\u{7}' || (previous == '\u{1b}' && *c == '\\');
+                previous = *c;
+                end
+            }))
+        }
+        other => after(other),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::strip_ansi;
+    use super::{keep_colours, strip_ansi};
 
     #[test]
     fn keeps_the_text() {
@@ -39,5 +65,15 @@ mod tests {
         assert_eq!(strip_ansi("\u{1b}]8;;http://x\u{1b}\\link\u{1b}]8;;\u{7} end"), "link end");
         assert_eq!(strip_ansi("cut \u{1b}[3"), "cut ");
         assert_eq!(strip_ansi("cut \u{1b}"), "cut ");
+        assert_eq!(strip_ansi("a\u{1b}äb"), "ab");
+    }
+
+    #[test]
+    fn keeps_colours_and_nothing_else() {
+        let text = "\u{1b}[1;31mred\u{1b}[0m";
+        assert_eq!(keep_colours(text), text);
+        let screen = "\u{1b}[2J\u{1b}[1;1H\u{1b}]0;title\u{7}\u{1b}cred \u{1b}[3";
+        assert_eq!(keep_colours(screen), "red ");
+        assert_eq!(keep_colours("\u{1b}]0;m\u{1b}\\x\u{1b}m"), "x");
     }
 }

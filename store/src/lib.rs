@@ -25,7 +25,7 @@ pub mod store_path;
 pub mod tree;
 mod twin;
 
-pub use ansi::strip_ansi;
+pub use ansi::{keep_colours, strip_ansi};
 pub use aterm::AtermError;
 pub use config::{Remote, StoreConfig, StoreConfigError};
 pub use derivation::{Derivation, DerivationOutput};

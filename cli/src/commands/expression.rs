@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use levain_engine::repositories::LocalRepositories;
 use levain_engine::store_references::StoreReferences;
 use levain_evaluator::embedded::{self, EmbeddedError, Output, Question, Source};
+use levain_evaluator::lang::Settings;
 use levain_evaluator::lang::io::Message;
 use levain_evaluator::outside::{Access, Files};
 use levain_store::nix::{NixProgram, ValueFormat, ValueRequest, ValueSource};
@@ -26,8 +27,16 @@ pub(crate) fn evaluate(
 ) -> Result<ExitCode, Failure> {
     let directory = existing(&global.directory)?;
     let file = args.file.as_ref().map(|file| existing(&directory.join(file))).transpose()?;
+    let mut settings = Settings::default();
+    // Nix has this variable besides its setting.
+    let abort = setup::lookup("NIX_ABORT_ON_WARN").filter(|_| args.impure);
+    settings.abort_on_warn =
+        abort.is_some_and(|value| ["1", "true", "yes"].iter().any(|yes| value == *yes));
+    for (name, value) in options(args) {
+        settings.set(&name, &value).map_err(|error| Failure::error(&error))?;
+    }
     let value = match args.evaluator {
-        Language::Embedded => embedded(args, &directory, file, system)?,
+        Language::Embedded => embedded(args, &directory, file, system, settings)?,
         Language::Nix => nix(args, &directory, file)?,
     };
     let mut text = String::from_utf8_lossy(&value).into_owned();
@@ -36,6 +45,13 @@ pub(crate) fn evaluate(
     }
     super::print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the names and values of all `--option`.
+fn options(args: &Expression) -> Vec<(String, String)> {
+    // Each option has two values, as the command line has checked.
+    let pairs = args.options.chunks_exact(2);
+    pairs.map(|pair| (pair[0].clone(), pair[1].clone())).collect()
 }
 
 /// What may be read without `--impure`.
@@ -52,6 +68,7 @@ fn embedded(
     directory: &Path,
     file: Option<PathBuf>,
     system: Option<&str>,
+    settings: Settings,
 ) -> Result<Vec<u8>, Failure> {
     let config = StoreConfig::from_lookup(setup::lookup).map_err(|error| Failure::error(&error))?;
     let visible = visible(directory, file.as_deref());
@@ -71,6 +88,7 @@ fn embedded(
     let mut question = Question::new(source, output);
     question.store = config.dir.clone();
     question.pure = !args.impure;
+    question.settings = settings;
     if args.impure {
         question.system = Some(system.map_or_else(setup::system, str::to_owned));
         question.environment = environment();
@@ -97,11 +115,7 @@ fn embedded(
 
 /// Shows what the program says while it is evaluated, as Nix does.
 fn tell(message: Message) {
-    let (label, text) = match &message {
-        Message::Trace(text) => ("trace", text),
-        Message::Warning(text) => ("evaluation warning", text),
-    };
-    super::note(&format!("{label}: {}", String::from_utf8_lossy(text)));
+    super::note(&message.to_string());
 }
 
 fn environment() -> BTreeMap<String, Vec<u8>> {
@@ -127,6 +141,7 @@ fn nix(args: &Expression, directory: &Path, file: Option<PathBuf>) -> Result<Vec
         },
         directory: directory.to_owned(),
         visible: (!args.impure).then_some(visible),
+        settings: options(args),
     };
     let printed = program.value(&request).map_err(|error| Failure::error(&error))?;
     if !printed.messages.is_empty() {

@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::exit::Failure;
+use crate::terminal;
 
 /// Prints text to standard output.
 fn print(text: &str) -> Result<(), Failure> {
@@ -27,6 +28,7 @@ fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// Shows a message on standard error; one that nobody can read is lost.
 fn note(message: &str) {
+    let message = terminal::for_standard_error(message);
     let shown = writeln!(io::stderr().lock(), "{message}");
     drop(shown);
 }

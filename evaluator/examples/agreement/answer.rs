@@ -86,6 +86,7 @@ const WORDS: &[(&str, Kind)] = &[
     ("json.exception", Kind::Format),
     ("experimental nix feature", Kind::Syntax),
     ("syntax error", Kind::Syntax),
+    ("(lint-", Kind::Syntax),
     ("undefined variable", Kind::UndefinedVariable),
     ("already defined", Kind::Duplicate),
     ("duplicate formal", Kind::Duplicate),
@@ -187,7 +188,7 @@ impl Kind {
 /// Returns the kind of one of our codes, if the code alone says it.
 fn of_code(code: &str) -> Option<Kind> {
     Some(match code {
-        "E001" => Kind::Syntax,
+        "E001" | "E027" => Kind::Syntax,
         "E002" => Kind::UndefinedVariable,
         "E003" | "E004" => Kind::Type,
         "E005" => Kind::MissingAttribute,

@@ -23,8 +23,8 @@ pub(crate) struct Request {
     pub search_path: Vec<String>,
     /// Variables for `getEnv`.
     pub environment: Vec<(String, String)>,
-    /// The limit of nested calls, if it is not the usual one.
-    pub max_call_depth: Option<usize>,
+    /// Names and values of settings.
+    pub settings: Vec<(String, String)>,
 }
 
 /// How a value is shown.
@@ -51,7 +51,7 @@ impl Request {
             show,
             search_path: Vec::new(),
             environment: Vec::new(),
-            max_call_depth: None,
+            settings: Vec::new(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::io::{BufRead, Write};
 
 use anyhow::{Context, Result};
 use levain_evaluator::embedded::{self, Output, Question, Source};
+use levain_evaluator::lang::Settings;
 
 use crate::ours::{Reply, Request, Show};
 
@@ -14,7 +15,7 @@ pub(crate) fn serve() -> Result<()> {
         let line = line.context("cannot read a question")?;
         let request: Request =
             serde_json::from_str(&line).context("cannot understand a question")?;
-        let reply = match embedded::evaluate(question(request), |_| {}) {
+        let reply = match embedded::evaluate(question(request)?, |_| {}) {
             Ok(value) => Reply::Value(String::from_utf8_lossy(&value).into_owned()),
             Err(failure) => Reply::Failure(failure.to_string()),
         };
@@ -24,7 +25,7 @@ pub(crate) fn serve() -> Result<()> {
     Ok(())
 }
 
-fn question(request: Request) -> Question {
+fn question(request: Request) -> Result<Question> {
     let source = match request.text {
         Some(text) => Source::Text { text: text.into_bytes(), directory: request.path },
         None => Source::File(request.path),
@@ -36,15 +37,19 @@ fn question(request: Request) -> Question {
         Show::Xml => Output::Xml,
         Show::Parse => Output::Parsed,
     };
-    Question {
+    let mut settings = Settings::default();
+    for (name, value) in &request.settings {
+        settings.set(name, value).with_context(|| format!("cannot set `{name}`"))?;
+    }
+    Ok(Question {
         search_path: request.search_path,
         environment: request
             .environment
             .into_iter()
             .map(|(name, value)| (name, value.into_bytes()))
             .collect(),
-        max_call_depth: request.max_call_depth,
+        settings,
         system: Some("x86_64-linux".to_owned()),
         ..Question::new(source, output)
-    }
+    })
 }

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use levain_evaluator::lang::Settings;
 
 use crate::answer::{Answer, Kind};
 use crate::ours::{Ours, Request, Show};
 use crate::report::Report;
 
-/// Options of cases that turn on what is experimental or a lint of Nix's command line.
-const OTHER_FLAGS: [&str; 4] =
-    ["--lint-", "--extra-experimental-features", "--impure", "--no-show-trace"];
+/// Options of cases that say what happens here anyway, or how errors are shown.
+const OTHER_FLAGS: [&str; 4] = ["--eval", "--strict", "--impure", "--no-show-trace"];
 
 /// Compares every case of the suite.
 pub(crate) fn compare(suite: &Path, report: &mut Report) -> Result<()> {
@@ -99,14 +99,19 @@ impl Case<'_> {
         let (show, expected) = match (self.read("exp.xml"), self.read("exp")) {
             (Some(expected), _) => (Show::Xml, expected),
             (None, Some(expected)) => (Show::Strict, expected),
-            (None, None) => {
-                return Ok(Outcome::LeftOut("Nix's own test run leaves it out".to_owned()));
-            }
+            (None, None) => match self.read("exp-disabled") {
+                Some(expected) => (Show::Strict, expected),
+                None => return Ok(Outcome::LeftOut("nothing is expected of it".to_owned())),
+            },
         };
-        if flags.contains("experimental-features") {
-            return Ok(Outcome::LeftOut(format!("experimental: {}", flags.trim())));
+        let mut request = match self.request(&flags, show) {
+            Ok(request) => request,
+            Err(error) => return Ok(Outcome::LeftOut(format!("{}: {error}", flags.trim()))),
+        };
+        if !self.path("exp").exists() && self.path("exp-disabled").exists() {
+            // Nix's own run leaves it out, because it needs more calls than Nix allows.
+            request.settings.push(("max-call-depth".to_owned(), "1000000".to_owned()));
         }
-        let mut request = self.request(&flags, show);
         request.search_path.push(self.suite.join("dir3").display().to_string());
         request.search_path.push(self.suite.join("dir4").display().to_string());
         let answer = ours.evaluate(&request)?;
@@ -115,15 +120,14 @@ impl Case<'_> {
 
     fn eval_fail(&self, ours: &mut Ours) -> Result<Outcome> {
         let flags = self.read("flags").unwrap_or_default();
-        if flags.contains("--lint-") {
-            // A lint of the command line turned into an error: not the language.
-            return Ok(Outcome::LeftOut(format!("a lint of Nix's command line: {}", flags.trim())));
+        match self.request(&flags, Show::Strict) {
+            Ok(request) => Ok(self.fails(&ours.evaluate(&request)?)),
+            Err(error) => Ok(Outcome::LeftOut(format!("{}: {error}", flags.trim()))),
         }
-        Ok(self.fails(&ours.evaluate(&self.request(&flags, Show::Strict))?))
     }
 
-    /// Makes the question from the options in a `.flags` file.
-    fn request(&self, flags: &str, show: Show) -> Request {
+    /// Makes the question from the options in a `.flags` file; the error says which is not known.
+    fn request(&self, flags: &str, show: Show) -> Result<Request, String> {
         let mut request = Request::file(&self.path("nix"), show);
         request.environment = vec![
             ("TEST_VAR".to_owned(), "foo".to_owned()),
@@ -135,7 +139,6 @@ impl Case<'_> {
         while let Some(word) = words.next() {
             let mut next = || words.next().unwrap_or_default().to_owned();
             match word {
-                "--max-call-depth" => request.max_call_depth = next().parse().ok(),
                 "-I" => {
                     let entry = next();
                     let (prefix, path) = entry.split_once('=').unwrap_or(("", &entry));
@@ -157,9 +160,14 @@ impl Case<'_> {
                     arguments.insert(name, format!("{value:?}"));
                 }
                 "-A" => attribute = Some(next()),
-                // The next word is the option's value.
-                _ if OTHER_FLAGS.iter().any(|flag| word.starts_with(flag)) => {}
-                _ => {}
+                _ if OTHER_FLAGS.contains(&word) => {}
+                _ => {
+                    let setting = word.strip_prefix("--").unwrap_or(word).to_owned();
+                    let value = next();
+                    let known = Settings::default().set(&setting, &value);
+                    known.map_err(|error| error.to_string().replace('\n', "; "))?;
+                    request.settings.push((setting, value));
+                }
             }
         }
         if !arguments.is_empty() || attribute.is_some() {
@@ -173,7 +181,7 @@ impl Case<'_> {
             ));
             request.path = self.base.to_owned();
         }
-        request
+        Ok(request)
     }
 
     fn same(&self, answer: &Answer, expected: &str) -> Outcome {

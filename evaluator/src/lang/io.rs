@@ -156,6 +156,20 @@ pub enum Message {
     Trace(Vec<u8>),
     /// From `warn`.
     Warning(Vec<u8>),
+    /// From a lint, with place and excerpt.
+    Lint(String),
+}
+
+impl std::fmt::Display for Message {
+    /// Writes the message with the label that Nix gives it, without a line end.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (label, text) = match self {
+            Message::Trace(text) => ("trace", String::from_utf8_lossy(text)),
+            Message::Warning(text) => ("evaluation warning", String::from_utf8_lossy(text)),
+            Message::Lint(text) => ("warning", text.trim_end().into()),
+        };
+        write!(f, "{label}: {text}")
+    }
 }
 
 /// The outside world of an evaluation.

@@ -33,7 +33,7 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     fn value(&mut self, value: &Value) -> Result<()> {
-        if self.depth > self.evaluator.options.max_call_depth {
+        if self.depth > self.evaluator.options.settings.max_call_depth {
             return Err(Error::new(ErrorKind::CallDepth, Span::NONE));
         }
         self.evaluator.check_stack(Span::NONE)?;

@@ -1,15 +1,19 @@
 //! The language, case by case: `tests/lang/*.nix` with what is expected beside them.
 //!
 //! `eval-okay` and `parse-okay` have an `.exp` with the value or the tree, `eval-fail` and
-//! `parse-fail` an `.err.exp` with the error as people see it. `UPDATE_EXPECT=1` writes both. Every
+//! `parse-fail` an `.err.exp` with the error as people see it. An `eval-okay` that says something
+//! while it is evaluated has it in an `.err.exp`, too. `UPDATE_EXPECT=1` writes all of these. Every
 //! case also goes to the real Nix, whose values must be the same and whose errors must be errors;
-//! a line `# since 2.19` says that an older Nix does not know the feature yet.
+//! a line `# since 2.19` says that an older Nix does not know the feature yet, and a line
+//! `# set NAME VALUE` changes a setting.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc;
 
 use levain_evaluator::embedded::{self, Output, Question, Source};
+use levain_evaluator::lang::Settings;
 
 /// A file below `tests/lang`.
 struct Case {
@@ -31,6 +35,24 @@ impl Case {
         let source = self.source();
         let version = source.lines().find_map(|line| line.strip_prefix("# since "))?;
         Some(version_numbers(version))
+    }
+
+    /// The settings that the case changes.
+    fn settings(&self) -> Vec<(String, String)> {
+        let source = self.source();
+        let lines = source.lines().filter_map(|line| line.strip_prefix("# set "));
+        lines
+            .map(|line| {
+                let (name, value) = line.trim().split_once(' ').unwrap();
+                (name.to_owned(), value.to_owned())
+            })
+            .collect()
+    }
+
+    /// The same for a program of Nix.
+    fn options(&self) -> Vec<String> {
+        let settings = self.settings().into_iter();
+        settings.flat_map(|(name, value)| ["--option".to_owned(), name, value]).collect()
     }
 }
 
@@ -56,12 +78,22 @@ fn portable(text: &str) -> String {
     text.replace(directory().to_str().unwrap(), "/lang")
 }
 
-fn ours(case: &Case, output: Output) -> Result<String, String> {
-    let question = Question::new(Source::File(case.path.clone()), output);
-    match embedded::evaluate(question, |_| {}) {
+/// Evaluates; also returns what was said meanwhile.
+fn ours(case: &Case, output: Output) -> (Result<String, String>, String) {
+    let mut question = Question::new(Source::File(case.path.clone()), output);
+    let mut settings = Settings::default();
+    for (name, value) in case.settings() {
+        settings.set(&name, &value).unwrap();
+    }
+    question.settings = settings;
+    let (tell, told) = mpsc::channel();
+    let answer = embedded::evaluate(question, move |message| tell.send(message).unwrap());
+    let said: String = told.try_iter().map(|message| format!("{message}\n")).collect();
+    let answer = match answer {
         Ok(value) => Ok(portable(&String::from_utf8_lossy(&value)) + "\n"),
         Err(error) => Err(portable(&error.to_string())),
-    }
+    };
+    (answer, portable(&said))
 }
 
 /// Compares with the file beside the case, or writes it.
@@ -81,8 +113,13 @@ fn expect_values(group: &str, output: Output) {
     let mut problems = Vec::new();
     for case in cases(group) {
         match ours(&case, output) {
-            Ok(value) => check(&case, "exp", &value, &mut problems),
-            Err(error) => problems.push(format!("{}: {error}", case.name)),
+            (Ok(value), said) => {
+                check(&case, "exp", &value, &mut problems);
+                if !said.is_empty() || case.expected("err.exp").is_file() {
+                    check(&case, "err.exp", &said, &mut problems);
+                }
+            }
+            (Err(error), _) => problems.push(format!("{}: {error}", case.name)),
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
@@ -92,8 +129,8 @@ fn expect_errors(group: &str, output: Output) {
     let mut problems = Vec::new();
     for case in cases(group) {
         match ours(&case, output) {
-            Ok(value) => problems.push(format!("{}: evaluates to {value}", case.name)),
-            Err(error) => check(&case, "err.exp", &error, &mut problems),
+            (Ok(value), _) => problems.push(format!("{}: evaluates to {value}", case.name)),
+            (Err(error), said) => check(&case, "err.exp", &(said + &error), &mut problems),
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
@@ -144,7 +181,7 @@ fn version_numbers(text: &str) -> Vec<u32> {
 }
 
 /// Runs `nix-instantiate` with nothing of this machine's configuration and no store to write to.
-fn nix(arguments: &[&str], files: &[&Path]) -> std::process::Output {
+fn nix(arguments: &[impl AsRef<std::ffi::OsStr>], files: &[&Path]) -> std::process::Output {
     let home = tempfile::tempdir().unwrap();
     Command::new("nix-instantiate")
         .args(arguments)
@@ -171,6 +208,8 @@ fn the_real_nix_has_the_same_values() {
     let (known, later): (Vec<Case>, Vec<Case>) = cases("eval-okay")
         .into_iter()
         .partition(|case| case.since().is_none_or(|since| since <= version));
+    let (known, set): (Vec<Case>, Vec<Case>) =
+        known.into_iter().partition(|case| case.settings().is_empty());
     // One process for all: each value is on a line of its own.
     let files: Vec<&Path> = known.iter().map(|case| case.path.as_path()).collect();
     let output = nix(&["--eval", "--strict"], &files);
@@ -187,12 +226,21 @@ fn the_real_nix_has_the_same_values() {
             problems.push(format!("{}:\n  ours {expected}  Nix  {value}", case.name));
         }
     }
+    let alone = |case: &Case| {
+        let output = nix(&[case.options(), words(["--eval", "--strict"])].concat(), &[&case.path]);
+        let value = portable(&String::from_utf8_lossy(&output.stdout));
+        let same = value == fs::read_to_string(case.expected("exp")).unwrap();
+        (output.status.success() && same, value)
+    };
+    for case in set {
+        if let (false, value) = alone(&case) {
+            problems.push(format!("{}: Nix  {value}", case.name));
+        }
+    }
     // A mark that is not needed hides differences.
     for case in later {
-        let output = nix(&["--eval", "--strict"], &[&case.path]);
-        let value = portable(&String::from_utf8_lossy(&output.stdout));
-        let expected = fs::read_to_string(case.expected("exp")).unwrap();
-        if output.status.success() && value == expected {
+        // A setting that an older Nix does not know may change nothing but what is said.
+        if case.settings().is_empty() && alone(&case).0 {
             problems.push(format!("{}: this Nix knows it, so `# since` is wrong", case.name));
         }
     }
@@ -201,12 +249,18 @@ fn the_real_nix_has_the_same_values() {
 
 #[test]
 fn the_real_nix_fails_where_we_do() {
+    let version = nix_version();
     for (group, mode) in
         [("eval-fail", ["--eval", "--strict"]), ("parse-fail", ["--parse", "--strict"])]
     {
         for case in cases(group) {
-            let output = nix(&mode, &[&case.path]);
-            assert!(!output.status.success(), "{} evaluates", case.name);
+            let output = nix(&[case.options(), words(mode)].concat(), &[&case.path]);
+            let known = case.since().is_none_or(|since| since <= version);
+            assert_eq!(output.status.success(), !known, "{}", case.name);
         }
     }
+}
+
+fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
+    words.map(str::to_owned).to_vec()
 }

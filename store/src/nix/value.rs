@@ -41,6 +41,8 @@ pub struct ValueRequest {
     pub directory: PathBuf,
     /// The only directory that may be read, if not everything may.
     pub visible: Option<PathBuf>,
+    /// Names and values of settings.
+    pub settings: Vec<(String, String)>,
 }
 
 /// What Nix printed.
@@ -66,6 +68,9 @@ impl NixProgram {
         }
         if let Some(visible) = &request.visible {
             command.args(["--option", "restrict-eval", "true", "-I"]).arg(visible);
+        }
+        for (name, value) in &request.settings {
+            command.args(["--option", name, value]);
         }
         match &request.source {
             ValueSource::Expression(expression) => command.args(["--expr", expression]),

@@ -106,7 +106,8 @@ impl Doors {
                     }
                 }
             }
-            Door::Toml => Ok(std::str::from_utf8(text).is_ok_and(|text| toml::parse(text).is_ok())),
+            Door::Toml => Ok(std::str::from_utf8(text)
+                .is_ok_and(|text| toml::parse(text, toml::Dates::Read).is_ok())),
             Door::Regex => Ok(match regex::Regex::new(text) {
                 Ok(regex) => {
                     // What it matches is of no interest, only that it comes to an end.

@@ -167,12 +167,15 @@ fn trace(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
 }
 
 fn trace_verbose(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
-    if ev.options.trace_verbose { trace(ev, args, at) } else { Ok(args[1].clone()) }
+    if ev.options.settings.trace_verbose { trace(ev, args, at) } else { Ok(args[1].clone()) }
 }
 
 fn warn(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let text = ev.force_string(&args[0], at)?;
     ev.io.message(Message::Warning(text.bytes().to_vec()), at);
+    if ev.options.settings.abort_on_warn {
+        return Err(Error::new(ErrorKind::Warned, at));
+    }
     Ok(args[1].clone())
 }
 

@@ -1,6 +1,7 @@
 //! What can go wrong, with a stable code for each.
 
 use crate::lang::io::IoError;
+use crate::lang::syntax::Literal;
 
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -11,6 +12,14 @@ pub enum ErrorKind {
     Syntax {
         /// What was expected or found.
         message: String,
+    },
+    /// A literal that a lint does not let pass.
+    #[error("`{text}` is {literal} ({})", literal.setting())]
+    Lint {
+        /// What sort of literal it is.
+        literal: Literal,
+        /// The literal, or the part of it before the first `${`.
+        text: String,
     },
     /// A variable that is bound nowhere.
     #[error("undefined variable `{name}`")]
@@ -98,6 +107,9 @@ pub enum ErrorKind {
         /// Its message.
         message: String,
     },
+    /// The program warned, and that is an error by the settings.
+    #[error("ended at a warning, because `abort-on-warn` is set")]
+    Warned,
     /// A division by zero.
     #[error("division by zero")]
     DivisionByZero,
@@ -220,6 +232,8 @@ impl ErrorKind {
             ErrorKind::Impure { .. } => "E024",
             ErrorKind::StorePath { .. } => "E025",
             ErrorKind::Io(_) => "E026",
+            ErrorKind::Lint { .. } => "E027",
+            ErrorKind::Warned => "E028",
             ErrorKind::Bug { .. } => "E998",
             ErrorKind::NotImplemented { .. } => "E999",
         }
@@ -258,6 +272,7 @@ impl ErrorKind {
                 .as_ref()
                 .map(|given| format!("`{given}` was given; is it `{name}` misspelled?")),
             ErrorKind::Syntax { message } => syntax_hint(message).map(str::to_owned),
+            ErrorKind::Lint { literal, text } => Some(literal.advice(text)),
             ErrorKind::SearchPath { .. } => Some(
                 "set `NIX_PATH` and pass `--impure`; pure evaluation has no search path".to_owned(),
             ),
@@ -268,6 +283,7 @@ impl ErrorKind {
             | ErrorKind::Thrown { .. }
             | ErrorKind::Assertion { .. }
             | ErrorKind::Aborted { .. }
+            | ErrorKind::Warned
             | ErrorKind::DivisionByZero
             | ErrorKind::IntegerOverflow { .. }
             | ErrorKind::Incomparable { .. }

@@ -11,7 +11,12 @@ const MAX_LINE: usize = 160;
 impl Error {
     /// Returns the whole text, ending with a newline.
     pub fn render(&self, sources: &Sources) -> String {
-        let mut text = format!("error[{}]: {}\n", self.kind().code(), self.kind());
+        format!("error[{}]: {}", self.kind().code(), self.render_message(sources))
+    }
+
+    /// Returns the text without its label, ending with a newline.
+    pub fn render_message(&self, sources: &Sources) -> String {
+        let mut text = format!("{}\n", self.kind());
         if let Some(place) = place(sources, self.span()) {
             let _always = writeln!(text, "  --> {place}");
             text.push_str(&excerpt(sources, self.span()));

@@ -70,7 +70,7 @@ impl Evaluator {
         at: Span,
         inner: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
-        if self.depth >= self.options.max_call_depth || self.check_stack(at).is_err() {
+        if self.depth >= self.options.settings.max_call_depth || self.check_stack(at).is_err() {
             return Err(Error::new(ErrorKind::CallDepth, at));
         }
         self.depth += 1;

@@ -28,7 +28,8 @@ pub use known::KnownSymbols;
 
 use super::builtins::{self, BuiltinState};
 use super::error::{Error, ErrorKind, Result};
-use super::io::Io;
+use super::io::{Io, Message};
+use super::settings::{Lints, Settings};
 use super::source::{Origin, Sources, Span};
 use super::stack::Stack;
 use super::symbol::{Symbol, Symbols};
@@ -46,12 +47,8 @@ pub struct Options {
     pub current_system: Option<String>,
     /// Prefixes and paths of `<…>`.
     pub nix_path: Vec<(String, String)>,
-    /// How deep calls may be nested.
-    pub max_call_depth: usize,
-    /// Whether `|>` and `<|` are operators.
-    pub pipe_operators: bool,
-    /// Whether `traceVerbose` shows its messages.
-    pub trace_verbose: bool,
+    /// Settings of the language that Nix knows, too.
+    pub settings: Settings,
     /// Whether outputs may be built in order to read them.
     pub import_from_derivation: bool,
     /// The directory against which relative paths in texts are taken.
@@ -67,9 +64,7 @@ impl Default for Options {
             store_dir: "/nix/store".to_owned(),
             current_system: None,
             nix_path: Vec::new(),
-            max_call_depth: 10_000,
-            pipe_operators: false,
-            trace_verbose: false,
+            settings: Settings::default(),
             import_from_derivation: false,
             directory: b"/".to_vec(),
             home: None,
@@ -160,16 +155,26 @@ impl Evaluator {
         text: Rc<[u8]>,
         directory: Vec<u8>,
     ) -> Result<syntax::ast::Expr> {
+        let internal = matches!(origin, Origin::Internal(_));
         let Some(base) = self.sources.add(origin, Rc::clone(&text)) else {
             let message = "more than four gigabytes of sources".to_owned();
             return Err(Error::new(ErrorKind::Syntax { message }, Span::NONE));
         };
+        let settings = &self.options.settings;
         let options = ParseOptions {
             directory,
             home: self.options.home.clone(),
-            pipe_operators: self.options.pipe_operators,
+            pipe_operators: settings.pipe_operators,
+            // Nobody can change what comes with the evaluator.
+            lints: if internal { Lints::default() } else { settings.lints },
         };
-        syntax::parse(&text, base, &mut self.symbols, &options)
+        let mut warnings = Vec::new();
+        let parsed = syntax::parse(&text, base, &mut self.symbols, &options, &mut warnings);
+        for warning in warnings {
+            let text = warning.render_message(&self.sources);
+            self.io.message(Message::Lint(text), warning.span());
+        }
+        parsed
     }
 
     /// Parses, resolves and evaluates a source; `scope` is an environment around it.

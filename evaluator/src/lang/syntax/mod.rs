@@ -9,6 +9,7 @@ pub mod ast;
 mod attributes;
 pub mod bindings;
 mod lexer;
+mod lint;
 mod parser;
 mod print;
 mod strings;
@@ -16,5 +17,6 @@ mod strings;
 mod tests;
 
 pub use lexer::count_tokens;
+pub use lint::Literal;
 pub use parser::{ParseOptions, parse};
 pub use print::print;

@@ -12,7 +12,9 @@ use super::ast::{
     AttrName, BinaryOperator, Expr, ExprKind, Formal, Formals, HasAttr, Lambda, Part, Select,
 };
 use super::lexer::{Lexeme, Runs, Token, lex, next_byte};
+use super::lint::Literal;
 use crate::lang::error::{Error, ErrorKind, Result};
+use crate::lang::settings::{LintLevel, Lints};
 use crate::lang::source::Span;
 use crate::lang::symbol::{Symbol, Symbols};
 use crate::lang::value::NixPath;
@@ -31,14 +33,19 @@ pub struct ParseOptions {
     pub home: Option<Vec<u8>>,
     /// Whether `|>` and `<|` are operators.
     pub pipe_operators: bool,
+    /// Which literals are reported.
+    pub lints: Lints,
 }
 
 /// Parses a whole source, whose first byte has the number `base`.
+///
+/// What lints only warn of is added to `warnings`, also if there is an error behind it.
 pub fn parse(
     text: &[u8],
     base: u32,
     symbols: &mut Symbols,
     options: &ParseOptions,
+    warnings: &mut Vec<Error>,
 ) -> Result<Expr> {
     let mut runs = Runs::default();
     let token = lex(text, 0, &mut runs);
@@ -47,6 +54,7 @@ pub fn parse(
         base,
         symbols,
         options,
+        warnings,
         directory: NixPath::canonical(&options.directory),
         token,
         runs,
@@ -67,6 +75,7 @@ pub(super) struct Parser<'a> {
     base: u32,
     pub(super) symbols: &'a mut Symbols,
     pub(super) options: &'a ParseOptions,
+    warnings: &'a mut Vec<Error>,
     pub(super) directory: NixPath,
     pub(super) token: Lexeme,
     runs: Runs,
@@ -390,6 +399,7 @@ impl Parser<'_> {
             }
             Token::Uri => {
                 let text = word.into();
+                self.lint(Literal::Url)?;
                 self.advance();
                 ExprKind::Text(text)
             }
@@ -555,6 +565,22 @@ impl Parser<'_> {
             return Err(self.unexpected(what));
         }
         self.advance();
+        Ok(())
+    }
+
+    /// Reports the literal that the current token is, or begins, as far as the settings want it.
+    pub(super) fn lint(&mut self, literal: Literal) -> Result<()> {
+        let level = literal.level(self.options.lints);
+        if level == LintLevel::Ignore {
+            return Ok(());
+        }
+        let written = &self.text[self.token.start..self.token.end];
+        let text = String::from_utf8_lossy(written).into_owned();
+        let error = Error::new(ErrorKind::Lint { literal, text }, self.token_span(self.token));
+        if level == LintLevel::Fatal {
+            return Err(error);
+        }
+        self.warnings.push(error);
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::ast::{Expr, ExprKind, Part};
 use super::lexer::{self, Token};
+use super::lint::Literal;
 use super::parser::Parser;
 use crate::lang::error::{Error, Result};
 use crate::lang::value::NixPath;
@@ -182,10 +183,15 @@ impl Parser<'_> {
                     ),
                 ));
             };
+            self.lint(Literal::HomePath)?;
             NixPath::canonical(home).join(&written[1..])
         } else if written[0] == b'/' {
+            self.lint(Literal::AbsolutePath)?;
             NixPath::canonical(written)
         } else {
+            if written[0] != b'.' {
+                self.lint(Literal::ShortPath)?;
+            }
             self.directory.join(written)
         };
         let mut ends_with_slash = written.ends_with(b"/");

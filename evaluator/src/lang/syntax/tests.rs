@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::{ParseOptions, parse, print};
+use crate::lang::settings::Lints;
 use crate::lang::stack::on_large_stack;
 use crate::lang::symbol::Symbols;
 
@@ -12,8 +13,9 @@ fn printed(text: &[u8]) -> Option<Vec<u8>> {
         directory: b"/d".to_vec(),
         home: Some(b"/h".to_vec()),
         pipe_operators: true,
+        lints: Lints::default(),
     };
-    let expr = parse(text, 1, &mut symbols, &options).ok()?;
+    let expr = parse(text, 1, &mut symbols, &options, &mut Vec::new()).ok()?;
     Some(print(&expr, &symbols))
 }
 

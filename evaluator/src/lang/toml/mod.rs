@@ -1,8 +1,9 @@
 //! TOML 1.0 as `fromTOML` reads it; knows nothing of values.
 //!
-//! Dates and times are recognised and refused, as in Nix without its experimental feature. Start at
-//! [`parse`].
+//! Dates and times are refused unless [`Dates`] says otherwise, as in Nix without its experimental
+//! feature. Start at [`parse`].
 
+mod date;
 mod parser;
 mod scalar;
 mod table;
@@ -10,6 +11,15 @@ mod table;
 use std::collections::BTreeMap;
 
 pub use parser::parse;
+
+/// What becomes of dates and times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dates {
+    /// They are errors.
+    Refused,
+    /// They are read, and written again in one form.
+    Read,
+}
 
 /// A value of a TOML document.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +32,8 @@ pub enum Toml {
     Float(f64),
     /// A Boolean.
     Bool(bool),
+    /// A date, a time or both, in the one form that Nix writes.
+    Date(String),
     /// An array.
     Array(Vec<Toml>),
     /// A table.

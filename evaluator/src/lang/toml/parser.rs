@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::table::{Origin, Table};
-use super::{Toml, TomlError, TomlErrorKind, scalar};
+use super::{Dates, Toml, TomlError, TomlErrorKind, date, scalar};
 
 /// Arrays and braces may be nested this deeply; the parser recurses.
 const MAX_DEPTH: usize = 128;
 
 /// Reads a document.
-pub fn parse(text: &str) -> Result<Toml, TomlError> {
+pub fn parse(text: &str, dates: Dates) -> Result<Toml, TomlError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut parser = Parser { text, at: 0, depth: 0 };
+    let mut parser = Parser { text, dates, at: 0, depth: 0 };
     parser.document().map_err(|what| {
         let before = &text.as_bytes()[..parser.at.min(text.len())];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -22,6 +22,7 @@ pub fn parse(text: &str) -> Result<Toml, TomlError> {
 
 struct Parser<'a> {
     text: &'a str,
+    dates: Dates,
     at: usize,
     depth: usize,
 }
@@ -192,10 +193,24 @@ impl<'a> Parser<'a> {
         let value = match word {
             "true" => Toml::Bool(true),
             "false" => Toml::Bool(false),
+            word if date::begins(word.as_bytes()) => return self.date(),
             word => scalar::parse(word)?,
         };
         self.at += length;
         Ok(value)
+    }
+
+    /// Reads a date or a time, which may have a blank between its two halves.
+    fn date(&mut self) -> Result<Toml> {
+        match self.dates {
+            Dates::Refused => Err(TomlErrorKind::Date),
+            Dates::Read => {
+                let (date, length) = date::parse(self.rest())
+                    .ok_or(TomlErrorKind::Expected("a date, a time or both, as in RFC 3339"))?;
+                self.at += length;
+                Ok(Toml::Date(date))
+            }
+        }
     }
 
     fn array(&mut self) -> Result<Toml> {

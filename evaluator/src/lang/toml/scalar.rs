@@ -1,4 +1,4 @@
-//! Numbers, and what looks like them: dates and times.
+//! Numbers.
 
 use super::{Toml, TomlErrorKind};
 
@@ -25,9 +25,6 @@ pub(super) fn parse(word: &str) -> Result<Toml, TomlErrorKind> {
                 let number = plain.and_then(|plain| i64::from_str_radix(&plain, radix).ok());
                 return number.map(Toml::Int).ok_or_else(expected);
             }
-        }
-        if is_date(word.as_bytes()) {
-            return Err(TomlErrorKind::Date);
         }
     }
     number(sign, digits).ok_or_else(expected)
@@ -74,16 +71,4 @@ fn number(sign: &str, text: &str) -> Option<Toml> {
         plain.push_str(&without_underscores(digits, digit)?);
     }
     plain.parse().ok().map(Toml::Float)
-}
-
-/// Returns whether a word begins like a date (`1979-05-27`) or a time (`07:32`).
-fn is_date(word: &[u8]) -> bool {
-    let shaped = |shape: &[u8]| {
-        word.len() >= shape.len()
-            && word.iter().zip(shape).all(|(byte, shape)| match shape {
-                b'0' => byte.is_ascii_digit(),
-                other => byte == other,
-            })
-    };
-    shaped(b"0000-00-00") || shaped(b"00:00")
 }

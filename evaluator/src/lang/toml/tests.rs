@@ -8,6 +8,10 @@ fn table(entries: &[(&str, Toml)]) -> Toml {
     Toml::Table(entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
 }
 
+fn parse(text: &str) -> Result<Toml, TomlError> {
+    super::parse(text, Dates::Refused)
+}
+
 fn error(text: &str) -> TomlErrorKind {
     parse(text).unwrap_err().what
 }
@@ -108,6 +112,24 @@ fn scalars_are_read() {
     assert_eq!(parse("a = 1\n b = ?").unwrap_err().line, 2);
 }
 
+#[test]
+fn dates_are_read_if_they_are_wanted() {
+    let read = |text: &str| super::parse(text, Dates::Read);
+    let date = |text: &str| Toml::Date(text.to_owned());
+    let expected = [
+        ("day", date("1979-05-27")),
+        ("both", date("1979-05-27T07:32:00.100Z")),
+        ("list", Toml::Array(vec![date("07:32:00"), date("1979-05-27T07:32:00+01:00")])),
+        ("last", Toml::Int(1)),
+    ];
+    let text = "day = 1979-05-27 # a day\nboth = 1979-05-27 07:32:00.1z\n\
+                list = [07:32:00, 1979-05-27t07:32:00+01:00]\nlast = 1";
+    assert_eq!(read(text), Ok(table(&expected)));
+    let wrong = read("a = 1\nb = 1979-02-29").unwrap_err();
+    assert_eq!((wrong.line, wrong.column), (2, 5));
+    assert!(matches!(wrong.what, TomlErrorKind::Expected(_)), "{wrong}");
+}
+
 /// A value without dates, which have no form of their own.
 fn any_value() -> impl Strategy<Value = Toml> {
     let leaf = prop_oneof![
@@ -137,6 +159,7 @@ fn written(value: &Toml) -> String {
         // As Rust writes them, floats have a point or an exponent.
         Toml::Float(number) => format!("{number:?}"),
         Toml::Bool(value) => value.to_string(),
+        Toml::Date(date) => date.clone(),
         Toml::Array(values) => {
             let values: Vec<String> = values.iter().map(written).collect();
             format!("[{}]", values.join(", "))
@@ -159,7 +182,7 @@ proptest! {
     }
 
     #[test]
-    fn never_panics(text in "[\\[\\]{}=.,\"'\\\\#ax0-9ntuU+_ \n-]{0,24}") {
-        let _parsed = parse(&text);
+    fn never_panics(text in "[\\[\\]{}=.,\"'\\\\#ax0-9ntuU+_:TZ \n-]{0,24}") {
+        let _parsed = super::parse(&text, Dates::Read);
     }
 }

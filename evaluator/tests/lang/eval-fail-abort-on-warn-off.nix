@@ -1,0 +1,2 @@
+# set abort-on-warn false
+builtins.warn "teal is old" (throw "nothing else")

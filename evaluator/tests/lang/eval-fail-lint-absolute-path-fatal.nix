@@ -1,0 +1,3 @@
+# since 2.34
+# set lint-absolute-path-literals fatal
+x: /tmp/${x}

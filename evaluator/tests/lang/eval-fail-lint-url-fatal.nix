@@ -1,0 +1,3 @@
+# since 2.34
+# set lint-url-literals fatal
+{ url = http://example.com/a?b=c; }
