@@ -183,6 +183,8 @@ fn arguments_that_do_not_go_together_are_refused() {
         &["eval", "--jobset", "git+file:///x", "--impure"],
         &["eval", "--jobset", "git+file:///x", "--evaluator", "embedded"],
         &["eval", "--expr"],
+        &["eval", "--expr", "1", "--option", "trace-verbose"],
+        &["eval", "--jobset", "git+file:///x", "--option", "trace-verbose", "true"],
     ] {
         let ran = environment.levain(&at, args).code(2);
         assert!(
@@ -190,6 +192,71 @@ fn arguments_that_do_not_go_together_are_refused() {
             "{args:?}: {}",
             ran.stderr
         );
+    }
+}
+
+#[test]
+fn settings_are_changed_by_their_names_in_nix() {
+    let (environment, at) = files();
+    for evaluator in EVALUATORS {
+        // An older Nix says that it does not know the setting.
+        let deep = "let f = n: if n == 0 then 0 else 1 + f (n - 1); in f 200";
+        let args = ["--expr", deep, "--option", "max-call-depth", "100"];
+        eval(&environment, evaluator, &at, &args).says("max-call-depth");
+        for (name, value, says) in [
+            ("max-call-depht", "1", "hint: did you mean `max-call-depth`?"),
+            ("cores", "2", "the known ones are `abort-on-warn`,"),
+            ("max-call-depth", "-2", "expected a number"),
+            ("lint-url-literals", "on", "expected `ignore`, `warn` or `fatal`"),
+            ("experimental-features", "flakes", "the known ones are `parse-toml-timestamps`,"),
+        ] {
+            let args = ["--expr", "1", "--option", name, value];
+            let ran = eval(&environment, evaluator, &at, &args).code(1).says(says);
+            assert_eq!(ran.stdout, "", "{evaluator} {name}");
+        }
+    }
+    let embedded = |args: &[&str]| eval(&environment, "embedded", &at, args);
+    let verbose = ["--expr", "builtins.traceVerbose \"said\" 1", "--option", "trace-verbose"];
+    let ran = embedded(&[&verbose[..], &["true"]].concat()).ok().says("trace: said");
+    assert_eq!(ran.stdout, "1\n");
+    assert!(!embedded(&[&verbose[..], &["false"]].concat()).ok().stderr.contains("said"));
+    let args = ["--expr", "[ x:y /a ]", "--option", "lint-url-literals", "warn"];
+    let fatal = ["--option", "lint-absolute-path-literals", "fatal"];
+    embedded(&[&args[..], &fatal].concat())
+        .code(1)
+        .says("warning: `x:y` is a URL without quotes (lint-url-literals)")
+        .says("error[E027]: `/a` is an absolute path")
+        .says("«string»:1:7");
+    let args = ["--expr", "1 |> toString", "--option", "extra-experimental-features"];
+    assert_eq!(embedded(&[&args[..], &["pipe-operators"]].concat()).ok().stdout, "\"1\"\n");
+    let warn = ["--expr", "builtins.warn \"old\" 1"];
+    embedded(&[&warn[..], &["--option", "abort-on-warn", "true"]].concat()).code(1).says("E028");
+    // The environment changes nothing that is pure.
+    let environment = environment.with("NIX_ABORT_ON_WARN", "1");
+    let embedded = |args: &[&str]| eval(&environment, "embedded", &at, args);
+    let ran = embedded(&warn).ok().says("evaluation warning: old");
+    assert_eq!(ran.stdout, "1\n");
+    embedded(&[&warn[..], &["--impure"]].concat()).code(1).says("`abort-on-warn` is set");
+}
+
+#[test]
+fn escape_sequences_of_a_program_do_not_reach_a_file() {
+    let (environment, at) = files();
+    let text = r#"builtins.fromJSON "\"\\u001b[31mred\\u001b[0m\\u001b[2Jend\"""#;
+    for evaluator in EVALUATORS {
+        for expression in [
+            format!("throw ({text})"),
+            format!("builtins.addErrorContext ({text}) (abort \"x\")"),
+            format!("builtins.trace ({text}) (throw \"x\")"),
+        ] {
+            let ran = eval(&environment, evaluator, &at, &["--expr", &expression]).code(1);
+            assert!(!ran.stderr.contains('\u{1b}'), "{evaluator}: {:?}", ran.stderr);
+        }
+        let args = ["--expr", &format!("throw ({text})")];
+        eval(&environment, evaluator, &at, &args).code(1).says("redend");
+        // A value is printed as it is.
+        let ran = eval(&environment, evaluator, &at, &["--raw", "--expr", text]).ok();
+        assert_eq!(ran.stdout, "\u{1b}[31mred\u{1b}[0m\u{1b}[2Jend");
     }
 }
 
