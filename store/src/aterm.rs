@@ -94,7 +94,12 @@ impl Derivation {
 
     /// Returns the text of a `.drv` file, with its paths in the store `dir`.
     pub fn to_aterm(&self, dir: &StoreDir) -> Vec<u8> {
-        self.write(dir, false, |text| {
+        self.aterm_with(dir, &self.aterm_tail(dir))
+    }
+
+    /// Returns the text of a `.drv` file that ends like `tail`.
+    pub(crate) fn aterm_with(&self, dir: &StoreDir, tail: &Tail) -> Vec<u8> {
+        self.write(dir, false, tail, |text| {
             write_list(text, &self.input_derivations, |text, (path, outputs)| {
                 text.push(b'(');
                 write_path(text, dir, path.as_ref());
@@ -105,27 +110,27 @@ impl Derivation {
         })
     }
 
-    /// Returns the text over which a derivation is hashed: its input derivations replaced by `inputs`
-    /// and, if `masked`, its own output paths left empty.
-    pub(crate) fn to_aterm_modulo(
+    /// Returns the text over which a derivation is hashed: the list of its input derivations replaced by
+    /// `inputs` and, if `masked`, its own output paths left empty.
+    pub(crate) fn aterm_modulo(
         &self,
         dir: &StoreDir,
         masked: bool,
-        inputs: &BTreeMap<&str, BTreeSet<&str>>,
+        tail: &Tail,
+        inputs: &[u8],
     ) -> Vec<u8> {
-        self.write(dir, masked, |text| {
-            write_list(text, inputs, |text, (hash, outputs)| {
-                text.push(b'(');
-                write_string(text, hash.as_bytes());
-                text.push(b',');
-                write_list(text, outputs, |text, name| write_string(text, name.as_bytes()));
-                text.push(b')');
-            });
-        })
+        self.write(dir, masked, tail, |text| text.extend_from_slice(inputs))
     }
 
-    fn write(&self, dir: &StoreDir, masked: bool, inputs: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-        let mut text = Vec::with_capacity(4096);
+    fn write(
+        &self,
+        dir: &StoreDir,
+        masked: bool,
+        tail: &Tail,
+        inputs: impl FnOnce(&mut Vec<u8>),
+    ) -> Vec<u8> {
+        let inputs_and_outputs = 128 * (self.outputs.len() + self.input_derivations.len());
+        let mut text = Vec::with_capacity(tail.text.len() + inputs_and_outputs + 256);
         text.extend_from_slice(b"Derive(");
         write_list(&mut text, &self.outputs, |text, (name, output)| {
             text.push(b'(');
@@ -143,6 +148,22 @@ impl Derivation {
         });
         text.push(b',');
         inputs(&mut text);
+        let mut written = 0;
+        for (place, name) in &tail.gaps {
+            text.extend_from_slice(&tail.text[written..*place]);
+            let value = self.env.get(name.as_bytes()).filter(|_| !masked);
+            write_string(&mut text, value.map_or(b"", Vec::as_slice));
+            written = *place;
+        }
+        text.extend_from_slice(&tail.text[written..]);
+        text
+    }
+
+    /// Writes everything after the input derivations, without the values of the variables that are
+    /// named after outputs.
+    pub(crate) fn aterm_tail(&self, dir: &StoreDir) -> Tail {
+        let mut text = Vec::with_capacity(4096);
+        let mut gaps = Vec::with_capacity(self.outputs.len());
         text.push(b',');
         write_list(&mut text, &self.input_sources, |text, path| write_path(text, dir, path));
         text.push(b',');
@@ -153,17 +174,40 @@ impl Derivation {
         write_list(&mut text, &self.args, |text, arg| write_string(text, arg));
         text.push(b',');
         write_list(&mut text, &self.env, |text, (name, value)| {
-            let own = masked
-                && std::str::from_utf8(name).is_ok_and(|name| self.outputs.contains_key(name));
             text.push(b'(');
             write_string(text, name);
             text.push(b',');
-            write_string(text, if own { b"" } else { value });
+            let output = std::str::from_utf8(name).ok().filter(|n| self.outputs.contains_key(*n));
+            match output {
+                Some(output) => gaps.push((text.len(), output.to_owned())),
+                None => write_string(text, value),
+            }
             text.push(b')');
         });
         text.push(b')');
-        text
+        Tail { text, gaps }
     }
+}
+
+/// Writes the list of hashes that stand for input derivations, each with the outputs that are used.
+pub(crate) fn input_hashes(inputs: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<u8> {
+    let mut text = Vec::with_capacity(80 * inputs.len() + 2);
+    write_list(&mut text, inputs, |text, (hash, outputs)| {
+        text.push(b'(');
+        write_string(text, hash.as_bytes());
+        text.push(b',');
+        write_list(text, outputs, |text, name| write_string(text, name.as_bytes()));
+        text.push(b')');
+    });
+    text
+}
+
+/// The end of a derivation's text, which is the same whether its outputs have paths or not: most of
+/// the text, so whoever needs both writes it once.
+pub(crate) struct Tail {
+    text: Vec<u8>,
+    /// Where the values of variables are missing that are named after outputs, and those names.
+    gaps: Vec<(usize, String)>,
 }
 
 /// Writes a store path as a string; only its directory may have something to escape.

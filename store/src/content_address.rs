@@ -23,20 +23,21 @@ pub fn make_source_path(
     hash: &NarHash,
     references: &BTreeSet<StorePath>,
 ) -> Result<StorePath, StorePathError> {
-    make_store_path(dir, &with_references("source", dir, references), &hash.to_base16(), name)
+    make_store_path(dir, with_references("source", dir, references), &hash.to_base16(), name)
 }
 
-/// Returns the path of the file named `name` with the content `text`, which refers to `references`.
+/// Returns the path of the file named `name` with the content `text`, which refers to `references`; they
+/// are given in ascending order, each once.
 ///
 /// Nix calls the method `text`. Derivations and what `builtins.toFile` writes lie there.
-pub fn make_text_path(
+pub fn make_text_path<'r>(
     dir: &StoreDir,
     name: &str,
     text: &[u8],
-    references: &BTreeSet<StorePath>,
+    references: impl IntoIterator<Item = &'r StorePath>,
 ) -> Result<StorePath, StorePathError> {
     let hash = Digest::of(HashAlgorithm::Sha256, text).encode(HashFormat::Base16);
-    make_store_path(dir, &with_references("text", dir, references), &hash, name)
+    make_store_path(dir, with_references("text", dir, references), &hash, name)
 }
 
 /// Returns the path of the fixed output named `name`, without references. `hash` is that of the NAR if
@@ -69,19 +70,26 @@ pub fn placeholder(output: impl AsRef<[u8]>) -> String {
 /// Returns the path whose digest is taken over `kind`, a base-16 SHA-256, the store and the name.
 pub(crate) fn make_store_path(
     dir: &StoreDir,
-    kind: &str,
+    kind: impl AsRef<[u8]>,
     hash: &str,
     name: &str,
 ) -> Result<StorePath, StorePathError> {
-    let fingerprint = format!("{kind}:sha256:{hash}:{dir}:{name}");
-    StorePath::new(fold(Sha256::digest(fingerprint.as_bytes()).into()), name)
+    let mut fingerprint = Sha256::new_with_prefix(kind);
+    for part in [":sha256:", hash, ":", dir.as_str(), ":", name] {
+        fingerprint.update(part);
+    }
+    StorePath::new(fold(fingerprint.finalize().into()), name)
 }
 
-fn with_references(kind: &str, dir: &StoreDir, references: &BTreeSet<StorePath>) -> String {
-    let mut kind = kind.to_owned();
+fn with_references<'r>(
+    kind: &str,
+    dir: &StoreDir,
+    references: impl IntoIterator<Item = &'r StorePath>,
+) -> Vec<u8> {
+    let mut kind = kind.as_bytes().to_vec();
     for reference in references {
-        kind.push(':');
-        kind.push_str(&dir.display(reference));
+        kind.push(b':');
+        dir.write(reference, &mut kind);
     }
     kind
 }

@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use data_encoding::HEXLOWER;
 
-use crate::content_address::{make_fixed_output_path, make_store_path};
+use crate::aterm::{self, Tail};
+use crate::content_address::{make_fixed_output_path, make_store_path, make_text_path};
 use crate::derivation::Derivation;
 use crate::digest::{Digest, DigestError};
 use crate::store_path::{DerivationPath, StoreDir, StorePath, StorePathError};
@@ -23,6 +24,17 @@ pub enum DerivationHash {
     Regular(String),
     /// The derivation has a fixed output; the hash knows only its content.
     Fixed(String),
+}
+
+/// A derivation with its output paths, and what follows from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// Where its `.drv` file lies.
+    pub path: DerivationPath,
+    /// The text of that file.
+    pub text: Vec<u8>,
+    /// The hash by which derivations that use this one know it.
+    pub hash: DerivationHash,
 }
 
 /// A derivation whose output paths cannot be computed.
@@ -47,6 +59,9 @@ pub enum DerivationHashError {
         /// What is wrong with it.
         source: StorePathError,
     },
+    /// The `.drv` file would have an invalid name.
+    #[error("the derivation cannot have a path: {0}")]
+    File(#[from] StorePathError),
 }
 
 impl DerivationHash {
@@ -75,13 +90,50 @@ impl Derivation {
         name: &str,
         hash_of: impl FnMut(&DerivationPath) -> Option<&'h DerivationHash>,
     ) -> Result<(), DerivationHashError> {
-        let regular =
-            if self.is_fixed_output() { None } else { Some(self.digest(dir, true, hash_of)?) };
+        let regular = if self.is_fixed_output() {
+            None
+        } else {
+            let inputs = self.hashed_inputs(hash_of)?;
+            Some(self.digest(dir, true, &self.aterm_tail(dir), &inputs))
+        };
+        self.fill(dir, name, regular.as_deref())
+    }
+
+    /// Does all of [`fill_output_paths`](Self::fill_output_paths), [`to_file`](Self::to_file) and
+    /// [`hash_modulo`](Self::hash_modulo), writing what their texts share only once.
+    pub fn finish<'h>(
+        &mut self,
+        dir: &StoreDir,
+        name: &str,
+        hash_of: impl FnMut(&DerivationPath) -> Option<&'h DerivationHash>,
+    ) -> Result<Finished, DerivationHashError> {
+        let tail = self.aterm_tail(dir);
+        if self.is_fixed_output() {
+            self.fill(dir, name, None)?;
+            let (path, text) = self.file(dir, name, &tail)?;
+            let hash = self.hash_modulo(dir, hash_of)?;
+            return Ok(Finished { path, text, hash });
+        }
+        let inputs = self.hashed_inputs(hash_of)?;
+        let masked = self.digest(dir, true, &tail, &inputs);
+        self.fill(dir, name, Some(&masked))?;
+        let (path, text) = self.file(dir, name, &tail)?;
+        let hash = DerivationHash::Regular(self.digest(dir, false, &tail, &inputs));
+        Ok(Finished { path, text, hash })
+    }
+
+    /// Fills in the output paths; `regular` is the masked hash, which fixed outputs do not need.
+    fn fill(
+        &mut self,
+        dir: &StoreDir,
+        name: &str,
+        regular: Option<&str>,
+    ) -> Result<(), DerivationHashError> {
         for (output, entry) in &mut self.outputs {
             let wrong = |source| DerivationHashError::Path { output: output.clone(), source };
             let name = output_path_name(name, output);
-            let path = match &regular {
-                Some(hash) => make_store_path(dir, &format!("output:{output}"), hash, &name),
+            let path = match regular {
+                Some(hash) => make_store_path(dir, format!("output:{output}"), hash, &name),
                 None => {
                     let (recursive, algorithm) = match entry.hash_algorithm.strip_prefix("r:") {
                         Some(algorithm) => (true, algorithm),
@@ -112,32 +164,41 @@ impl Derivation {
         dir: &StoreDir,
         hash_of: impl FnMut(&DerivationPath) -> Option<&'h DerivationHash>,
     ) -> Result<DerivationHash, DerivationHashError> {
-        let fixed = self.outputs.values().find(|output| !output.hash.is_empty());
-        let Some(output) = fixed else {
-            return self.digest(dir, false, hash_of).map(DerivationHash::Regular);
-        };
-        let path = output.path.as_ref().map(|path| dir.display(path)).unwrap_or_default();
-        let text = format!("fixed:out:{}:{}:{path}", output.hash_algorithm, output.hash);
-        Ok(DerivationHash::Fixed(HEXLOWER.encode(&Sha256::digest(text.as_bytes()))))
+        if let Some(fixed) = self.fixed_hash(dir) {
+            return Ok(fixed);
+        }
+        let inputs = self.hashed_inputs(hash_of)?;
+        Ok(DerivationHash::Regular(self.digest(dir, false, &self.aterm_tail(dir), &inputs)))
     }
 
-    /// Returns the base-16 SHA-256 of the text with each input derivation replaced by its hash, and the
-    /// own output paths left out if `masked`.
-    fn digest<'h>(
+    /// Returns the hash of a derivation with a fixed output.
+    fn fixed_hash(&self, dir: &StoreDir) -> Option<DerivationHash> {
+        let output = self.outputs.values().find(|output| !output.hash.is_empty())?;
+        let path = output.path.as_ref().map(|path| dir.display(path)).unwrap_or_default();
+        let text = format!("fixed:out:{}:{}:{path}", output.hash_algorithm, output.hash);
+        Some(DerivationHash::Fixed(HEXLOWER.encode(&Sha256::digest(text.as_bytes()))))
+    }
+
+    /// Returns the list of the hashes that stand for the input derivations, as it is hashed.
+    ///
+    /// Inputs with equal hashes become one, with the outputs of both.
+    fn hashed_inputs<'h>(
         &self,
-        dir: &StoreDir,
-        masked: bool,
         mut hash_of: impl FnMut(&DerivationPath) -> Option<&'h DerivationHash>,
-    ) -> Result<String, DerivationHashError> {
-        // Inputs with equal hashes become one, with the outputs of both.
+    ) -> Result<Vec<u8>, DerivationHashError> {
         let mut inputs: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (path, outputs) in &self.input_derivations {
             let hash = hash_of(path);
             let hash = hash.ok_or_else(|| DerivationHashError::UnknownInput(path.clone()))?;
             inputs.entry(hash.as_str()).or_default().extend(outputs.iter().map(String::as_str));
         }
-        let text = self.to_aterm_modulo(dir, masked, &inputs);
-        Ok(HEXLOWER.encode(&Sha256::digest(&text)))
+        Ok(aterm::input_hashes(&inputs))
+    }
+
+    /// Returns the base-16 SHA-256 of the text with each input derivation replaced by its hash, and the
+    /// own output paths left out if `masked`.
+    fn digest(&self, dir: &StoreDir, masked: bool, tail: &Tail, inputs: &[u8]) -> String {
+        HEXLOWER.encode(&Sha256::digest(self.aterm_modulo(dir, masked, tail, inputs)))
     }
 
     /// Returns the path of the `.drv` file that holds this derivation, and its text.
@@ -146,11 +207,22 @@ impl Derivation {
         dir: &StoreDir,
         name: &str,
     ) -> Result<(DerivationPath, Vec<u8>), StorePathError> {
-        let text = self.to_aterm(dir);
-        let mut references: BTreeSet<StorePath> = self.input_sources.clone();
-        references.extend(self.input_derivations.keys().map(|path| path.as_store_path().clone()));
-        let name = format!("{name}.drv");
-        let path = crate::content_address::make_text_path(dir, &name, &text, &references)?;
+        self.file(dir, name, &self.aterm_tail(dir))
+    }
+
+    fn file(
+        &self,
+        dir: &StoreDir,
+        name: &str,
+        tail: &Tail,
+    ) -> Result<(DerivationPath, Vec<u8>), StorePathError> {
+        let text = self.aterm_with(dir, tail);
+        let derivations = self.input_derivations.keys().map(DerivationPath::as_store_path);
+        let mut references: Vec<&StorePath> =
+            self.input_sources.iter().chain(derivations).collect();
+        references.sort_unstable();
+        references.dedup();
+        let path = make_text_path(dir, &format!("{name}.drv"), &text, references)?;
         Ok((path.try_into()?, text))
     }
 }

@@ -29,7 +29,7 @@ pub use ansi::{keep_colours, strip_ansi};
 pub use aterm::AtermError;
 pub use config::{Remote, StoreConfig, StoreConfigError};
 pub use derivation::{Derivation, DerivationOutput};
-pub use derivation_hash::{DerivationHash, DerivationHashError};
+pub use derivation_hash::{DerivationHash, DerivationHashError, Finished};
 pub use digest::{Digest, DigestError, HashAlgorithm, HashFormat};
 pub use hash::{HashError, NarHash};
 pub use nar::NarError;

@@ -160,9 +160,9 @@ fn intersect_attrs(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value
     let right = ev.force_attrs(&args[1], at)?;
     // The smaller one says where to look: `intersectAttrs (functionArgs f) pkgs` is common.
     let entries: Vec<Attr> = if left.len() < right.len() {
-        left.entries().iter().filter_map(|attr| right.get(attr.name)).cloned().collect()
+        left.iter().filter_map(|attr| right.get(attr.name)).cloned().collect()
     } else {
-        right.entries().iter().filter(|attr| left.contains(attr.name)).cloned().collect()
+        right.iter().filter(|attr| left.contains(attr.name)).cloned().collect()
     };
     Ok(Value::attrs(Attrs::from_sorted(entries)))
 }
@@ -191,7 +191,7 @@ fn list_to_attrs(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> 
 fn map_attrs(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let set = ev.force_attrs(&args[1], at)?;
     let function = args[0].clone();
-    let entries = set.entries().iter().map(|attr| {
+    let entries = set.iter().map(|attr| {
         let name = Value::string(ev.symbols.name(attr.name));
         let value = Value::apply2(function.clone(), name, attr.value.clone());
         // Nobody has written the new values, so they have no place.
@@ -210,7 +210,7 @@ fn remove_attrs(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     if !removed.iter().any(|name| set.contains(*name)) {
         return Ok(Value::Attrs(set));
     }
-    let kept = set.entries().iter().filter(|attr| !removed.contains(&attr.name)).cloned();
+    let kept = set.iter().filter(|attr| !removed.contains(&attr.name)).cloned();
     Ok(Value::attrs(Attrs::from_sorted(kept.collect())))
 }
 
@@ -241,7 +241,7 @@ fn zip_attrs_with(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value>
     let list = ev.force_list(&args[1], at)?;
     let mut values: BTreeMap<Symbol, Vec<Value>> = BTreeMap::new();
     for element in list.iter() {
-        for attr in ev.force_attrs(element, at)?.entries() {
+        for attr in ev.force_attrs(element, at)?.iter() {
             values.entry(attr.name).or_default().push(attr.value.clone());
         }
     }

@@ -153,7 +153,7 @@ fn append_context(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value>
     let text = ev.force_string(&args[0], at)?;
     let added = ev.force_attrs(&args[1], at)?;
     let mut context = text.context().cloned().unwrap_or_default();
-    for attr in added.entries() {
+    for attr in added.iter() {
         let place = attr.span();
         let path = ev.symbols.text(attr.name);
         if store_path::parse(ev, &path).is_none() {

@@ -11,8 +11,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use levain_store::{
-    Derivation, DerivationOutput, Digest, HashAlgorithm, HashFormat, StoreDir, StorePath,
-    StorePathError,
+    Derivation, DerivationOutput, Digest, Finished, HashAlgorithm, HashFormat, StoreDir, StorePath,
 };
 
 pub(super) use imported::import;
@@ -78,7 +77,7 @@ fn strict(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let name = name.context(at, || "while evaluating the attribute `name`".into())?;
     let name = name.text().into_owned();
     // Of all places, that of the name tells best which derivation it is; the call itself is ours.
-    let written = attrs.entries().iter().find(|attr| attr.name == ev.known.name);
+    let written = attrs.iter().find(|attr| attr.name == ev.known.name);
     let at = written.map(Attr::span).filter(|span| span.is_some()).unwrap_or(at);
     if let Err(error) = StorePath::new([0; 20], name.as_str()) {
         let message = format!("{error}; choose another `name`");
@@ -126,10 +125,6 @@ impl Draft {
     fn error(&self, message: impl Into<String>) -> Error {
         let kind = ErrorKind::Derivation { name: self.name.clone(), message: message.into() };
         Error::new(kind, self.at)
-    }
-
-    fn path_error(&self, error: StorePathError) -> Error {
-        self.error(error.to_string())
     }
 
     /// Takes one attribute.
@@ -289,11 +284,10 @@ impl Draft {
         self.add_outputs()?;
         let dir = store_path::dir(ev);
         let known = &ev.state.derivations;
-        let filled = self
-            .derivation
-            .fill_output_paths(&dir, &self.name, |path| known.get(path).map(|known| &known.hash));
-        filled.map_err(|error| self.error(error.to_string()))?;
-        self.keep(ev, &dir)
+        let hash_of = |path: &_| known.get(path).map(|known: &KnownDerivation| &known.hash);
+        let finished = self.derivation.finish(&dir, &self.name, hash_of);
+        let finished = finished.map_err(|error| self.error(error.to_string()))?;
+        self.keep(ev, &dir, finished)
     }
 
     /// Adds the outputs, their paths yet unknown.
@@ -324,22 +318,15 @@ impl Draft {
     }
 
     /// Writes the derivation, remembers it, and returns its paths.
-    fn keep(self, ev: &mut Evaluator, dir: &StoreDir) -> Result<Value> {
-        let wrong = |error| self.path_error(error);
-        let (path, text) = self.derivation.to_file(dir, &self.name).map_err(wrong)?;
+    fn keep(self, ev: &mut Evaluator, dir: &StoreDir, finished: Finished) -> Result<Value> {
+        let Finished { path, text, hash } = finished;
         let whole: Rc<str> = dir.display(path.as_ref()).into();
         let references = inputs::references(ev, &self.derivation, dir);
         ev.io.add_text(&whole, &text, &references).map_err(|error| outside(error, self.at))?;
-        if !ev.state.derivations.contains_key(&path) {
-            let known = &ev.state.derivations;
-            let hash = self
-                .derivation
-                .hash_modulo(dir, |path| known.get(path).map(|known| &known.hash))
-                .map_err(|error| self.error(error.to_string()))?;
+        ev.state.derivations.entry(path).or_insert_with(|| {
             let outputs = self.outputs.iter().cloned().collect();
-            let known = KnownDerivation { path: Rc::clone(&whole), hash, outputs, references };
-            ev.state.derivations.insert(path, known);
-        }
+            KnownDerivation { path: Rc::clone(&whole), hash, outputs, references }
+        });
         let mut attrs = AttrsBuilder::with_capacity(self.outputs.len() + 1);
         for (output, entry) in &self.derivation.outputs {
             let Some(path) = &entry.path else { continue };

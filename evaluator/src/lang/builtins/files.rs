@@ -279,7 +279,7 @@ fn path(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let attrs = ev.force_attrs(&args[0], at)?;
     let (mut path, mut name, mut filter, mut expected) = (None, None, None, None);
     let mut ingestion = Ingestion::Recursive;
-    for attr in attrs.entries() {
+    for attr in attrs.iter() {
         let attribute = ev.symbols.text(attr.name);
         let place = if attr.span().is_some() { attr.span() } else { at };
         let within =

@@ -45,7 +45,7 @@ fn parse(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
 fn to_text(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let attrs = ev.force_attrs(&args[0], at)?;
     let mut attributes = Attributes::new();
-    for attr in attrs.entries() {
+    for attr in attrs.iter() {
         let value = ev.force(&attr.value, at)?;
         let name = ev.symbols.text(attr.name);
         let value = part(ev, &name, &value, at)?;

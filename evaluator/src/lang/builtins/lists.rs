@@ -195,12 +195,7 @@ fn concat_map(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
 
 fn elem(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let list = ev.force_list(&args[1], at)?;
-    for element in list.iter() {
-        if ev.equal(&args[0], element, at)? {
-            return Ok(Value::Bool(true));
-        }
-    }
-    Ok(Value::Bool(false))
+    ev.contains(&list, &args[0], at).map(Value::Bool)
 }
 
 fn elem_at(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {

@@ -95,6 +95,7 @@ impl Evaluator {
         let mut attrs = Attrs::from_sorted(entries);
         if let Some(index) = set.overrides {
             attrs = self.apply_overrides(set, attrs, index, &inner)?;
+            inner.settle();
         }
         self.add_dynamic(set, attrs, &inner)
     }
@@ -107,18 +108,18 @@ impl Evaluator {
         index: usize,
         inner: &Env,
     ) -> Result<Attrs> {
-        let Some(overrides) = attrs.entries().get(index).map(|attr| attr.value.clone()) else {
+        let Some(overrides) = attrs.iter().nth(index).map(|attr| attr.value.clone()) else {
             return Ok(attrs);
         };
         let span = set.bindings[index].span;
         let overrides = self.force_attrs(&overrides, span)?;
-        for attr in overrides.entries() {
+        for attr in overrides.iter() {
             // The attributes of a recursive set are in the order of its slots.
             if let Ok(slot) = set.bindings.binary_search_by_key(&attr.name, |bound| bound.name) {
                 inner.replace(slot, attr.value.clone());
             }
         }
-        Ok(attrs.update(&overrides))
+        Ok(Rc::new(attrs).update(&overrides))
     }
 
     /// Adds the definitions with computed names; a name that is null is left out.
@@ -142,7 +143,7 @@ impl Evaluator {
             let position = binding.span.start;
             added.insert(place, Attr { name: symbol, position, value: delay(&binding.value, env) });
         }
-        Ok(Value::attrs(attrs.update(&Attrs::from_sorted(added))))
+        Ok(Value::attrs(Rc::new(attrs).update(&Rc::new(Attrs::from_sorted(added)))))
     }
 }
 

@@ -14,8 +14,6 @@ use crate::lang::value::{Attrs, Partial, Value};
 
 /// The most arguments that a builtin takes.
 const MAX_ARITY: usize = 3;
-/// In so many attributes the next one is found sooner by halving than one by one.
-const SEARCHED: usize = 64;
 
 impl Evaluator {
     /// Calls a function with one argument; the result is forced.
@@ -168,15 +166,9 @@ impl Evaluator {
         }
         let mut used = 0;
         // Both are sorted by symbol, so what was passed over need not be looked at again.
-        let mut rest = attrs.entries();
+        let mut rest = attrs.iter();
         for (slot, formal) in (first..).zip(&formals.formals) {
-            let place = if rest.len() > SEARCHED {
-                rest.partition_point(|attr| attr.name < formal.name)
-            } else {
-                rest.iter().position(|attr| attr.name >= formal.name).unwrap_or(rest.len())
-            };
-            rest = &rest[place..];
-            match rest.first().filter(|attr| attr.name == formal.name).map(|attr| &attr.value) {
+            match rest.find_next(formal.name).map(|attr| &attr.value) {
                 Some(value) => {
                     used += 1;
                     env.set(slot, value.clone());
@@ -185,7 +177,7 @@ impl Evaluator {
                 None if formal.default.is_some() => {}
                 None => {
                     // An argument that nobody asked for may be the missing one, misspelled.
-                    let given = attrs.entries().iter().map(|attr| attr.name);
+                    let given = attrs.iter().map(|attr| attr.name);
                     let strange = given
                         .filter(|name| formals.formals.iter().all(|formal| formal.name != *name));
                     let strange = strange.map(|name| self.symbols.name(name));
@@ -228,7 +220,7 @@ impl Evaluator {
         at: Span,
     ) -> Error {
         let takes = |name| formals.formals.binary_search_by_key(&name, |f| f.name).is_ok();
-        let Some(attr) = attrs.entries().iter().find(|attr| !takes(attr.name)) else {
+        let Some(attr) = attrs.iter().find(|attr| !takes(attr.name)) else {
             let what = "more arguments than formals, but each is one".to_owned();
             return Error::new(ErrorKind::Bug { what }, at);
         };

@@ -14,7 +14,64 @@ impl Evaluator {
     ///
     /// Functions are never equal, unless they are one and the same within lists or sets.
     pub fn equal(&mut self, left: &Value, right: &Value, at: Span) -> Result<bool> {
+        if let Some(equal) = self.equal_at_once(left, right) {
+            return Ok(equal);
+        }
         self.one_deeper(at, |ev| ev.equal_counted(left, right, at))
+    }
+
+    /// Returns whether a list has a value.
+    pub fn contains(&mut self, list: &[Value], wanted: &Value, at: Span) -> Result<bool> {
+        if list.is_empty() {
+            return Ok(false);
+        }
+        let wanted = self.force_ref(wanted, at)?;
+        // One derivation among many: what is looked for need not be looked at again for each.
+        let path =
+            if let Value::Attrs(attrs) = wanted { self.evaluated_out_path(attrs) } else { None };
+        for element in list {
+            let known = match (path, element.evaluated()) {
+                (Some(path), Some(Value::Attrs(attrs))) => {
+                    self.evaluated_out_path(attrs).map(|other| path == other)
+                }
+                _ => None,
+            };
+            let equal = match known {
+                Some(equal) => equal,
+                None => self.equal(wanted, element, at)?,
+            };
+            if equal {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Compares what is evaluated already and has nothing in it; nothing if that does not decide.
+    ///
+    /// Names and derivations are nearly all that is ever compared, mostly to find one among many.
+    fn equal_at_once(&self, left: &Value, right: &Value) -> Option<bool> {
+        match (left.evaluated()?, right.evaluated()?) {
+            (Value::String(a), Value::String(b)) => Some(a.bytes() == b.bytes()),
+            (Value::Bool(a), Value::Bool(b)) => Some(a == b),
+            (Value::Int(a), Value::Int(b)) => Some(a == b),
+            (Value::Attrs(a), Value::Attrs(b)) => {
+                Some(self.evaluated_out_path(a)? == self.evaluated_out_path(b)?)
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the output path of a derivation of which type and path are evaluated.
+    fn evaluated_out_path<'v>(&self, attrs: &'v Attrs) -> Option<&'v [u8]> {
+        let text = |name| {
+            let Value::String(text) = attrs.value(name)?.evaluated()? else { return None };
+            Some(text.bytes())
+        };
+        if text(self.known.type_)? != b"derivation" {
+            return None;
+        }
+        text(self.known.out_path)
     }
 
     fn equal_counted(&mut self, left: &Value, right: &Value, at: Span) -> Result<bool> {
@@ -74,7 +131,7 @@ impl Evaluator {
         if a.len() != b.len() {
             return Ok(false);
         }
-        for (a, b) in a.entries().iter().zip(b.entries()) {
+        for (a, b) in a.iter().zip(b.iter()) {
             if a.name != b.name {
                 return Ok(false);
             }

@@ -1,6 +1,6 @@
 //! Environments: the values of variables, by slot; and functions, which keep theirs.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use crate::lang::resolve::Lambda;
@@ -20,7 +20,15 @@ enum Slots {
     One(OnceCell<Value>),
     Many(Box<[OnceCell<Value>]>),
     /// A recursive set with `__overrides`: what overrides a slot is seen from then on.
-    Overridable(Box<[(OnceCell<Value>, OnceCell<Value>)]>),
+    Overridable(Box<Overridable>),
+}
+
+#[derive(Debug)]
+struct Overridable {
+    /// What was written, and what overrides it.
+    slots: Box<[(OnceCell<Value>, OnceCell<Value>)]>,
+    /// Whether it is known what is overridden.
+    settled: Cell<bool>,
 }
 
 impl Env {
@@ -37,7 +45,8 @@ impl Env {
     /// Makes an environment whose values come later, and others in their place later still.
     pub(super) fn overridable(parent: Option<Rc<Env>>, count: usize) -> Self {
         let slots = (0..count).map(|_| Default::default()).collect();
-        Env { parent, slots: Slots::Overridable(slots) }
+        let overridable = Overridable { slots, settled: Cell::new(false) };
+        Env { parent, slots: Slots::Overridable(Box::new(overridable)) }
     }
 
     /// Sets a slot that is not set yet.
@@ -45,7 +54,7 @@ impl Env {
         let place = match &self.slots {
             Slots::One(only) => Some(only),
             Slots::Many(slots) => slots.get(slot),
-            Slots::Overridable(slots) => slots.get(slot).map(|(first, _)| first),
+            Slots::Overridable(over) => over.slots.get(slot).map(|(first, _)| first),
         };
         let first = place.is_some_and(|place| place.set(value).is_ok());
         debug_assert!(first, "slot {slot} exists and is set once");
@@ -55,7 +64,7 @@ impl Env {
     pub(super) fn replace(&self, slot: usize, value: Value) {
         let place = match &self.slots {
             Slots::One(_) | Slots::Many(_) => None,
-            Slots::Overridable(slots) => slots.get(slot).map(|(_, second)| second),
+            Slots::Overridable(over) => over.slots.get(slot).map(|(_, second)| second),
         };
         let first = place.is_some_and(|place| place.set(value).is_ok());
         debug_assert!(first, "slot {slot} can be replaced and is replaced once");
@@ -67,10 +76,27 @@ impl Env {
         match &self.slots {
             Slots::One(only) => only.get(),
             Slots::Many(slots) => slots.get(slot)?.get(),
-            Slots::Overridable(slots) => {
-                let (first, second) = slots.get(slot)?;
+            Slots::Overridable(over) => {
+                let (first, second) = over.slots.get(slot)?;
                 second.get().or_else(|| first.get())
             }
+        }
+    }
+
+    /// Returns the value in a slot, if it is set and nothing can override it any more.
+    pub(super) fn settled(&self, slot: usize) -> Option<&Value> {
+        if let Slots::Overridable(over) = &self.slots
+            && !over.settled.get()
+        {
+            return None;
+        }
+        self.get(slot)
+    }
+
+    /// Says that everything that overrides a slot is in place.
+    pub(super) fn settle(&self) {
+        if let Slots::Overridable(over) = &self.slots {
+            over.settled.set(true);
         }
     }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::Evaluator;
 use super::env::{Closure, Env};
 use crate::lang::error::{Error, ErrorKind, Result, suggest};
-use crate::lang::resolve::{Binary, BinaryOperator, Code, Select, WithVariable};
+use crate::lang::resolve::{Binary, BinaryOperator, Code, Name, Select, WithVariable};
 use crate::lang::source::{Origin, Span};
 use crate::lang::value::{AttrsBuilder, Thunk, Value};
 
@@ -22,9 +22,13 @@ pub(super) fn delay(code: &'static Code, env: &Rc<Env>) -> Value {
             value.cloned().unwrap_or_else(|| thunk(code, env))
         }
         Code::Lambda(lambda) => Value::Closure(Rc::new(Closure { lambda, env: Rc::clone(env) })),
-        Code::WithVariable(_)
-        | Code::Select(_)
-        | Code::HasAttr(_)
+        Code::WithVariable(variable) => {
+            with_value(variable, env).and_then(plain).unwrap_or_else(|| thunk(code, env))
+        }
+        Code::Select(select) => {
+            selected(select, env).and_then(plain).unwrap_or_else(|| thunk(code, env))
+        }
+        Code::HasAttr(_)
         | Code::List(_)
         | Code::Attrs(_)
         | Code::Let(_)
@@ -37,6 +41,60 @@ pub(super) fn delay(code: &'static Code, env: &Rc<Env>) -> Value {
         | Code::Join(_)
         | Code::Position(_) => thunk(code, env),
     }
+}
+
+/// Returns a value in place of a thunk that would have the same one, if nobody can tell the difference.
+///
+/// It must be evaluated. Functions are equal to themselves only as far as they come from one thunk, so
+/// they need theirs.
+fn plain(value: &Value) -> Option<Value> {
+    let value = value.evaluated()?;
+    let is_function = matches!(value, Value::Closure(_) | Value::Builtin(_) | Value::Partial(_));
+    (!is_function).then(|| value.clone())
+}
+
+/// Returns what an expression selects, if all that it goes through is evaluated already.
+///
+/// Finding it now costs less than a thunk that finds it later. Nothing is evaluated, so nothing can
+/// go wrong.
+fn selected<'e>(select: &'static Select, env: &'e Env) -> Option<&'e Value> {
+    let mut value = match &select.subject {
+        Code::Variable { depth, slot, .. } => env.up(*depth)?.settled(*slot as usize)?,
+        Code::WithVariable(variable) => with_value(variable, env)?,
+        Code::Const(value) => value,
+        Code::Select(_)
+        | Code::HasAttr(_)
+        | Code::List(_)
+        | Code::Attrs(_)
+        | Code::Let(_)
+        | Code::Lambda(_)
+        | Code::Call(_)
+        | Code::With(_)
+        | Code::If(_)
+        | Code::Assert(_)
+        | Code::Not(_)
+        | Code::Binary(_)
+        | Code::Join(_)
+        | Code::Position(_) => return None,
+    };
+    for name in &select.path {
+        let (Name::Static(name, _), Value::Attrs(attrs)) = (name, value.evaluated()?) else {
+            return None;
+        };
+        value = attrs.value(*name)?;
+    }
+    Some(value)
+}
+
+/// Returns the value of a variable of a `with`, if the sets that may have it are evaluated already.
+fn with_value<'e>(variable: &'static WithVariable, env: &'e Env) -> Option<&'e Value> {
+    for depth in &variable.depths {
+        let Value::Attrs(attrs) = env.up(*depth)?.get(0)?.evaluated()? else { return None };
+        if let Some(value) = attrs.value(variable.name) {
+            return Some(value);
+        }
+    }
+    None
 }
 
 /// Makes a thunk of an expression, whatever it is.
@@ -174,7 +232,7 @@ impl Evaluator {
         for depth in &variable.depths {
             let set = env.up(*depth).and_then(|env| env.get(0)).and_then(Value::evaluated);
             if let Some(Value::Attrs(attrs)) = set {
-                known.extend(attrs.entries().iter().map(|attr| attr.name));
+                known.extend(attrs.iter().map(|attr| attr.name));
             }
         }
         let known = known.iter().map(|name| self.symbols.name(*name));
@@ -220,7 +278,6 @@ impl Evaluator {
         last: usize,
         position: Span,
     ) -> Error {
-        use crate::lang::resolve::Name;
         error.push_context(if position.is_some() { position } else { select.span }, || {
             let names: Vec<String> = select
                 .path

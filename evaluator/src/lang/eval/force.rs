@@ -206,7 +206,7 @@ impl Evaluator {
                 if !seen.insert(Rc::as_ptr(attrs).addr()) {
                     return Ok(value);
                 }
-                for attr in attrs.entries() {
+                for attr in attrs.iter() {
                     self.deep_force_unseen(&attr.value, at, seen).map_err(|mut error| {
                         error.push_context(attr.span(), || {
                             let name = self.symbols.text(attr.name);
@@ -246,7 +246,7 @@ impl Evaluator {
 
     /// Makes the error for an attribute that is not there.
     pub fn missing_attribute(&self, attrs: &Attrs, name: Symbol, at: Span) -> Error {
-        let known = attrs.entries().iter().map(|attr| self.symbols.name(attr.name));
+        let known = attrs.iter().map(|attr| self.symbols.name(attr.name));
         let suggestion = suggest(self.symbols.name(name), known);
         let name = self.symbols.text(name);
         // What pure evaluation leaves out of `builtins` is better called so than missing.

@@ -38,9 +38,9 @@ impl Evaluator {
     /// Evaluates a file in which the names of a set are variables.
     pub fn import_scoped(&mut self, path: &NixPath, scope: &Rc<Attrs>, at: Span) -> Result<Value> {
         let file = self.expression_file(path, at)?;
-        let names: Vec<Symbol> = scope.entries().iter().map(|attr| attr.name).collect();
+        let names: Vec<Symbol> = scope.iter().map(|attr| attr.name).collect();
         let env = Rc::new(Env::many(None, names.len()));
-        for (slot, attr) in scope.entries().iter().enumerate() {
+        for (slot, attr) in scope.iter().enumerate() {
             env.set(slot, attr.value.clone());
         }
         self.evaluate_file_at(&file, at, Some((names, env)))

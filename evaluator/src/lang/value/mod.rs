@@ -15,7 +15,7 @@ mod thunk;
 
 use std::rc::Rc;
 
-pub use attrs::{Attr, Attrs, AttrsBuilder};
+pub use attrs::{Attr, Attrs, AttrsBuilder, Iter as AttrsIter};
 pub use context::{Context, ContextElement};
 pub use string::{NixPath, NixString};
 pub(in crate::lang) use thunk::{Later, Pending};

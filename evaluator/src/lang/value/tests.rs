@@ -71,18 +71,18 @@ proptest! {
     #[test]
     fn updates_are_those_of_a_map(a in written(), b in written(), c in written()) {
         let mut symbols = Symbols::new();
-        let sets = [&a, &b, &c].map(|written| attrs(&mut symbols, written));
+        let sets = [&a, &b, &c].map(|written| Rc::new(attrs(&mut symbols, written)));
         let mut expected: Model = a.into_iter().collect();
         expected.extend(b);
         prop_assert_eq!(model(&symbols, &sets[0].update(&sets[1])), expected.clone());
         expected.extend(c);
-        let left = sets[0].update(&sets[1]).update(&sets[2]);
-        let right = sets[0].update(&sets[1].update(&sets[2]));
+        let left = Rc::new(sets[0].update(&sets[1])).update(&sets[2]);
+        let right = sets[0].update(&Rc::new(sets[1].update(&sets[2])));
         prop_assert_eq!(model(&symbols, &left), expected);
         prop_assert_eq!(model(&symbols, &left), model(&symbols, &right));
         let itself = sets[0].update(&sets[0]);
         prop_assert_eq!(model(&symbols, &itself), model(&symbols, &sets[0]));
-        let nothing = Attrs::new();
+        let nothing = Rc::new(Attrs::new());
         prop_assert_eq!(model(&symbols, &nothing.update(&sets[0])), model(&symbols, &sets[0]));
         prop_assert_eq!(model(&symbols, &sets[0].update(&nothing)), model(&symbols, &sets[0]));
     }

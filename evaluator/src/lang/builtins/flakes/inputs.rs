@@ -61,14 +61,14 @@ fn wanted(
     // The arguments of `outputs` are inputs, too.
     let outputs = ev.required(flake, "outputs", at)?;
     let arguments = types::function_args(ev, &[outputs], at)?;
-    for argument in ev.force_attrs(&arguments, at)?.entries() {
+    for argument in ev.force_attrs(&arguments, at)?.iter() {
         let name = ev.symbols.text(argument.name);
         if name != "self" {
             wanted.insert(name, None);
         }
     }
     if let Some(inputs) = attribute(ev, flake, "inputs") {
-        for input in ev.force_attrs(&inputs, at)?.entries() {
+        for input in ev.force_attrs(&inputs, at)?.iter() {
             let attrs = ev.force_attrs(&input.value, at)?;
             wanted.insert(ev.symbols.text(input.name), Some(attrs));
         }
@@ -130,7 +130,7 @@ fn reference(
 /// Returns those attributes of a set that are parts of a reference.
 fn parts(ev: &mut Evaluator, attrs: &Attrs, at: Span) -> Result<Attributes> {
     let mut parts = Attributes::new();
-    for attr in attrs.entries() {
+    for attr in attrs.iter() {
         let name = ev.symbols.text(attr.name);
         if NO_PARTS.contains(&name.as_str()) {
             continue;
