@@ -64,8 +64,8 @@ impl Request {
 /// Our answer, as the child sends it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// The value.
-    Value(String),
+    /// The value, and what was said before it was there.
+    Value(String, Vec<String>),
     /// The rendered error.
     Failure(String),
 }
@@ -76,6 +76,8 @@ const QUESTIONS_PER_CHILD: usize = 500;
 /// The child process.
 pub(crate) struct Ours {
     child: Option<Conversation>,
+    /// What was said while the last value was evaluated.
+    said: Vec<String>,
     asked: usize,
     patience: Duration,
 }
@@ -83,7 +85,7 @@ pub(crate) struct Ours {
 impl Ours {
     /// Prepares a child that must answer within `patience`.
     pub(crate) fn new(patience: Duration) -> Self {
-        Self { child: None, asked: 0, patience }
+        Self { child: None, said: Vec::new(), asked: 0, patience }
     }
 
     /// Sends a question.
@@ -115,7 +117,10 @@ impl Ours {
         };
         match said {
             Said::Line(line) => match serde_json::from_str(&line) {
-                Ok(Reply::Value(value)) => Answer::Value(value),
+                Ok(Reply::Value(value, said)) => {
+                    self.said = said;
+                    Answer::Value(value)
+                }
                 Ok(Reply::Failure(message)) => Answer::Failure(message),
                 Err(error) => Answer::Died(format!("answered `{line}`: {error}")),
             },
@@ -128,6 +133,11 @@ impl Ours {
                 Answer::Silent
             }
         }
+    }
+
+    /// Returns traces and warnings of the last answer, if it was a value.
+    pub(crate) fn said(&self) -> &[String] {
+        &self.said
     }
 
     /// Asks and waits.

@@ -1,10 +1,12 @@
 //! The child: reads questions from its standard input, one JSON document a line, and answers them.
 
 use std::io::{BufRead, Write};
+use std::sync::mpsc;
 
 use anyhow::{Context, Result};
 use levain_evaluator::embedded::{self, Output, Question, Source};
 use levain_evaluator::lang::Settings;
+use levain_evaluator::lang::io::Message;
 
 use crate::ours::{Reply, Request, Show};
 
@@ -15,8 +17,14 @@ pub(crate) fn serve() -> Result<()> {
         let line = line.context("cannot read a question")?;
         let request: Request =
             serde_json::from_str(&line).context("cannot understand a question")?;
-        let reply = match embedded::evaluate(question(request)?, |_| {}) {
-            Ok(value) => Reply::Value(String::from_utf8_lossy(&value).into_owned()),
+        let (tell, told) = mpsc::channel();
+        // What nobody waits for any more is lost.
+        let listener = move |message: Message| drop(tell.send(message.to_string()));
+        let reply = match embedded::evaluate(question(request)?, listener) {
+            Ok(value) => {
+                let value = String::from_utf8_lossy(&value).into_owned();
+                Reply::Value(value, told.try_iter().collect())
+            }
             Err(failure) => Reply::Failure(failure.to_string()),
         };
         let line = serde_json::to_string(&reply).context("cannot write an answer")?;

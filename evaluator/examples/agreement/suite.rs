@@ -46,6 +46,10 @@ pub(crate) fn compare(suite: &Path, report: &mut Report) -> Result<()> {
                 report.agrees(group);
                 report.note(group, case, &how);
             }
+            Outcome::Says(how) => {
+                report.agrees(group);
+                report.note(group, case, &how);
+            }
             Outcome::Differs(how) => report.differs(group, case, &how),
             Outcome::LeftOut(why) => report.left_out(group, case, &why),
         }
@@ -58,6 +62,8 @@ enum Outcome {
     /// It fails, as it should, but seemingly for another reason.
     OtherKind(String),
     Differs(String),
+    /// The value is the same, but what was said before is not.
+    Says(String),
     LeftOut(String),
 }
 
@@ -115,7 +121,13 @@ impl Case<'_> {
         request.search_path.push(self.suite.join("dir3").display().to_string());
         request.search_path.push(self.suite.join("dir4").display().to_string());
         let answer = ours.evaluate(&request)?;
-        Ok(self.same(&answer, expected.trim_end()))
+        let outcome = self.same(&answer, expected.trim_end());
+        let (theirs, found) = (labels(&self.read("err.exp").unwrap_or_default()), ours.said());
+        if matches!(outcome, Outcome::Agrees) && theirs != labels(&found.join("\n")) {
+            let how = format!("says {}\n      ours {}", theirs.join(" | "), found.join(" | "));
+            return Ok(Outcome::Says(how));
+        }
+        Ok(outcome)
     }
 
     fn eval_fail(&self, ours: &mut Ours) -> Result<Outcome> {
@@ -216,4 +228,15 @@ impl Case<'_> {
             }
         }
     }
+}
+
+/// Returns what a program itself said, and of the evaluator's own warnings only that there are some:
+/// their wording differs.
+fn labels(said: &str) -> Vec<String> {
+    let label = |line: &str| match line.split_once(':')? {
+        ("trace" | "evaluation warning", _) => Some(line.trim_end().to_owned()),
+        ("warning", _) => Some("warning".to_owned()),
+        _ => None,
+    };
+    said.lines().filter_map(label).collect()
 }

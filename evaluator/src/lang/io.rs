@@ -156,19 +156,30 @@ pub enum Message {
     Trace(Vec<u8>),
     /// From `warn`.
     Warning(Vec<u8>),
-    /// From a lint, with place and excerpt.
-    Lint(String),
+    /// From the evaluator itself ([`Warning`]), with place and excerpt.
+    ///
+    /// [`Warning`]: super::error::Warning
+    Notice(String),
 }
 
 impl std::fmt::Display for Message {
     /// Writes the message with the label that Nix gives it, without a line end.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (label, text) = match self {
-            Message::Trace(text) => ("trace", String::from_utf8_lossy(text)),
-            Message::Warning(text) => ("evaluation warning", String::from_utf8_lossy(text)),
-            Message::Lint(text) => ("warning", text.trim_end().into()),
-        };
-        write!(f, "{label}: {text}")
+        match self {
+            Message::Trace(text) => write!(f, "trace: {}", String::from_utf8_lossy(text)),
+            Message::Notice(text) => write!(f, "warning: {text}"),
+            Message::Warning(text) => {
+                let label = "evaluation warning:";
+                let text = String::from_utf8_lossy(text);
+                let text = text.trim_end();
+                if text.starts_with('\n') {
+                    return write!(f, "{label}{text}");
+                }
+                // Further lines begin below the first.
+                let indent = format!("\n{:1$}", "", label.len() + 1);
+                write!(f, "{label} {}", text.replace('\n', &indent))
+            }
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) use imported::import;
 
 use super::state::KnownDerivation;
 use super::{Builtin, Scope, json, outside, store_path};
-use crate::lang::error::{Error, ErrorKind, Result, ResultExt};
+use crate::lang::error::{Error, ErrorKind, Result, ResultExt, Warning};
 use crate::lang::eval::{Coerce, Evaluator};
 use crate::lang::source::Span;
 use crate::lang::value::{Attr, AttrsBuilder, Context, ContextElement, Value};
@@ -218,6 +218,21 @@ impl Draft {
                     names.push(ev.force_plain_string(name, at)?.text().into_owned());
                 }
                 self.set_outputs(names)
+            }
+            b"allowedReferences"
+            | b"allowedRequisites"
+            | b"disallowedReferences"
+            | b"disallowedRequisites"
+            | b"maxSize"
+            | b"maxClosureSize" => {
+                let shown = String::from_utf8_lossy(name);
+                let message = format!(
+                    "attribute `{shown}` of derivation `{}` has no effect beside `__structuredAttrs`",
+                    self.name
+                );
+                let advice = Some(format!("use `outputChecks.OUTPUT.{shown}`"));
+                ev.notice(&Warning { message, advice, span: at });
+                Ok(())
             }
             _ => Ok(()),
         }

@@ -3,7 +3,7 @@
 use levain_store::{Digest, DigestError, HashAlgorithm, HashFormat};
 
 use super::{Builtin, Scope, argument, outside};
-use crate::lang::error::{Result, ResultExt};
+use crate::lang::error::{Result, ResultExt, Warning};
 use crate::lang::eval::Evaluator;
 use crate::lang::source::Span;
 use crate::lang::value::Value;
@@ -72,6 +72,10 @@ fn convert_hash(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let format = ev.force_plain_string(&format, at);
     let format = format.context(at, || "while evaluating the attribute `toHashFormat`".into())?;
     let wrong = |error: DigestError| argument(at, error.to_string());
+    if format.bytes() == b"base32" {
+        let message = "`base32` is an old name of the hash format `nix32`".to_owned();
+        ev.notice(&Warning { message, advice: None, span: at });
+    }
     let format: HashFormat = format.text().parse().map_err(wrong)?;
     let digest = Digest::parse(&hash.text(), named).map_err(wrong)?;
     Ok(Value::string(digest.encode(format)))

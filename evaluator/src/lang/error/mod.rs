@@ -7,9 +7,11 @@
 mod kind;
 mod render;
 mod suggest;
+mod warning;
 
 pub use kind::ErrorKind;
 pub use suggest::suggest;
+pub use warning::Warning;
 
 use super::source::Span;
 

@@ -11,16 +11,8 @@ const MAX_LINE: usize = 160;
 impl Error {
     /// Returns the whole text, ending with a newline.
     pub fn render(&self, sources: &Sources) -> String {
-        format!("error[{}]: {}", self.kind().code(), self.render_message(sources))
-    }
-
-    /// Returns the text without its label, ending with a newline.
-    pub fn render_message(&self, sources: &Sources) -> String {
-        let mut text = format!("{}\n", self.kind());
-        if let Some(place) = place(sources, self.span()) {
-            let _always = writeln!(text, "  --> {place}");
-            text.push_str(&excerpt(sources, self.span()));
-        }
+        let mut text = format!("error[{}]: {}\n", self.kind().code(), self.kind());
+        text.push_str(&located(sources, self.span()));
         for context in self.contexts() {
             match place(sources, context.span) {
                 Some(place) => {
@@ -38,6 +30,14 @@ impl Error {
             let _always = writeln!(text, "hint: {hint}");
         }
         text
+    }
+}
+
+/// Returns the place of a span and its excerpt; nothing if it has no place.
+pub(super) fn located(sources: &Sources, span: Span) -> String {
+    match place(sources, span) {
+        Some(place) => format!("  --> {place}\n{}", excerpt(sources, span)),
+        None => String::new(),
     }
 }
 

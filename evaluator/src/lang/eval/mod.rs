@@ -27,7 +27,7 @@ pub use env::{Closure, Env};
 pub use known::KnownSymbols;
 
 use super::builtins::{self, BuiltinState};
-use super::error::{Error, ErrorKind, Result};
+use super::error::{Error, ErrorKind, Result, Warning};
 use super::io::{Io, Message};
 use super::settings::{Lints, Settings};
 use super::source::{Origin, Sources, Span};
@@ -171,10 +171,14 @@ impl Evaluator {
         let mut warnings = Vec::new();
         let parsed = syntax::parse(&text, base, &mut self.symbols, &options, &mut warnings);
         for warning in warnings {
-            let text = warning.render_message(&self.sources);
-            self.io.message(Message::Lint(text), warning.span());
+            self.notice(&warning);
         }
         parsed
+    }
+
+    /// Tells the outside of something that changes no value.
+    pub(in crate::lang) fn notice(&self, warning: &Warning) {
+        self.io.message(Message::Notice(warning.render(&self.sources)), warning.span);
     }
 
     /// Parses, resolves and evaluates a source; `scope` is an environment around it.

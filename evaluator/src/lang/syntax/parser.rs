@@ -13,8 +13,8 @@ use super::ast::{
 };
 use super::lexer::{Lexeme, Runs, Token, lex, next_byte};
 use super::lint::Literal;
-use crate::lang::error::{Error, ErrorKind, Result};
-use crate::lang::settings::{LintLevel, Lints};
+use crate::lang::error::{Error, ErrorKind, Result, Warning};
+use crate::lang::settings::Lints;
 use crate::lang::source::Span;
 use crate::lang::symbol::{Symbol, Symbols};
 use crate::lang::value::NixPath;
@@ -39,13 +39,13 @@ pub struct ParseOptions {
 
 /// Parses a whole source, whose first byte has the number `base`.
 ///
-/// What lints only warn of is added to `warnings`, also if there is an error behind it.
+/// What is worth a warning is added to `warnings`, also if there is an error behind it.
 pub fn parse(
     text: &[u8],
     base: u32,
     symbols: &mut Symbols,
     options: &ParseOptions,
-    warnings: &mut Vec<Error>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<Expr> {
     let mut runs = Runs::default();
     let token = lex(text, 0, &mut runs);
@@ -59,6 +59,7 @@ pub fn parse(
         token,
         runs,
         depth: 0,
+        ends_with_or: false,
         exprs: Vec::new(),
         names: Vec::new(),
         parts: Vec::new(),
@@ -75,11 +76,13 @@ pub(super) struct Parser<'a> {
     base: u32,
     pub(super) symbols: &'a mut Symbols,
     pub(super) options: &'a ParseOptions,
-    warnings: &'a mut Vec<Error>,
+    pub(super) warnings: &'a mut Vec<Warning>,
     pub(super) directory: NixPath,
     pub(super) token: Lexeme,
     runs: Runs,
     depth: usize,
+    /// Whether the last selection was a call of something with the variable `or`.
+    pub(super) ends_with_or: bool,
     /// Elements and arguments of lists and calls that are not complete yet; when one is, its
     /// elements go into a box of their number.
     exprs: Vec<Expr>,
@@ -310,6 +313,7 @@ impl Parser<'_> {
         }
         while self.begins_simple() {
             let argument = self.selection()?;
+            self.lint_or(&argument);
             self.exprs.push(argument);
         }
         let call = self.exprs.drain(first..).collect();
@@ -320,6 +324,7 @@ impl Parser<'_> {
     fn selection(&mut self) -> Result<Expr> {
         let start = self.token.start;
         let subject = self.simple()?;
+        self.ends_with_or = false;
         match self.token.token {
             Token::Char(b'.') => {
                 self.advance();
@@ -332,11 +337,13 @@ impl Parser<'_> {
                         return Err(self.error_at(self.token, message));
                     }
                     let default = self.selection()?;
+                    self.lint_or(&default);
                     self.depth -= 1;
                     Some(default)
                 } else {
                     None
                 };
+                self.ends_with_or = false;
                 Ok(self
                     .finish(ExprKind::Select(Box::new(Select { subject, path, default })), start))
             }
@@ -344,6 +351,7 @@ impl Parser<'_> {
             Token::Or => {
                 let span = self.token_span(self.token);
                 self.advance();
+                self.ends_with_or = true;
                 let or = Expr { kind: ExprKind::Variable(self.symbols.intern("or")), span };
                 Ok(self.finish(ExprKind::Call(Box::new([subject, or])), start))
             }
@@ -434,6 +442,7 @@ impl Parser<'_> {
                         return Err(self.unexpected("an expression or `]`"));
                     }
                     let element = self.nested(Self::selection)?;
+                    self.lint_or(&element);
                     self.exprs.push(element);
                 }
                 self.advance();
@@ -565,22 +574,6 @@ impl Parser<'_> {
             return Err(self.unexpected(what));
         }
         self.advance();
-        Ok(())
-    }
-
-    /// Reports the literal that the current token is, or begins, as far as the settings want it.
-    pub(super) fn lint(&mut self, literal: Literal) -> Result<()> {
-        let level = literal.level(self.options.lints);
-        if level == LintLevel::Ignore {
-            return Ok(());
-        }
-        let written = &self.text[self.token.start..self.token.end];
-        let text = String::from_utf8_lossy(written).into_owned();
-        let error = Error::new(ErrorKind::Lint { literal, text }, self.token_span(self.token));
-        if level == LintLevel::Fatal {
-            return Err(error);
-        }
-        self.warnings.push(error);
         Ok(())
     }
 
