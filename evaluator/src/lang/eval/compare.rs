@@ -25,10 +25,10 @@ impl Evaluator {
         if list.is_empty() {
             return Ok(false);
         }
-        let wanted = self.force_ref(wanted, at)?;
+        let evaluated = self.force_ref(wanted, at)?;
         // One derivation among many: what is looked for need not be looked at again for each.
         let path =
-            if let Value::Attrs(attrs) = wanted { self.evaluated_out_path(attrs) } else { None };
+            if let Value::Attrs(attrs) = evaluated { self.evaluated_out_path(attrs) } else { None };
         for element in list {
             let known = match (path, element.evaluated()) {
                 (Some(path), Some(Value::Attrs(attrs))) => {
@@ -38,7 +38,7 @@ impl Evaluator {
             };
             let equal = match known {
                 Some(equal) => equal,
-                None => self.equal(wanted, element, at)?,
+                None => self.equal_within(wanted, element, at)?,
             };
             if equal {
                 return Ok(true);
@@ -74,6 +74,23 @@ impl Evaluator {
         text(self.known.out_path)
     }
 
+    /// Returns whether two values within lists or sets, or arguments, are equal.
+    ///
+    /// There what is one and the same in memory is equal, too, even a function, or a list that holds
+    /// an error. It is evaluated all the same: only what is in it is left alone.
+    pub(in crate::lang) fn equal_within(
+        &mut self,
+        left: &Value,
+        right: &Value,
+        at: Span,
+    ) -> Result<bool> {
+        if left.same(right) {
+            self.force_ref(left, at)?;
+            return Ok(true);
+        }
+        self.equal(left, right, at)
+    }
+
     fn equal_counted(&mut self, left: &Value, right: &Value, at: Span) -> Result<bool> {
         let left = self.force_ref(left, at)?;
         let right = self.force_ref(right, at)?;
@@ -91,7 +108,7 @@ impl Evaluator {
                     return Ok(false);
                 }
                 for (a, b) in a.iter().zip(b.iter()) {
-                    if !a.same(b) && !self.equal(a, b, at)? {
+                    if !self.equal_within(a, b, at)? {
                         return Ok(false);
                     }
                 }
@@ -125,9 +142,6 @@ impl Evaluator {
         {
             return self.equal(a, b, at);
         }
-        if Rc::ptr_eq(a, b) {
-            return Ok(true);
-        }
         if a.len() != b.len() {
             return Ok(false);
         }
@@ -135,7 +149,7 @@ impl Evaluator {
             if a.name != b.name {
                 return Ok(false);
             }
-            if !a.value.same(&b.value) && !self.equal(&a.value, &b.value, at)? {
+            if !self.equal_within(&a.value, &b.value, at)? {
                 return Ok(false);
             }
         }
@@ -180,7 +194,7 @@ impl Evaluator {
             (Value::Path(a), Value::Path(b)) => Some(a.cmp(b)),
             (Value::List(a), Value::List(b)) => {
                 for (a, b) in a.iter().zip(b.iter()) {
-                    if !self.equal(a, b, at)? {
+                    if !self.equal_within(a, b, at)? {
                         return self.compare(a, b, at);
                     }
                 }
