@@ -3,7 +3,8 @@
 //! `agreement compare DIR…` runs what each directory is good for: Nix's own language suite if it is
 //! Nix's source, derivation paths if it is a nixpkgs, the tests of known libraries, and of every
 //! tree whether its files parse. `agreement fuzz` asks both evaluators about random expressions,
-//! and `agreement panic` feeds ours what should break it.
+//! `agreement panic` feeds ours what should break it, and `agreement growth` says how the time
+//! grows with the size of what is evaluated.
 //! Real Nix writes to no store here and needs no root.
 
 // A program for developers: it reads files, runs Nix and keeps time, unlike the crate it tests.
@@ -13,6 +14,7 @@ mod answer;
 mod child;
 mod files;
 mod fuzz;
+mod growth;
 mod hostile;
 mod oracle;
 mod ours;
@@ -29,7 +31,8 @@ use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "usage: agreement compare DIR…
        agreement fuzz [--seed N] [--count N] [--limit N] [--keep DIR] [TREE…]
-       agreement panic [--seed N] [--count N] [--first N] [--depth N] [TREE…]";
+       agreement panic [--seed N] [--count N] [--first N] [--depth N] [TREE…]
+       agreement growth [--nix] [--time MS] [WORD…]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -51,6 +54,7 @@ fn run(arguments: &[String]) -> Result<bool> {
         }
         Some((command, rest)) if command == "fuzz" => fuzz_with(rest),
         Some((command, rest)) if command == "panic" => panic_with(rest),
+        Some((command, rest)) if command == "growth" => growth_with(rest),
         Some(_) | None => bail!("{USAGE}"),
     }
 }
@@ -152,6 +156,28 @@ fn panic_with(arguments: &[String]) -> Result<bool> {
         time.as_secs_f64()
     ));
     Ok(findings.failures.is_empty())
+}
+
+fn growth_with(arguments: &[String]) -> Result<bool> {
+    let scratch = tempfile::tempdir().context("cannot make a directory")?;
+    let mut plan = growth::Plan::default();
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--nix" => plan.nix = true,
+            "--time" => {
+                let time = words.next().and_then(|time| time.parse().ok());
+                plan.enough = time.context("`--time` needs a number of milliseconds")?;
+            }
+            option if option.starts_with('-') => bail!("unknown option `{option}`\n{USAGE}"),
+            word => plan.only.push(word.to_owned()),
+        }
+    }
+    levain_evaluator::lang::on_large_stack(|stack| {
+        growth::measure(&plan, stack, scratch.path(), &mut say)
+    })
+    .context("cannot start a thread")??;
+    Ok(true)
 }
 
 #[expect(clippy::print_stdout, reason = "this is a program for people")]

@@ -3,6 +3,7 @@
 //! All sources of an evaluation share one range of numbers: a [`Span`] alone says which file it is
 //! in. Zero is no place, so the first source starts at one.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 /// A range of bytes in one source; eight bytes, copied freely.
@@ -51,6 +52,22 @@ pub struct Source {
     pub text: Rc<[u8]>,
     /// The number of its first byte.
     pub base: u32,
+    /// Where its lines begin, once somebody has asked for a position.
+    lines: OnceCell<Rc<[u32]>>,
+}
+
+impl Source {
+    /// Finds where the lines begin; they end with `\n`, `\r\n` or a single `\r`, as in Nix.
+    fn lines(&self) -> &[u32] {
+        self.lines.get_or_init(|| {
+            let ends = self.text.iter().enumerate().filter(|(index, byte)| match byte {
+                b'\n' => true,
+                b'\r' => self.text.get(index + 1) != Some(&b'\n'),
+                _ => false,
+            });
+            std::iter::once(0).chain(ends.map(|(index, _)| index as u32 + 1)).collect()
+        })
+    }
 }
 
 /// A place as people count it.
@@ -75,7 +92,7 @@ impl Sources {
         let base = self.next.max(1);
         let length = u32::try_from(text.len()).ok()?;
         self.next = base.checked_add(length)?.checked_add(1)?;
-        self.sources.push(Source { origin, text, base });
+        self.sources.push(Source { origin, text, base, lines: OnceCell::new() });
         Some(base)
     }
 
@@ -90,28 +107,49 @@ impl Sources {
 
     /// Returns the position of the first byte of a span.
     ///
-    /// Lines end with `\n`, `\r\n` or a single `\r`, as in Nix.
+    /// Only the first question about a source reads all of it: a module system asks for thousands.
     pub fn position(&self, span: Span) -> Option<Position> {
         let source = self.source(span)?;
-        let offset = ((span.start - source.base) as usize).min(source.text.len());
-        let before = source.text.get(..offset)?;
-        let mut line = 1;
-        let mut start = 0;
-        let mut index = 0;
-        while index < before.len() {
-            match before[index] {
-                b'\n' => {
-                    line += 1;
-                    start = index + 1;
-                }
-                b'\r' if source.text.get(index + 1) != Some(&b'\n') => {
-                    line += 1;
-                    start = index + 1;
-                }
-                _ => {}
-            }
-            index += 1;
+        let end = source.base + source.text.len() as u32;
+        let offset = span.start.min(end) - source.base;
+        let lines = source.lines();
+        let line = lines.partition_point(|start| *start <= offset);
+        let start = lines.get(line.checked_sub(1)?)?;
+        Some(Position { line: line as u32, column: offset - start + 1 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_in_three_ways() {
+        let mut sources = Sources::default();
+        let other = sources.add(Origin::Expression, b"1".as_slice().into()).unwrap();
+        let base = sources.add(Origin::Stdin, b"a\nb\r\nc\rd\n".as_slice().into()).unwrap();
+        let at = |offset: u32| {
+            let span = Span { start: base + offset, end: base + offset };
+            sources.position(span).map(|position| (position.line, position.column))
+        };
+        let wanted =
+            [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 1), (3, 2), (4, 1), (4, 2), (5, 1)];
+        for (offset, wanted) in (0..).zip(wanted) {
+            assert_eq!(at(offset), Some(wanted), "{offset}");
         }
-        Some(Position { line, column: (offset - start) as u32 + 1 })
+        assert_eq!(sources.position(Span { start: other, end: other }).unwrap().line, 1);
+        assert_eq!(sources.position(Span::NONE), None);
+    }
+
+    #[test]
+    fn a_hundred_thousand_positions_in_a_million_lines_are_found() {
+        let mut sources = Sources::default();
+        let text: Vec<u8> = b"12\n".repeat(1_000_000);
+        let base = sources.add(Origin::Expression, text.into()).unwrap();
+        for number in 0..100_000 {
+            let start = base + number * 30 + 1;
+            let position = sources.position(Span { start, end: start }).unwrap();
+            assert_eq!((position.line, position.column), (number * 10 + 1, 2));
+        }
     }
 }

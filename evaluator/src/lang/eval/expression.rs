@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::Evaluator;
 use super::env::{Closure, Env};
+use super::operators::Sum;
 use crate::lang::error::{Error, ErrorKind, Result, suggest};
 use crate::lang::resolve::{Binary, BinaryOperator, Code, Name, Select, WithVariable};
 use crate::lang::source::{Origin, Span};
@@ -102,6 +103,11 @@ pub(super) fn thunk(code: &'static Code, env: &Rc<Env>) -> Value {
     Value::Thunk(Rc::new(Thunk::code(code, Rc::clone(env))))
 }
 
+/// Whether an expression is a sum itself.
+fn is_sum(code: &Code) -> bool {
+    matches!(code, Code::Binary(binary) if binary.operator == BinaryOperator::Add)
+}
+
 impl Evaluator {
     /// Returns the value of an expression; never a thunk.
     pub(super) fn eval(&mut self, code: &'static Code, env: &Rc<Env>) -> Result<Value> {
@@ -181,6 +187,9 @@ impl Evaluator {
                     || self.eval_bool(&binary.right, env, binary.right_span)?;
                 Ok(Value::Bool(result))
             }
+            BinaryOperator::Add if is_sum(&binary.left) => {
+                self.sum(binary, env)?.finish(binary.span)
+            }
             BinaryOperator::Equal
             | BinaryOperator::NotEqual
             | BinaryOperator::Less
@@ -198,6 +207,18 @@ impl Evaluator {
                 self.operate(binary, left, right)
             }
         }
+    }
+
+    /// Adds up the operands of a row of `+`; strings grow in one place instead of being copied anew
+    /// for each operand.
+    fn sum(&mut self, binary: &'static Binary, env: &Rc<Env>) -> Result<Sum> {
+        self.check_stack(binary.span)?;
+        let left = match &binary.left {
+            Code::Binary(inner) if is_sum(&binary.left) => self.sum(inner, env)?,
+            other => Sum::Value(self.eval(other, env)?),
+        };
+        let right = self.eval(&binary.right, env)?;
+        self.add_to(left, right, binary)
     }
 
     fn eval_bool(&mut self, code: &'static Code, env: &Rc<Env>, span: Span) -> Result<bool> {

@@ -13,6 +13,8 @@ mod expression;
 mod force;
 mod import;
 mod known;
+#[cfg(test)]
+mod large;
 mod operators;
 #[cfg(test)]
 mod properties;

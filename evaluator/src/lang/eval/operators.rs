@@ -153,6 +153,24 @@ impl Evaluator {
         joined.finish(span)
     }
 
+    /// Adds an operand to what a row of `+` has come to so far.
+    pub(super) fn add_to(&mut self, sum: Sum, right: Value, binary: &Binary) -> Result<Sum> {
+        let mut joined = match sum {
+            Sum::Text(joined) => joined,
+            Sum::Value(left @ Value::String(_)) => {
+                let mut joined = Joined::new(&left, false);
+                self.join_part(&mut joined, &left, binary.span)?;
+                joined
+            }
+            // Numbers need no room, and paths are made canonical after each operand.
+            Sum::Value(left) => {
+                return self.add(left, right, binary.span, binary.right_span).map(Sum::Value);
+            }
+        };
+        self.join_part(&mut joined, &right, binary.right_span)?;
+        Ok(Sum::Text(joined))
+    }
+
     /// Evaluates a string with interpolations, or a path with them.
     pub(super) fn join(&mut self, join: &'static Join, env: &Rc<Env>) -> Result<Value> {
         let mut joined: Option<Joined> = None;
@@ -189,8 +207,25 @@ impl Evaluator {
     }
 }
 
+/// What a row of `+` has come to so far.
+pub(super) enum Sum {
+    /// A value that is no string.
+    Value(Value),
+    /// A string that may grow.
+    Text(Joined),
+}
+
+impl Sum {
+    pub(super) fn finish(self, span: Span) -> Result<Value> {
+        match self {
+            Sum::Value(value) => Ok(value),
+            Sum::Text(joined) => joined.finish(span),
+        }
+    }
+}
+
 /// Parts of a string or path, joined so far.
-struct Joined {
+pub(super) struct Joined {
     bytes: Vec<u8>,
     context: Context,
     is_first: bool,

@@ -77,7 +77,7 @@ pub(super) fn evaluate(program: &str) -> String {
 }
 
 #[track_caller]
-fn check(program: &str, value: &str) {
+pub(super) fn check(program: &str, value: &str) {
     assert_eq!(evaluate(program), value, "{program}");
 }
 

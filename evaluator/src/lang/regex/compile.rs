@@ -42,9 +42,10 @@ pub(super) fn compile(expression: &[u8]) -> Result<Regex, RegexError> {
     let piece = builder.build(&Node::Group(0, Box::new(node)))?;
     let accept = builder.add(State::Accept)?;
     builder.connect(piece.end, accept);
+    let start = builder.pass_over_empty(piece.start);
     Ok(Regex {
         states: builder.states,
-        start: piece.start,
+        start,
         groups: parser.groups,
         brackets: parser.brackets,
         branches: builder.branches,
@@ -221,6 +222,48 @@ impl Builder {
             State::Alternative { second, .. } => *second = to,
             State::Accept => {}
         }
+    }
+
+    /// Lets every state lead directly to where empty states would lead in the end, and returns where
+    /// `start` leads.
+    ///
+    /// An alternative among thousands would pass as many of them at each place. They are built all the
+    /// same, because the limit counts them. None leads back to itself: circles have a repetition.
+    fn pass_over_empty(&mut self, start: usize) -> usize {
+        let mut behind: Vec<usize> = vec![OPEN; self.states.len()];
+        let mut passed = Vec::new();
+        for state in 0..self.states.len() {
+            let mut end = state;
+            while behind[end] == OPEN
+                && let State::Empty { next } = self.states[end]
+            {
+                passed.push(end);
+                end = next;
+            }
+            let end = if behind[end] == OPEN { end } else { behind[end] };
+            behind[state] = end;
+            passed.drain(..).for_each(|state| behind[state] = end);
+        }
+        for state in &mut self.states {
+            match state {
+                State::Empty { next }
+                | State::Byte { next, .. }
+                | State::Any { next }
+                | State::Bracket { next, .. }
+                | State::LineBegin { next }
+                | State::LineEnd { next }
+                | State::GroupBegin { next, .. }
+                | State::GroupEnd { next, .. } => *next = behind[*next],
+                State::Repeat { body, next, .. } => {
+                    (*body, *next) = (behind[*body], behind[*next]);
+                }
+                State::Alternative { first, second, .. } => {
+                    (*first, *second) = (behind[*first], behind[*second]);
+                }
+                State::Accept => {}
+            }
+        }
+        behind[start]
     }
 
     fn append(&mut self, first: Piece, second: Piece) -> Piece {

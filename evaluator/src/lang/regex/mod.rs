@@ -11,6 +11,7 @@
 
 mod bracket;
 mod compile;
+mod memory;
 mod search;
 
 use bracket::Bracket;

@@ -3,19 +3,8 @@
 //! A depth-first search with a stack of its own. What a branching state led to at some place is
 //! remembered, so that no way is gone twice. Start at [`Search::from`].
 
+use super::memory::{Known, Memory};
 use super::{Groups, Regex, State};
-
-/// How many places share one piece of the memory of a branch.
-const CHUNK: usize = 4096;
-
-/// What is known about a branching state at a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Known {
-    Nothing,
-    Fails,
-    Succeeds,
-}
 
 /// One group while searching.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,13 +46,17 @@ enum Mode {
 pub(super) struct Search<'a> {
     regex: &'a Regex,
     text: &'a [u8],
-    known: Vec<Vec<Option<Box<[Known; CHUNK]>>>>,
+    memory: Memory,
     /// What has to be forgotten before the next search: successes have found their match, and what
-    /// failed without empty matches may succeed with them.
+    /// failed without empty matches may succeed with them. That something fails is worth keeping:
+    /// otherwise each place in a long text would be asked for the rest of that text again.
     passing: Vec<(usize, usize)>,
     rounds: Vec<Round>,
     groups: Vec<Group>,
     frames: Vec<Frame>,
+    /// Where the search began, and what it looks for.
+    begin: usize,
+    mode: Mode,
     best: Option<(usize, Vec<Group>)>,
 }
 
@@ -72,11 +65,13 @@ impl<'a> Search<'a> {
         Search {
             regex,
             text,
-            known: vec![Vec::new(); regex.branches],
+            memory: Memory::new(regex.branches),
             passing: Vec::new(),
             rounds: vec![Round::default(); regex.branches],
             groups: vec![Group::default(); regex.groups + 1],
             frames: Vec::new(),
+            begin: 0,
+            mode: Mode::Any,
             best: None,
         }
     }
@@ -86,61 +81,45 @@ impl<'a> Search<'a> {
         self.at(0, Mode::Whole)
     }
 
-    /// Returns the first match that begins at `place` or later.
+    /// Returns the first match that begins at `place` or later; nothing before it is asked for again.
     pub(super) fn from(&mut self, place: usize) -> Option<Groups> {
-        (place..=self.text.len()).find_map(|place| self.at(place, Mode::Any))
+        (place..=self.text.len()).find_map(|place| {
+            self.memory.forget_before(place);
+            self.at(place, Mode::Any)
+        })
     }
 
     /// Returns the match that begins at `place`, unless there are only empty ones.
     pub(super) fn not_empty_at(&mut self, place: usize) -> Option<Groups> {
-        self.passing_all();
-        let found = self.at(place, Mode::NotEmpty);
-        self.passing_all();
-        found
-    }
-
-    fn passing_all(&mut self) {
-        self.known.iter_mut().for_each(Vec::clear);
-        self.passing.clear();
-    }
-
-    fn known(&self, branch: usize, place: usize) -> Known {
-        let chunk = self.known[branch].get(place / CHUNK).and_then(Option::as_ref);
-        chunk.map_or(Known::Nothing, |chunk| chunk[place % CHUNK])
-    }
-
-    fn remember(&mut self, branch: usize, place: usize, known: Known) {
-        let chunks = &mut self.known[branch];
-        if chunks.len() <= place / CHUNK {
-            chunks.resize_with(place / CHUNK + 1, || None);
-        }
-        let chunk = &mut chunks[place / CHUNK];
-        chunk.get_or_insert_with(|| Box::new([Known::Nothing; CHUNK]))[place % CHUNK] = known;
+        self.at(place, Mode::NotEmpty)
     }
 
     fn learn(&mut self, branch: usize, place: usize, succeeds: bool) {
-        if succeeds {
+        // Behind the beginning, what fails without empty matches fails with them, too.
+        if succeeds || (self.mode == Mode::NotEmpty && place == self.begin) {
             self.passing.push((branch, place));
         }
-        self.remember(branch, place, if succeeds { Known::Succeeds } else { Known::Fails });
+        self.memory.set(branch, place, if succeeds { Known::Succeeds } else { Known::Fails });
     }
 
     fn at(&mut self, place: usize, mode: Mode) -> Option<Groups> {
         for (branch, place) in std::mem::take(&mut self.passing) {
-            self.remember(branch, place, Known::Nothing);
+            self.memory.set(branch, place, Known::Nothing);
         }
+        self.begin = place;
+        self.mode = mode;
         self.best = None;
         let mut next = Some((self.regex.start, place));
         while let Some((state, here)) = next {
-            let mut succeeded = self.forward(state, here, place, mode);
-            next = self.back(&mut succeeded, mode);
+            let mut succeeded = self.forward(state, here);
+            next = self.back(&mut succeeded);
         }
         let (_, groups) = self.best.take()?;
         Some(groups.iter().map(|group| group.matched.then_some((group.begin, group.end))).collect())
     }
 
     /// Goes on from a state until the way ends; returns whether it ended well.
-    fn forward(&mut self, mut state: usize, mut place: usize, begin: usize, mode: Mode) -> bool {
+    fn forward(&mut self, mut state: usize, mut place: usize) -> bool {
         loop {
             let byte = self.text.get(place).copied();
             state = match self.regex.states[state] {
@@ -181,7 +160,7 @@ impl<'a> Search<'a> {
                     next
                 }
                 State::Alternative { first, second, branch } => {
-                    match self.known(branch, place) {
+                    match self.memory.get(branch, place) {
                         Known::Nothing => {}
                         known @ (Known::Fails | Known::Succeeds) => {
                             return known == Known::Succeeds;
@@ -191,7 +170,7 @@ impl<'a> Search<'a> {
                     first
                 }
                 State::Repeat { body, next, branch } => {
-                    match self.known(branch, place) {
+                    match self.memory.get(branch, place) {
                         Known::Nothing => {}
                         known @ (Known::Fails | Known::Succeeds) => {
                             return known == Known::Succeeds;
@@ -208,32 +187,34 @@ impl<'a> Search<'a> {
                         body
                     }
                 }
-                State::Accept => return self.accept(place, begin, mode),
+                State::Accept => return self.accept(place),
             };
         }
     }
 
-    fn accept(&mut self, place: usize, begin: usize, mode: Mode) -> bool {
-        let counts = match mode {
+    fn accept(&mut self, place: usize) -> bool {
+        let counts = match self.mode {
             Mode::Whole => place == self.text.len(),
             Mode::Any => true,
-            Mode::NotEmpty => place != begin,
+            Mode::NotEmpty => place != self.begin,
         };
         if counts && self.best.as_ref().is_none_or(|(end, _)| place > *end) {
-            self.best = Some((place, self.groups.clone()));
+            let (end, groups) = self.best.get_or_insert_default();
+            *end = place;
+            groups.clone_from(&self.groups);
         }
         counts
     }
 
     /// Goes back to the last state with another way to try, and returns it with its place.
-    fn back(&mut self, succeeded: &mut bool, mode: Mode) -> Option<(usize, usize)> {
+    fn back(&mut self, succeeded: &mut bool) -> Option<(usize, usize)> {
         loop {
             match self.frames.pop()? {
                 Frame::Begin { group, begin } => self.groups[group].begin = begin,
                 Frame::End { group, old } => self.groups[group] = old,
                 Frame::First { branch, place, second } => {
                     // All whole matches are equally long, so that the first one wins.
-                    if *succeeded && mode == Mode::Whole {
+                    if *succeeded && self.mode == Mode::Whole {
                         self.learn(branch, place, true);
                         continue;
                     }

@@ -73,6 +73,32 @@ fn takes_no_exponential_time() {
     assert_eq!(all("(a|aa)*", &text), [text.as_str(), ""]);
 }
 
+#[test]
+fn many_alternatives_are_not_passed_one_by_one() {
+    // Each of them led to its end through all that follow.
+    let regex = Regex::new(&b"|".repeat(33_000)).unwrap();
+    assert_eq!(regex.find_all(b"ab").len(), 3);
+    assert_eq!(regex.match_whole(b""), Some(vec![Some((0, 0))]));
+    assert_eq!(regex.match_whole(b"a"), None);
+    assert_eq!(Regex::new(&b"|".repeat(40_000)).unwrap_err(), RegexError::TooLarge);
+    let names: Vec<String> = (0..5_000).map(|number| format!("(a{number})")).collect();
+    let regex = Regex::new(names.join("|").as_bytes()).unwrap();
+    let groups = regex.match_whole(b"a4999").unwrap();
+    assert_eq!(groups.iter().flatten().count(), 2);
+    assert_eq!(groups[5_000], Some((0, 5)));
+    assert_eq!(regex.find_all(b"a1a23a4").len(), 3);
+}
+
+#[test]
+fn a_long_text_is_searched_in_one_go() {
+    let text = "ab-".repeat(100_000);
+    assert_eq!(all("[[:alnum:]]+", &text).len(), 100_000);
+    let groups = whole("(.*)-(.*)", &text).unwrap();
+    assert_eq!(groups[0].as_deref(), Some(&text[..text.len() - 1]));
+    assert_eq!(all("(ab|a|b)*x|-", &text).len(), 100_000);
+    assert_eq!(all("(-|ab-)*", &text), [text.as_str(), ""]);
+}
+
 proptest! {
     #[test]
     fn never_panics(expression in "[ab.*+?(){}|^$\\[\\]\\\\0-2,:-]{0,12}", text in "[ab01]{0,20}") {

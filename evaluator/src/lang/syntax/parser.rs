@@ -57,6 +57,7 @@ pub fn parse(
         warnings,
         directory: NixPath::canonical(&options.directory),
         token,
+        taken: 0,
         runs,
         depth: 0,
         ends_with_or: false,
@@ -79,6 +80,8 @@ pub(super) struct Parser<'a> {
     pub(super) warnings: &'a mut Vec<Warning>,
     pub(super) directory: NixPath,
     pub(super) token: Lexeme,
+    /// Where the token before this one ends, or the string or path.
+    taken: usize,
     runs: Runs,
     depth: usize,
     /// Whether the last selection was a call of something with the variable `or`.
@@ -566,6 +569,7 @@ impl Parser<'_> {
 
     /// Goes on with the token at an offset.
     pub(super) fn advance_to(&mut self, offset: usize) {
+        self.taken = offset;
         self.token = lex(self.text, offset, &mut self.runs);
     }
 
@@ -579,11 +583,7 @@ impl Parser<'_> {
 
     /// Makes an expression that ends before the current token.
     fn finish(&self, kind: ExprKind, start: usize) -> Expr {
-        // The text between the last token and this one is blank; finding its start costs little.
-        let mut end = self.token.start.min(self.text.len());
-        while end > start && self.text[end - 1].is_ascii_whitespace() {
-            end -= 1;
-        }
+        let end = self.taken.clamp(start, self.text.len());
         Expr { kind, span: self.span(start, end) }
     }
 
