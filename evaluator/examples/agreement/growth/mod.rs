@@ -158,7 +158,7 @@ fn our_time(family: &Family, size: usize, stack: Stack) -> Result<f64> {
             let value = evaluator
                 .evaluate_text(Origin::File(b"/growth.nix".as_slice().into()), text.as_bytes())
                 .and_then(|value| evaluator.deep_force(&value, Span::NONE))
-                .and_then(|value| print::print_ambiguous(&mut evaluator, &value));
+                .and_then(|value| print::print_ambiguous(&evaluator, &value));
             let said = match &value {
                 Ok(printed) => String::from_utf8_lossy(printed).into_owned(),
                 Err(error) => error.render(&evaluator.sources),

@@ -103,9 +103,10 @@ pub(super) fn thunk(code: &'static Code, env: &Rc<Env>) -> Value {
     Value::Thunk(Rc::new(Thunk::code(code, Rc::clone(env))))
 }
 
-/// Whether an expression is a sum itself.
-fn is_sum(code: &Code) -> bool {
-    matches!(code, Code::Binary(binary) if binary.operator == BinaryOperator::Add)
+/// Returns an expression if it is a sum itself.
+fn sum(code: &Code) -> Option<&Binary> {
+    let Code::Binary(binary) = code else { return None };
+    (binary.operator == BinaryOperator::Add).then_some(binary)
 }
 
 impl Evaluator {
@@ -187,7 +188,7 @@ impl Evaluator {
                     || self.eval_bool(&binary.right, env, binary.right_span)?;
                 Ok(Value::Bool(result))
             }
-            BinaryOperator::Add if is_sum(&binary.left) => {
+            BinaryOperator::Add if sum(&binary.left).is_some() => {
                 self.sum(binary, env)?.finish(binary.span)
             }
             BinaryOperator::Equal
@@ -213,9 +214,10 @@ impl Evaluator {
     /// for each operand.
     fn sum(&mut self, binary: &'static Binary, env: &Rc<Env>) -> Result<Sum> {
         self.check_stack(binary.span)?;
-        let left = match &binary.left {
-            Code::Binary(inner) if is_sum(&binary.left) => self.sum(inner, env)?,
-            other => Sum::Value(self.eval(other, env)?),
+        let left = if let Some(inner) = sum(&binary.left) {
+            self.sum(inner, env)?
+        } else {
+            Sum::Value(self.eval(&binary.left, env)?)
         };
         let right = self.eval(&binary.right, env)?;
         self.add_to(left, right, binary)

@@ -12,20 +12,11 @@ fn deep(more: &str) -> String {
 
 #[test]
 fn values_a_million_levels_deep_are_freed() {
-    check(&format!("builtins.length ({})", deep("[ a ]")), "1");
-    check(&format!("builtins.attrNames ({})", deep("{ inherit a; }")), r#"[ "a" ]"#);
-    check(&format!("builtins.isFunction ({})", deep("y: a")), "true");
-    check(&format!("builtins.isFunction ({})", deep("builtins.seq (x: a)")), "true");
-    // Nobody asks for what these would come to.
-    check(&format!("builtins.isList [ ({}) ]", deep("builtins.seq x (a + 1)")), "true");
-    check(&format!("builtins.length [ {} ]", deep("[ (a ++ [ x ]) ]")), "1");
-    check(&format!("builtins.length ({})", deep("[ { inherit a; b = y: a; } ]")), "1");
-}
-
-#[test]
-fn thunks_that_wait_for_a_million_others_are_freed() {
-    let last = "builtins.elemAt (builtins.foldl' (l: x: [ (builtins.head l + 1) ]) [ 0 ] (builtins.genList (x: x) 1000000)) 0";
-    check(&format!("builtins.length [ ({last}) ]"), "1");
+    check(&format!("builtins.isList ({})", deep("[ { inherit a; b = y: a; } ]")), "true");
+    check(&format!("builtins.isFunction ({})", deep("builtins.seq (y: a)")), "true");
+    // Thunks in thunks: nobody asks for what is in these lists.
+    let thunks = deep("[ (builtins.head a + x) ]").replace(") 1 (", ") [ 0 ] (");
+    check(&format!("builtins.length ({thunks})"), "1");
 }
 
 #[test]
@@ -48,9 +39,9 @@ fn sums_of_strings_are_what_they_were() {
     check(r#"("a" + "b") + ("c" + "d") + "e""#, r#""abcde""#);
     check(r#"{ __toString = s: "x"; } + "a" + "b""#, r#""xab""#);
     let error = evaluate(r#""a" + "b" + 1 + throw "never reached""#);
-    assert!(error.contains("expected a string") || error.contains("an integer"), "{error}");
-    let error = evaluate(r#""a" + throw "first" + throw "second""#);
-    assert!(error.contains("first") && !error.contains("second"), "{error}");
+    assert!(error.contains("an integer") && !error.starts_with("error[E011]"), "{error}");
+    let error = evaluate(r#""a" + (throw "first") + (throw "second")"#);
+    assert!(error.starts_with("error[E011]: first\n"), "{error}");
 }
 
 #[test]
@@ -63,10 +54,10 @@ fn blanks_behind_many_levels_are_passed_once() {
 #[test]
 fn thousands_of_contexts_are_joined() {
     check(
-        "let names = builtins.genList (x: \"a${toString x}\") 20000; \
+        "let names = builtins.genList (x: \"a${toString x}\") 5000; \
          text = builtins.foldl' (a: x: a + builtins.toFile x \"\") \"\" names; in \
          builtins.length (builtins.attrNames (builtins.getContext text))",
-        "20000",
+        "5000",
     );
 }
 

@@ -251,7 +251,7 @@ mod tests {
     fn many_things_from_many_strings_are_joined_in_order() {
         let one = |number: usize| ContextElement::Path(format!("{number:06}").into());
         // To move or to copy half of them for each one would take minutes.
-        let (count, step) = (200_000, 77_777);
+        let (count, step) = (100_000, 77_777);
         let mut joined = Context::new();
         for number in 0..count {
             let before = joined.clone();
