@@ -18,13 +18,34 @@ const SMALL_LIST: usize = 2;
 ///
 /// A value may be nested as deeply as calls may be.
 pub fn print_ambiguous(evaluator: &Evaluator, value: &Value) -> Result<Vec<u8>> {
-    let mut printer = Printer { evaluator, seen: BTreeSet::new(), text: Vec::new(), depth: 0 };
+    print(evaluator, value, Style::Ambiguous)
+}
+
+/// Returns a value as `trace` shows it: like [`print_ambiguous`], but with what is known about
+/// functions and about what is not evaluated.
+pub fn print_traced(evaluator: &Evaluator, value: &Value) -> Result<Vec<u8>> {
+    print(evaluator, value, Style::Traced)
+}
+
+fn print(evaluator: &Evaluator, value: &Value, style: Style) -> Result<Vec<u8>> {
+    let seen = BTreeSet::new();
+    let mut printer = Printer { evaluator, style, seen, text: Vec::new(), depth: 0 };
     printer.value(value)?;
     Ok(printer.text)
 }
 
+/// How what is not data is printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// `<LAMBDA>`
+    Ambiguous,
+    /// `«lambda f @ /a.nix:1:2»`
+    Traced,
+}
+
 struct Printer<'a> {
     evaluator: &'a Evaluator,
+    style: Style,
     /// The lists and sets that were printed already, by their addresses.
     seen: BTreeSet<usize>,
     text: Vec<u8>,
@@ -40,7 +61,11 @@ impl Printer<'_> {
         let place =
             if let Value::Thunk(thunk) = value { Some(Rc::as_ptr(thunk).addr()) } else { None };
         let Some(value) = value.evaluated() else {
-            self.text.extend_from_slice(b"<CODE>");
+            let busy = matches!(value, Value::Thunk(thunk) if thunk.is_being_evaluated());
+            // It may have a value later, when this is done.
+            self.other("<CODE>", || {
+                if busy { "potential infinite recursion" } else { "thunk" }.to_owned()
+            });
             return Ok(());
         };
         match value {
@@ -84,12 +109,33 @@ impl Printer<'_> {
                 self.depth -= 1;
                 self.text.push(b'}');
             }
-            Value::Closure(_) => self.text.extend_from_slice(b"<LAMBDA>"),
-            Value::Builtin(_) => self.text.extend_from_slice(b"<PRIMOP>"),
-            Value::Partial(_) => self.text.extend_from_slice(b"<PRIMOP-APP>"),
-            Value::Thunk(_) => self.text.extend_from_slice(b"<CODE>"),
+            Value::Closure(closure) => {
+                let evaluator = self.evaluator;
+                self.other("<LAMBDA>", || {
+                    let name = closure.lambda.name.map(|name| evaluator.symbols.text(name));
+                    let name = name.map(|name| format!(" {name}")).unwrap_or_default();
+                    let place = evaluator.sources.place(closure.lambda.span);
+                    let place = place.map(|place| format!(" @ {place}")).unwrap_or_default();
+                    format!("lambda{name}{place}")
+                });
+            }
+            Value::Builtin(builtin) => {
+                self.other("<PRIMOP>", || format!("primop {}", builtin.name));
+            }
+            Value::Partial(partial) => self.other("<PRIMOP-APP>", || {
+                format!("partially applied primop {}", partial.builtin.name)
+            }),
+            Value::Thunk(_) => self.other("<CODE>", || "thunk".to_owned()),
         }
         Ok(())
+    }
+
+    /// Writes something that is not data.
+    fn other(&mut self, ambiguous: &str, known: impl FnOnce() -> String) {
+        match self.style {
+            Style::Ambiguous => self.text.extend_from_slice(ambiguous.as_bytes()),
+            Style::Traced => self.text.extend_from_slice(format!("«{}»", known()).as_bytes()),
+        }
     }
 }
 

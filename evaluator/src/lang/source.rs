@@ -105,6 +105,19 @@ impl Sources {
         self.sources.get(index.checked_sub(1)?)
     }
 
+    /// Returns `file:line:column` of the first byte of a span.
+    pub fn place(&self, span: Span) -> Option<String> {
+        let source = self.source(span)?;
+        let position = self.position(span)?;
+        let name = match &source.origin {
+            Origin::File(path) => String::from_utf8_lossy(path).into_owned(),
+            Origin::Expression => "«string»".to_owned(),
+            Origin::Stdin => "«stdin»".to_owned(),
+            Origin::Internal(name) => format!("«internal {name}»"),
+        };
+        Some(format!("{name}:{}:{}", position.line, position.column))
+    }
+
     /// Returns the position of the first byte of a span.
     ///
     /// Only the first question about a source reads all of it: a module system asks for thousands.

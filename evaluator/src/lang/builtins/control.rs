@@ -160,7 +160,7 @@ fn trace(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let shown = if let Value::String(text) = &message {
         text.bytes().to_vec()
     } else {
-        print::print_ambiguous(ev, &message)?
+        print::print_traced(ev, &message)?
     };
     ev.io.message(Message::Trace(shown), at);
     Ok(args[1].clone())

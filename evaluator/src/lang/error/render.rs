@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Error;
-use crate::lang::source::{Origin, Sources, Span};
+use crate::lang::source::{Sources, Span};
 
 /// Longer lines are cut in excerpts.
 const MAX_LINE: usize = 160;
@@ -14,7 +14,7 @@ impl Error {
         let mut text = format!("error[{}]: {}\n", self.kind().code(), self.kind());
         text.push_str(&located(sources, self.span()));
         for context in self.contexts() {
-            match place(sources, context.span) {
+            match sources.place(context.span) {
                 Some(place) => {
                     let _always = writeln!(text, "  … {} at {place}", context.message);
                 }
@@ -35,23 +35,10 @@ impl Error {
 
 /// Returns the place of a span and its excerpt; nothing if it has no place.
 pub(super) fn located(sources: &Sources, span: Span) -> String {
-    match place(sources, span) {
+    match sources.place(span) {
         Some(place) => format!("  --> {place}\n{}", excerpt(sources, span)),
         None => String::new(),
     }
-}
-
-/// Returns `file:line:column` of a span.
-fn place(sources: &Sources, span: Span) -> Option<String> {
-    let source = sources.source(span)?;
-    let position = sources.position(span)?;
-    let name = match &source.origin {
-        Origin::File(path) => String::from_utf8_lossy(path).into_owned(),
-        Origin::Expression => "«string»".to_owned(),
-        Origin::Stdin => "«stdin»".to_owned(),
-        Origin::Internal(name) => format!("«internal {name}»"),
-    };
-    Some(format!("{name}:{}:{}", position.line, position.column))
 }
 
 /// Returns the line of a span with carets below the span.

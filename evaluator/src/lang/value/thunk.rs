@@ -86,6 +86,14 @@ impl Thunk {
         self.pending.set(pending);
     }
 
+    /// Returns whether somebody has taken out what computes the value, and has none yet.
+    pub(in crate::lang) fn is_being_evaluated(&self) -> bool {
+        let pending = self.pending.take();
+        let taken = matches!(pending, Pending::Other(None));
+        self.pending.set(pending);
+        taken && self.value().is_none()
+    }
+
     /// Puts the value in place.
     pub(in crate::lang) fn set(&self, value: Value) {
         debug_assert!(!matches!(value, Value::Thunk(_)), "a thunk's value is none");
