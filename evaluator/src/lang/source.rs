@@ -49,7 +49,7 @@ pub struct Source {
     /// Where it came from.
     pub origin: Origin,
     /// Its text.
-    pub text: Rc<[u8]>,
+    pub text: Box<[u8]>,
     /// The number of its first byte.
     pub base: u32,
     /// Where its lines begin, once somebody has asked for a position.
@@ -87,13 +87,13 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Adds a source and returns its base, or nothing if four gigabytes of sources are full.
-    pub fn add(&mut self, origin: Origin, text: Rc<[u8]>) -> Option<u32> {
+    /// Adds a source and returns it, or nothing if four gigabytes of sources are full.
+    pub fn add(&mut self, origin: Origin, text: Box<[u8]>) -> Option<&Source> {
         let base = self.next.max(1);
         let length = u32::try_from(text.len()).ok()?;
         self.next = base.checked_add(length)?.checked_add(1)?;
         self.sources.push(Source { origin, text, base, lines: OnceCell::new() });
-        Some(base)
+        self.sources.last()
     }
 
     /// Returns the source of a span.
@@ -139,8 +139,8 @@ mod tests {
     #[test]
     fn lines_end_in_three_ways() {
         let mut sources = Sources::default();
-        let other = sources.add(Origin::Expression, b"1".as_slice().into()).unwrap();
-        let base = sources.add(Origin::Stdin, b"a\nb\r\nc\rd\n".as_slice().into()).unwrap();
+        let other = sources.add(Origin::Expression, b"1".as_slice().into()).unwrap().base;
+        let base = sources.add(Origin::Stdin, b"a\nb\r\nc\rd\n".as_slice().into()).unwrap().base;
         let at = |offset: u32| {
             let span = Span { start: base + offset, end: base + offset };
             sources.position(span).map(|position| (position.line, position.column))
@@ -158,7 +158,7 @@ mod tests {
     fn a_hundred_thousand_positions_in_a_million_lines_are_found() {
         let mut sources = Sources::default();
         let text: Vec<u8> = b"12\n".repeat(1_000_000);
-        let base = sources.add(Origin::Expression, text.into()).unwrap();
+        let base = sources.add(Origin::Expression, text.into()).unwrap().base;
         for number in 0..100_000 {
             let start = base + number * 30 + 1;
             let position = sources.position(Span { start, end: start }).unwrap();

@@ -19,33 +19,43 @@ impl Symbol {
 
 /// The table of names.
 ///
-/// A hash table with open addressing over the names' numbers; its order is never observed.
+/// A hash table with open addressing over the names' numbers; its order is never observed. Each place
+/// has the hash as well, so that looking for a name reads no other name than its own.
 #[derive(Debug)]
 pub struct Symbols {
     names: Vec<Rc<[u8]>>,
     /// The first eight bytes of each name as a number, in which nearly all names differ.
     prefixes: Vec<u64>,
-    /// Numbers of names plus one; zero is a free place. The length is a power of two.
-    places: Vec<u32>,
+    /// The length is a power of two.
+    places: Vec<Place>,
+}
+
+/// A place of the table.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    hash: u32,
+    /// The number of a name plus one; zero if the place is free.
+    number: u32,
 }
 
 impl Symbols {
     /// Makes an empty table.
     pub fn new() -> Self {
-        Symbols { names: Vec::new(), prefixes: Vec::new(), places: vec![0; 4096] }
+        Symbols { names: Vec::new(), prefixes: Vec::new(), places: vec![Place::default(); 4096] }
     }
 
     /// Returns the number of a name, a new one if it has none yet.
     pub fn intern(&mut self, name: impl AsRef<[u8]>) -> Symbol {
         let name = name.as_ref();
-        let place = self.place(name);
-        if let Some(found) = self.places[place].checked_sub(1) {
+        let hash = hash(name);
+        let place = self.place(name, hash);
+        if let Some(found) = self.places[place].number.checked_sub(1) {
             return Symbol(found);
         }
         let number = self.names.len() as u32;
         self.names.push(Rc::from(name));
         self.prefixes.push(prefix(name));
-        self.places[place] = number + 1;
+        self.places[place] = Place { hash, number: number + 1 };
         if self.names.len() * 2 > self.places.len() {
             self.grow();
         }
@@ -56,7 +66,8 @@ impl Symbols {
     ///
     /// A name that nobody has written yet is in no attribute set, so lookups need not intern.
     pub fn find(&self, name: impl AsRef<[u8]>) -> Option<Symbol> {
-        self.places[self.place(name.as_ref())].checked_sub(1).map(Symbol)
+        let name = name.as_ref();
+        self.places[self.place(name, hash(name))].number.checked_sub(1).map(Symbol)
     }
 
     /// Returns the name of a symbol.
@@ -81,23 +92,29 @@ impl Symbols {
     }
 
     /// Returns the place of a name, or the free place where it belongs.
-    fn place(&self, name: &[u8]) -> usize {
+    fn place(&self, name: &[u8], hash: u32) -> usize {
         let mask = self.places.len() - 1;
-        let mut place = hash(name) as usize & mask;
+        let mut index = hash as usize & mask;
         loop {
-            match self.places[place] {
-                0 => return place,
-                number if *self.names[number as usize - 1] == *name => return place,
-                _ => place = (place + 1) & mask,
+            let place = self.places[index];
+            let is_here = place.number == 0
+                || (place.hash == hash && *self.names[place.number as usize - 1] == *name);
+            if is_here {
+                return index;
             }
+            index = (index + 1) & mask;
         }
     }
 
     fn grow(&mut self) {
-        self.places = vec![0; self.places.len() * 2];
-        for number in 0..self.names.len() {
-            let place = self.place(&Rc::clone(&self.names[number]));
-            self.places[place] = number as u32 + 1;
+        let length = self.places.len() * 2;
+        let places = std::mem::replace(&mut self.places, vec![Place::default(); length]);
+        for place in places.into_iter().filter(|place| place.number != 0) {
+            let mut index = place.hash as usize & (length - 1);
+            while self.places[index].number != 0 {
+                index = (index + 1) & (length - 1);
+            }
+            self.places[index] = place;
         }
     }
 }
@@ -116,13 +133,34 @@ fn prefix(name: &[u8]) -> u64 {
     u64::from_be_bytes(bytes)
 }
 
-/// FNV-1a with a final mix, because the table uses the low bits.
-fn hash(name: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in name {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+/// Mixes eight bytes at a time; the last eight may overlap those before them.
+fn hash(name: &[u8]) -> u32 {
+    let mut hash = name.len() as u64;
+    let mut rest = name;
+    while let Some((eight, more)) = rest.split_first_chunk::<8>() {
+        hash = mixed(hash ^ u64::from_le_bytes(*eight));
+        rest = more;
     }
-    hash ^ (hash >> 32)
+    if rest.is_empty() {
+        return hash as u32;
+    }
+    let last = match (name.last_chunk::<8>(), rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        (Some(eight), ..) => u64::from_le_bytes(*eight),
+        (None, Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+        }
+        // The first, middle and last byte are all that a name of three has.
+        (None, ..) => [rest[0], rest[rest.len() / 2], rest[rest.len() - 1]]
+            .iter()
+            .fold(0, |bytes, byte| bytes << 8 | u64::from(*byte)),
+    };
+    mixed(hash ^ last) as u32
+}
+
+/// Multiplies, and folds the upper half of the product into the lower.
+fn mixed(bits: u64) -> u64 {
+    let product = u128::from(bits ^ 0x9e37_79b9_7f4a_7c15) * 0xa076_1d64_78bd_642f;
+    product as u64 ^ (product >> 64) as u64
 }
 
 #[cfg(test)]

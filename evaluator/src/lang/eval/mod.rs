@@ -32,7 +32,7 @@ use super::builtins::{self, BuiltinState};
 use super::error::{Error, ErrorKind, Result, Warning};
 use super::io::{Io, Message};
 use super::settings::{Lints, Settings};
-use super::source::{Origin, Sources, Span};
+use super::source::{Origin, Source, Sources, Span};
 use super::stack::Stack;
 use super::symbol::{Symbol, Symbols};
 use super::syntax::{self, ParseOptions};
@@ -154,11 +154,11 @@ impl Evaluator {
     fn parse(
         &mut self,
         origin: Origin,
-        text: Rc<[u8]>,
+        text: Box<[u8]>,
         directory: Vec<u8>,
     ) -> Result<syntax::ast::Expr> {
         let internal = matches!(origin, Origin::Internal(_));
-        let Some(base) = self.sources.add(origin, Rc::clone(&text)) else {
+        let Some(source) = self.sources.add(origin, text) else {
             let message = "more than four gigabytes of sources".to_owned();
             return Err(Error::new(ErrorKind::Syntax { message }, Span::NONE));
         };
@@ -171,7 +171,8 @@ impl Evaluator {
             lints: if internal { Lints::default() } else { settings.lints },
         };
         let mut warnings = Vec::new();
-        let parsed = syntax::parse(&text, base, &mut self.symbols, &options, &mut warnings);
+        let Source { text, base, .. } = source;
+        let parsed = syntax::parse(text, *base, &mut self.symbols, &options, &mut warnings);
         for warning in warnings {
             self.notice(&warning);
         }
@@ -187,7 +188,7 @@ impl Evaluator {
     fn evaluate_source(
         &mut self,
         origin: Origin,
-        text: Rc<[u8]>,
+        text: Box<[u8]>,
         directory: Vec<u8>,
         scope: Option<(Vec<Symbol>, Rc<Env>)>,
     ) -> Result<Value> {
