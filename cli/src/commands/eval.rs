@@ -14,10 +14,12 @@ use crate::exit::Failure;
 use crate::setup::{self, Trust};
 
 /// Runs the command.
-pub(crate) fn eval(global: &Global, args: &Eval, runtime: &Handle) -> Result<ExitCode, Failure> {
-    let Some(jobset) = &args.jobset else {
-        return super::expression::evaluate(global, &args.expression, args.system.as_deref());
-    };
+pub(crate) fn eval(
+    global: &Global,
+    args: &Eval,
+    jobset: &str,
+    runtime: &Handle,
+) -> Result<ExitCode, Failure> {
     let jobset: FlakeUrl = jobset.parse().map_err(|error| Failure::error(&error))?;
     let pointer = match &args.cache_pointer {
         Some(path) => Some(std::fs::read(path).map_err(|error| {

@@ -3,7 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod cache;
 pub(crate) mod eval;
-mod expression;
+pub(crate) mod expression;
 pub(crate) mod run;
 pub(crate) mod why;
 
