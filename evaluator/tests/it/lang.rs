@@ -261,6 +261,20 @@ fn the_real_nix_fails_where_we_do() {
     }
 }
 
+#[test]
+fn warnings_without_end_are_counted() {
+    let text = format!("[ {}]", "a:b ".repeat(1234)).into_bytes();
+    let source = Source::Text { text, directory: directory() };
+    let mut question = Question::new(source, Output::Lazy);
+    question.settings.set("lint-url-literals", "warn").unwrap();
+    let (tell, told) = mpsc::channel();
+    embedded::evaluate(question, move |message| tell.send(message).unwrap()).unwrap();
+    let said: Vec<String> = told.try_iter().map(|message| message.to_string()).collect();
+    assert_eq!(said.len(), 1001);
+    assert!(said[999].starts_with("warning: `a:b` is a URL"), "{}", said[999]);
+    assert_eq!(said[1000], "warning: and 234 more warnings of the same text");
+}
+
 fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
     words.map(str::to_owned).to_vec()
 }

@@ -3,9 +3,10 @@
 use std::rc::Rc;
 
 use levain_evaluator::Data;
+use levain_evaluator::lang::settings::{LintLevel, Lints};
 use levain_evaluator::lang::source::Origin;
 use levain_evaluator::lang::{
-    Evaluator, Options, Stack, flake_reference, json, regex, syntax, toml,
+    Evaluator, Options, Settings, Stack, flake_reference, json, regex, syntax, toml,
 };
 use levain_evaluator::outside::{Access, Files};
 use levain_store::{Derivation, StoreDir};
@@ -66,7 +67,15 @@ impl Doors {
         let store = StoreDir::default();
         let files = Files::new(Access::Below(Vec::new()), store.clone(), 0);
         let files = files.unwrap_or_else(|error| unreachable!("nothing is looked up: {error}"));
-        Self { evaluator: Evaluator::new(Rc::new(files), Options::default(), stack), store }
+        // Everything that the parser can be asked to do.
+        let lints = Lints {
+            urls: LintLevel::Warn,
+            absolute_paths: LintLevel::Warn,
+            short_paths: LintLevel::Warn,
+        };
+        let settings = Settings { lints, pipe_operators: true, ..Settings::default() };
+        let options = Options { settings, ..Options::default() };
+        Self { evaluator: Evaluator::new(Rc::new(files), options, stack), store }
     }
 
     /// Offers a text. Says whether it was accepted, or what it did that it should not.

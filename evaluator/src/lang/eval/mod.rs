@@ -38,6 +38,9 @@ use super::symbol::{Symbol, Symbols};
 use super::syntax::{self, ParseOptions};
 use super::value::{NixPath, Value};
 
+/// More warnings of one text than these help nobody; finding the place of each costs time.
+const MAX_WARNINGS: usize = 1000;
+
 /// What an evaluation depends on besides its expression and the outside.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -173,8 +176,12 @@ impl Evaluator {
         let mut warnings = Vec::new();
         let Source { text, base, .. } = source;
         let parsed = syntax::parse(text, *base, &mut self.symbols, &options, &mut warnings);
-        for warning in warnings {
-            self.notice(&warning);
+        for warning in warnings.iter().take(MAX_WARNINGS) {
+            self.notice(warning);
+        }
+        if let Some(rest) = warnings.len().checked_sub(MAX_WARNINGS).filter(|rest| *rest > 0) {
+            let message = format!("and {rest} more warnings of the same text");
+            self.notice(&Warning { message, advice: None, span: Span::NONE });
         }
         parsed
     }
