@@ -120,7 +120,7 @@ impl Resolver<'_> {
         boxed(path.into_iter().map(|name| {
             Ok(match name {
                 ast::AttrName::Static(name, span) => Name::Static(name, span),
-                ast::AttrName::Dynamic(expr) => {
+                ast::AttrName::Dynamic(expr, _) => {
                     let span = expr.span;
                     Name::Dynamic(self.lower(*expr, None)?, span)
                 }

@@ -123,16 +123,15 @@ pub struct HasAttr {
 pub enum AttrName {
     /// A name that is known.
     Static(Symbol, Span),
-    /// An expression that gives the name.
-    Dynamic(Box<Expr>),
+    /// An expression that gives the name; it is where its `${` or quote is.
+    Dynamic(Box<Expr>, Span),
 }
 
 impl AttrName {
     /// Returns where it is.
     pub fn span(&self) -> Span {
         match self {
-            AttrName::Static(_, span) => *span,
-            AttrName::Dynamic(expr) => expr.span,
+            AttrName::Static(_, span) | AttrName::Dynamic(_, span) => *span,
         }
     }
 }

@@ -70,7 +70,7 @@ impl Parser<'_> {
         while self.token.token != Token::Char(b';') {
             let (name, span) = match self.attr_name()? {
                 AttrName::Static(name, span) => (name, span),
-                AttrName::Dynamic(expr) => {
+                AttrName::Dynamic(expr, _) => {
                     let message = "dynamic attributes not allowed in inherit".to_owned();
                     return Err(Error::new(ErrorKind::Syntax { message }, expr.span));
                 }
@@ -129,23 +129,24 @@ impl Parser<'_> {
                 let kind = self.string()?;
                 let end = self.token.start;
                 let span = self.span(start, end);
-                Ok(self.static_if_known(Expr { kind, span }))
+                Ok(self.static_if_known(Expr { kind, span }, span))
             }
             Token::DollarBrace => {
                 self.advance();
                 let expr = self.expr()?;
+                let span = self.span(first.start, self.token.end);
                 self.expect(Token::Char(b'}'), "`}`")?;
-                Ok(self.static_if_known(expr))
+                Ok(self.static_if_known(expr, span))
             }
             _ => Err(self.unexpected("a name")),
         }
     }
 
     /// Makes a known name of a string without interpolation.
-    fn static_if_known(&mut self, expr: Expr) -> AttrName {
+    fn static_if_known(&mut self, expr: Expr, span: Span) -> AttrName {
         match &expr.kind {
-            ExprKind::Text(text) => AttrName::Static(self.symbols.intern(text), expr.span),
-            _ => AttrName::Dynamic(Box::new(expr)),
+            ExprKind::Text(text) => AttrName::Static(self.symbols.intern(text), span),
+            _ => AttrName::Dynamic(Box::new(expr), span),
         }
     }
 }
@@ -164,7 +165,7 @@ fn add(set: &mut AttrSet, path: Box<[AttrName]>, value: Expr, symbols: &Symbols)
                     let binding = Binding { value: BindingValue::Expr(value), span };
                     merge(set, &mut names, name, binding, symbols)
                 }
-                AttrName::Dynamic(name) => {
+                AttrName::Dynamic(name, _) => {
                     set.dynamic.push(DynamicBinding { name: *name, value, span });
                     Ok(())
                 }
@@ -183,7 +184,7 @@ fn add(set: &mut AttrSet, path: Box<[AttrName]>, value: Expr, symbols: &Symbols)
                     Some(BindingValue::Inherit | BindingValue::InheritFrom(_)) | None => None,
                 }
             }
-            AttrName::Dynamic(name) => {
+            AttrName::Dynamic(name, _) => {
                 set.dynamic.push(DynamicBinding { name: *name, value: empty, span });
                 set.dynamic.last_mut().map(|binding| &mut binding.value)
             }

@@ -295,7 +295,7 @@ impl Printer<'_> {
             }
             match name {
                 AttrName::Static(name, _) => self.name(*name),
-                AttrName::Dynamic(expr) => {
+                AttrName::Dynamic(expr, _) => {
                     self.text("\"${");
                     self.expr(expr);
                     self.text("}\"");
