@@ -24,12 +24,6 @@ pub const fn encoded_len(bytes: usize) -> usize {
 /// Returns `bytes` in Nix's base 32.
 pub fn encode(bytes: &[u8]) -> String {
     let mut text = vec![0; encoded_len(bytes.len())];
-    write(bytes, &mut text);
-    String::from_utf8(text).expect("the alphabet is ASCII")
-}
-
-/// Writes `bytes` in Nix's base 32 over as many bytes as they need.
-pub(crate) fn write(bytes: &[u8], text: &mut [u8]) {
     // Five bytes are eight digits, and the first bytes are the last digits.
     for (bytes, digits) in bytes.chunks(5).zip(text.rchunks_mut(8)) {
         let value = bytes.iter().rev().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
@@ -37,6 +31,12 @@ pub(crate) fn write(bytes: &[u8], text: &mut [u8]) {
             *digit = ALPHABET[(value >> (5 * place) & 0x1f) as usize];
         }
     }
+    String::from_utf8(text).expect("the alphabet is ASCII")
+}
+
+/// Returns whether a text consists of digits.
+pub(crate) fn is_text(text: &str) -> bool {
+    text.bytes().all(|character| VALUES[usize::from(character)] != 255)
 }
 
 /// Returns the `N` bytes written as `text`, or `None` if it has another length, a digit outside the

@@ -71,7 +71,7 @@ pub struct Counterparts(Vec<(Vec<u8>, Vec<u8>)>);
 impl Counterparts {
     /// Has each first path's hash count as the second's.
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a StorePath, &'a StorePath)>) -> Self {
-        let hash = |path: &StorePath| path.hash_part().into_bytes();
+        let hash = |path: &StorePath| path.hash_part().as_bytes().to_vec();
         Self(pairs.into_iter().map(|(a, b)| (hash(a), hash(b))).collect())
     }
 
@@ -82,7 +82,8 @@ impl Counterparts {
         if first.name() != second.name() && names.0.len() == names.1.len() {
             self.0.push((names.0.into_bytes(), names.1.into_bytes()));
         }
-        self.0.push((first.hash_part().into_bytes(), second.hash_part().into_bytes()));
+        self.0
+            .push((first.hash_part().as_bytes().to_vec(), second.hash_part().as_bytes().to_vec()));
     }
 
     /// Renames in `bytes` what belongs to the first build.

@@ -3,7 +3,6 @@
 //! Pure values; nothing here looks at a disk. A [`StorePath`] does not know its directory: parse and
 //! print whole paths with [`StoreDir`].
 
-use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -22,13 +21,11 @@ pub struct StoreDir(String);
 
 /// The name of an object in a store: a digest and a name (`HASH-hello-2.12`).
 ///
-/// The order is the order of the base names, which is the one in which Nix writes sets of paths.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Kept as it is written, because writing and comparing is what is done most with store paths. The order
+/// is the one in which Nix writes sets of them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct StorePath {
-    digest: [u8; 20],
-    name: String,
-}
+pub struct StorePath(String);
 
 /// The store path of a derivation; its name ends in `.drv`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -132,20 +129,14 @@ impl StoreDir {
 
     /// Returns the whole path, as Nix writes it.
     pub fn display(&self, path: &StorePath) -> String {
-        let mut text = Vec::with_capacity(self.0.len() + DIGITS + 2 + path.name.len());
-        self.write(path, &mut text);
-        String::from_utf8(text).expect("all three parts are text")
+        [self.0.as_str(), "/", path.0.as_str()].concat()
     }
 
     /// Appends the whole path to a text.
     pub(crate) fn write(&self, path: &StorePath, text: &mut Vec<u8>) {
-        let mut digits = [0; DIGITS];
-        base32::write(&path.digest, &mut digits);
         text.extend_from_slice(self.0.as_bytes());
         text.push(b'/');
-        text.extend_from_slice(&digits);
-        text.push(b'-');
-        text.extend_from_slice(path.name.as_bytes());
+        text.extend_from_slice(path.0.as_bytes());
     }
 }
 
@@ -166,41 +157,47 @@ impl StorePath {
     pub fn new(digest: [u8; 20], name: impl Into<String>) -> Result<Self, StorePathError> {
         let name = name.into();
         match check_name(&name) {
-            Ok(()) => Ok(Self { digest, name }),
+            Ok(()) => Ok(Self([base32::encode(&digest).as_str(), "-", name.as_str()].concat())),
             Err(reason) => Err(StorePathError::Name { name, reason }),
         }
     }
 
-    /// Returns the digest.
-    pub const fn digest(&self) -> &[u8; 20] {
-        &self.digest
-    }
-
     /// Returns the digest in base 32: the 32 characters that Nix looks for when it scans for
     /// references.
-    pub fn hash_part(&self) -> String {
-        base32::encode(&self.digest)
+    pub fn hash_part(&self) -> &str {
+        &self.0[..DIGITS]
     }
 
     /// Returns the name, without the digest.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0[DIGITS + 1..]
     }
 
     /// Returns whether the name ends in `.drv`.
     pub fn is_derivation(&self) -> bool {
-        self.name.ends_with(".drv")
+        self.0.ends_with(".drv")
     }
 }
+
+/// Which bytes may stand in a name.
+const ALLOWED: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        let is_mark = matches!(byte, b'+' | b'-' | b'.' | b'_' | b'?' | b'=');
+        allowed[byte as usize] = is_mark || byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    allowed
+};
 
 /// Checks a name by the rules of Nix 2.26. Nix 2.8 refuses every leading dot; what it refuses in
 /// addition it will say itself.
 fn check_name(name: &str) -> Result<(), NameRule> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+-._?=".contains(&byte);
     if name.is_empty() {
         return Err(NameRule::Empty);
     }
-    if let Some(place) = name.bytes().position(|byte| !allowed(byte))
+    if let Some(place) = name.bytes().position(|byte| !ALLOWED[usize::from(byte)])
         && let Some(character) = name[place..].chars().next()
     {
         return Err(NameRule::Character(character));
@@ -216,39 +213,28 @@ impl FromStr for StorePath {
     type Err = StorePathError;
 
     fn from_str(base_name: &str) -> Result<Self, StorePathError> {
-        let split = base_name.split_at_checked(DIGITS).and_then(|(digits, rest)| {
-            Some((base32::decode::<20>(digits)?, rest.strip_prefix('-')?))
-        });
-        match split {
-            Some((digest, name)) => Self::new(digest, name),
-            None => Err(StorePathError::Digest { base_name: base_name.to_owned() }),
+        let split = base_name.split_at_checked(DIGITS);
+        let name = split.filter(|(digits, _)| base32::is_text(digits));
+        let name = name.and_then(|(_, rest)| rest.strip_prefix('-'));
+        let Some(name) = name else {
+            return Err(StorePathError::Digest { base_name: base_name.to_owned() });
+        };
+        match check_name(name) {
+            Ok(()) => Ok(Self(base_name.to_owned())),
+            Err(reason) => Err(StorePathError::Name { name: name.to_owned(), reason }),
         }
     }
 }
 
 impl fmt::Display for StorePath {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}-{}", self.hash_part(), self.name)
+        formatter.write_str(&self.0)
     }
 }
 
 impl fmt::Debug for StorePath {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "StorePath({self})")
-    }
-}
-
-impl Ord for StorePath {
-    fn cmp(&self, other: &Self) -> Ordering {
-        // The alphabet ascends and the last byte is written first, so this is the order of the texts.
-        let digests = self.digest.iter().rev().cmp(other.digest.iter().rev());
-        digests.then_with(|| self.name.cmp(&other.name))
-    }
-}
-
-impl PartialOrd for StorePath {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
     }
 }
 
@@ -262,7 +248,7 @@ impl TryFrom<String> for StorePath {
 
 impl From<StorePath> for String {
     fn from(path: StorePath) -> Self {
-        path.to_string()
+        path.0
     }
 }
 
@@ -274,7 +260,7 @@ impl DerivationPath {
 
     /// Returns the name without the digest and without `.drv`.
     pub fn name(&self) -> &str {
-        self.0.name.strip_suffix(".drv").unwrap_or(&self.0.name)
+        self.0.name().strip_suffix(".drv").unwrap_or(self.0.name())
     }
 }
 

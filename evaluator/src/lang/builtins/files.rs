@@ -148,7 +148,7 @@ fn references(ev: &Evaluator, path: &NixPath, content: &[u8], at: Span) -> Resul
     };
     let references = ev.io.references(&object).map_err(|error| outside(error, at))?;
     let is_in = |reference: &Rc<str>| {
-        let hash = store_path::parse(ev, reference).map(|path| path.hash_part());
+        let hash = store_path::parse(ev, reference).map(|path| path.hash_part().to_owned());
         hash.is_some_and(|hash| content.windows(hash.len()).any(|window| window == hash.as_bytes()))
     };
     Ok(references.into_iter().filter(is_in).map(ContextElement::Path).collect())
