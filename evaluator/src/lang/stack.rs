@@ -2,10 +2,15 @@
 //!
 //! Evaluation recurses as deeply as the program does. It happens on a thread with a large stack
 //! (reserved, not used up), knows where that stack ends, and reports an error before it does.
+//!
+//! Freeing a value recurses, too, and cannot report anything. It takes 96 bytes of stack for a list in
+//! a list or a set in a set, and 48 for a thunk that waits for a thunk: about what the value itself
+//! takes of memory. Half of the stack is kept for that, which is enough for forty million levels.
+//! Values cannot leave their thread, so nobody frees them on a smaller stack than they were made on.
 
 /// The sizes that are tried, the largest first; address space may be limited.
 const SIZES: [usize; 4] = [8 << 30, 2 << 30, 512 << 20, 64 << 20];
-/// What is left for destructors and for code that does not check.
+/// The part of the stack, one in so many, that is left for destructors and for code that does not check.
 const RESERVE: usize = 2;
 
 /// The stack of the current thread.
@@ -25,6 +30,9 @@ impl Stack {
     }
 
     /// Describes the stack of any thread, of which not more than one megabyte will be used.
+    ///
+    /// Enough for expressions that the program itself made; what others wrote may have values so deep
+    /// that to free them takes more.
     pub fn small() -> Self {
         Self::with_size(1 << 20)
     }

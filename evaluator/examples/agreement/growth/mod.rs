@@ -13,6 +13,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use levain_evaluator::Data;
@@ -25,6 +26,8 @@ use crate::oracle;
 
 /// Nix is started anew for each text, and shorter times than these say nothing about it.
 const ENOUGH_FOR_NIX: f64 = 4e6;
+/// Nix takes exponential time for some texts.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// A larger exponent is worth a mark.
 const LARGE: f64 = 1.3;
 
@@ -94,7 +97,8 @@ pub(crate) fn measure(
     };
     say("| what grows | from n | ours at 4 n, ms | exponent | Nix at 4 n, ms | exponent | |");
     say("|---|---|---|---|---|---|---|");
-    let idle = if plan.nix { nix_time(scratch, "1")?.unwrap_or_default() } else { 0.0 };
+    let idle =
+        if plan.nix { nix_time(scratch, "1", Reader::Value)?.unwrap_or_default() } else { 0.0 };
     for family in families::FAMILIES.iter().chain(language::FAMILIES).filter(chosen) {
         let (size, ours) = measure_ours(family, plan.enough * 1e6, stack)?;
         let (time, exponent, grows) = match measure_nix(plan, family, size, idle, scratch)? {
@@ -103,7 +107,7 @@ pub(crate) fn measure(
                 format!("{:.2}", nix.exponent),
                 nix.exponent > LARGE,
             ),
-            None => ("–".to_owned(), "–".to_owned(), false),
+            None => ("–".to_owned(), String::new(), false),
         };
         let mark = match (ours.exponent > LARGE, grows) {
             (true, true) => "both grow",
@@ -200,7 +204,7 @@ fn measure_nix(
         let text = (family.text)(size);
         let mut least = f64::INFINITY;
         for _ in 0..2 {
-            match nix_time(scratch, &text)? {
+            match nix_time(scratch, &text, family.reader)? {
                 Some(time) => least = least.min(time),
                 None => return Ok(None),
             }
@@ -210,8 +214,9 @@ fn measure_nix(
     Ok((times[0] > ENOUGH_FOR_NIX).then(|| Growth::of(times[0], times[1])))
 }
 
-/// Evaluates with Nix; returns the nanoseconds of its main thread, or nothing if it died.
-fn nix_time(scratch: &Path, text: &str) -> Result<Option<f64>> {
+/// Evaluates with Nix; returns the nanoseconds of its main thread, or nothing if it died, gave another kind of
+/// answer, or took too long.
+fn nix_time(scratch: &Path, text: &str, reader: Reader) -> Result<Option<f64>> {
     let file = scratch.join("growth.nix");
     std::fs::write(&file, text).context("cannot write the expression")?;
     let mut child = oracle::program("nix-instantiate", scratch)
@@ -224,16 +229,23 @@ fn nix_time(scratch: &Path, text: &str) -> Result<Option<f64>> {
         .stderr(Stdio::null())
         .spawn()
         .context("cannot start `nix-instantiate`")?;
-    let mut output = Vec::new();
+    let (ended, end) = std::sync::mpsc::channel();
     if let Some(mut stdout) = child.stdout.take() {
-        stdout.read_to_end(&mut output).context("cannot read from `nix-instantiate`")?;
+        std::thread::spawn(move || {
+            let mut output = Vec::new();
+            // Whatever it was, the pipe is closed, and nobody may be listening any more.
+            ended.send(stdout.read_to_end(&mut output).is_ok()).is_ok()
+        });
+    }
+    if end.recv_timeout(PATIENCE).is_err() {
+        child.kill().context("cannot stop `nix-instantiate`")?;
     }
     // It has closed its output; until somebody waits for it, its times can be read.
     let times = std::fs::read_to_string(format!("/proc/{}/schedstat", child.id()));
     let status = child.wait().context("cannot wait for `nix-instantiate`")?;
     let times = times.context("cannot read the times of `nix-instantiate`")?;
     let time = times.split_whitespace().next().and_then(|time| time.parse().ok());
-    Ok(time.filter(|_| status.code().is_some()))
+    Ok(time.filter(|_| status.success() == (reader == Reader::Value) && status.code().is_some()))
 }
 
 /// Returns the nanoseconds that this thread has computed.
