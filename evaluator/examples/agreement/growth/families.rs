@@ -383,13 +383,13 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         name: "plain data, a list",
         reader: Reader::Data,
-        most: 140_000,
+        most: 60_000,
         text: |n| format!("[ {}]", "\"a\\n\" ".repeat(n)),
     },
     Family {
         name: "plain data, a set",
         reader: Reader::Data,
-        most: 140_000,
+        most: 60_000,
         text: |n| {
             let entries: String = (0..n).map(|i| format!("a{i} = 1; ")).collect();
             format!("{{ {entries}}}")
