@@ -11,6 +11,12 @@ pub(crate) use repl::{Repl, as_printed};
 
 use crate::answer::Answer;
 
+/// How many bytes Nix may have.
+const MOST_MEMORY: &str = "6000000000";
+
+/// What Nix says when that is not enough: as little an answer as a crash.
+const OUT_OF_MEMORY: &str = "error: out of memory";
+
 /// Prepares a Nix program with surroundings of its own: it writes to no store and reads no
 /// configuration of the user's.
 pub(crate) fn program(name: &str, scratch: &Path) -> Command {
@@ -23,6 +29,8 @@ pub(crate) fn program(name: &str, scratch: &Path) -> Command {
         .env("NIX_CONF_DIR", scratch)
         .env("NIX_USER_CONF_FILES", "")
         .env("NO_COLOR", "1")
+        // Random expressions can ask for more memory than there is.
+        .env("GC_MAXIMUM_HEAP_SIZE", MOST_MEMORY)
         .env_remove("NIX_PATH")
         .env_remove("NIX_CONFIG");
     command
@@ -33,10 +41,10 @@ pub(crate) fn answer(output: &Output) -> Answer {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.success() {
         Answer::Value(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned())
-    } else if output.status.code().is_some() {
-        Answer::Failure(error)
-    } else {
+    } else if output.status.code().is_none() || error.contains(OUT_OF_MEMORY) {
         Answer::Died(error)
+    } else {
+        Answer::Failure(error)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::program;
+use super::{OUT_OF_MEMORY, program};
 use crate::answer::Answer;
 use crate::child::{Conversation, Said};
 
@@ -113,6 +113,11 @@ impl Repl {
                 let text = plain(&text);
                 // What is said about the file comes before what is said about the wrong line.
                 let told = text.rfind(ABOUT_WRONG).map_or("", |at| &text[..at]);
+                if text.contains(OUT_OF_MEMORY) {
+                    // It gives nothing back.
+                    self.session = None;
+                    return Answer::Died(text);
+                }
                 Answer::Failure(if told.contains("error:") { told.to_owned() } else { text })
             }
         }
