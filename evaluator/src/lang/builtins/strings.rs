@@ -172,6 +172,9 @@ fn to_string(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let mut context = Context::new();
     let coerce = Coerce { more: true, copy_to_store: false };
     let text = ev.coerce_to_string(&args[0], at, coerce, &mut context)?;
+    if context.is_empty() {
+        return Ok(Value::String(text));
+    }
     Ok(Value::string_with_context(text.bytes(), context))
 }
 

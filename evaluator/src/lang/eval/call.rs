@@ -8,7 +8,7 @@ use super::expression::delay;
 use crate::lang::builtins::Builtin;
 use crate::lang::error::{Error, ErrorKind, Result, suggest};
 use crate::lang::print;
-use crate::lang::resolve::{Call, Formals, Lambda};
+use crate::lang::resolve::{Call, Code, Formals, Lambda};
 use crate::lang::source::Span;
 use crate::lang::value::{Attrs, Partial, Value};
 
@@ -20,7 +20,8 @@ impl Evaluator {
     pub fn call1(&mut self, function: &Value, argument: Value, at: Span) -> Result<Value> {
         let function = self.force_ref(function, at)?;
         if let Value::Closure(closure) = function {
-            return self.one_deeper(at, |ev| ev.call_closure(closure, argument, at));
+            let called = self.one_deeper(at, |ev| ev.call_closure(closure, &[argument], at));
+            return called.map(|(value, _)| value);
         }
         self.call(function, &[argument], at)
     }
@@ -77,6 +78,13 @@ impl Evaluator {
         result
     }
 
+    /// Whether [`one_deeper`](Self::one_deeper) would do anything. What needs no call of its own asks this
+    /// instead, so that it fails where a call would.
+    #[inline]
+    pub(super) fn may_go_deeper(&self) -> bool {
+        self.depth < self.options.settings.max_call_depth
+    }
+
     fn apply_counted(
         &mut self,
         function: &Value,
@@ -84,10 +92,7 @@ impl Evaluator {
         at: Span,
     ) -> Result<(Value, usize)> {
         match function {
-            Value::Closure(closure) => {
-                let value = self.call_closure(closure, rest[0].clone(), at)?;
-                Ok((value, 1))
-            }
+            Value::Closure(closure) => self.call_closure(closure, rest, at),
             Value::Builtin(builtin) => self.call_builtin(builtin, &[], rest, at),
             Value::Partial(partial) => {
                 self.call_builtin(partial.builtin, &partial.arguments, rest, at)
@@ -125,18 +130,42 @@ impl Evaluator {
         Error::new(ErrorKind::Type { expected, found }, at)
     }
 
-    fn call_closure(&mut self, closure: &Closure, argument: Value, at: Span) -> Result<Value> {
-        let lambda = closure.lambda;
-        let env = match &lambda.formals {
-            None => Rc::new(Env::one(Some(Rc::clone(&closure.env)), argument)),
-            Some(formals) => self.match_formals(closure, formals, argument, at)?,
-        };
+    /// Calls a function with as many arguments as it names one after another; returns how many those
+    /// were. Functions that only wait for the next argument are not made.
+    fn call_closure(
+        &mut self,
+        closure: &Closure,
+        arguments: &[Value],
+        at: Span,
+    ) -> Result<(Value, usize)> {
+        let mut lambda = closure.lambda;
+        let mut taken = 1;
+        let mut env = self.bind(lambda, &closure.env, &arguments[0], at)?;
+        while let (Code::Lambda(next), Some(argument)) = (&lambda.body, arguments.get(taken)) {
+            lambda = next;
+            taken += 1;
+            env = self.bind(lambda, &env, argument, at)?;
+        }
         match self.eval(&lambda.body, &env) {
-            Ok(value) => Ok(value),
+            Ok(value) => Ok((value, taken)),
             Err(mut error) => {
                 error.push_context(at, || format!("while calling {}", self.function_name(lambda)));
                 Err(error)
             }
+        }
+    }
+
+    /// Makes the environment of a function's body.
+    fn bind(
+        &mut self,
+        lambda: &'static Lambda,
+        outer: &Rc<Env>,
+        argument: &Value,
+        at: Span,
+    ) -> Result<Rc<Env>> {
+        match &lambda.formals {
+            None => Ok(Rc::new(Env::one(Some(Rc::clone(outer)), argument.clone()))),
+            Some(formals) => self.match_formals(lambda, outer, formals, argument, at),
         }
     }
 
@@ -151,18 +180,18 @@ impl Evaluator {
     /// Makes the environment of a function that takes an attribute set apart.
     fn match_formals(
         &mut self,
-        closure: &Closure,
+        lambda: &'static Lambda,
+        outer: &Rc<Env>,
         formals: &'static Formals,
-        argument: Value,
+        argument: &Value,
         at: Span,
     ) -> Result<Rc<Env>> {
-        let lambda = closure.lambda;
-        let attrs = self.force_attrs(&argument, lambda.span)?;
+        let attrs = self.force_attrs(argument, lambda.span)?;
         let first = usize::from(lambda.argument.is_some());
         let count = first + formals.formals.len();
-        let env = Rc::new(Env::many(Some(Rc::clone(&closure.env)), count));
+        let env = Rc::new(Env::many(Some(Rc::clone(outer)), count));
         if lambda.argument.is_some() {
-            env.set(0, argument);
+            env.set(0, argument.clone());
         }
         let mut used = 0;
         // Both are sorted by symbol, so what was passed over need not be looked at again.

@@ -36,6 +36,14 @@ impl Evaluator {
         options: Coerce,
         context: &mut Context,
     ) -> Result<Rc<NixString>> {
+        if let Some(Value::String(string)) = value.evaluated()
+            && self.may_go_deeper()
+        {
+            if let Some(additional) = string.context() {
+                context.extend(additional);
+            }
+            return Ok(Rc::clone(string));
+        }
         self.one_deeper(at, |ev| ev.coerce_counted(value, at, options, context))
     }
 
@@ -46,9 +54,9 @@ impl Evaluator {
         options: Coerce,
         context: &mut Context,
     ) -> Result<Rc<NixString>> {
-        let value = self.force(value, at)?;
+        let value = self.force_ref(value, at)?;
         let plain = |text: &[u8]| Ok(Rc::new(NixString::new(text)));
-        match &value {
+        match value {
             Value::String(string) => {
                 if let Some(additional) = string.context() {
                     context.extend(additional);
@@ -73,7 +81,7 @@ impl Evaluator {
                 }
                 match attrs.value(self.known.out_path).cloned() {
                     Some(path) => self.coerce_to_string(&path, at, options, context),
-                    None => Err(self.coercion_error(&value, at)),
+                    None => Err(self.coercion_error(value, at)),
                 }
             }
             Value::Bool(true) if options.more => plain(b"1"),
@@ -102,7 +110,7 @@ impl Evaluator {
             | Value::Closure(_)
             | Value::Builtin(_)
             | Value::Partial(_)
-            | Value::Thunk(_) => Err(self.coercion_error(&value, at)),
+            | Value::Thunk(_) => Err(self.coercion_error(value, at)),
         }
     }
 

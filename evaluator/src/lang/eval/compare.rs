@@ -14,7 +14,9 @@ impl Evaluator {
     ///
     /// Functions are never equal, unless they are one and the same within lists or sets.
     pub fn equal(&mut self, left: &Value, right: &Value, at: Span) -> Result<bool> {
-        if let Some(equal) = self.equal_at_once(left, right) {
+        if self.may_go_deeper()
+            && let Some(equal) = self.equal_at_once(left, right)
+        {
             return Ok(equal);
         }
         self.one_deeper(at, |ev| ev.equal_counted(left, right, at))
@@ -31,7 +33,7 @@ impl Evaluator {
             if let Value::Attrs(attrs) = evaluated { self.evaluated_out_path(attrs) } else { None };
         for element in list {
             let known = match (path, element.evaluated()) {
-                (Some(path), Some(Value::Attrs(attrs))) => {
+                (Some(path), Some(Value::Attrs(attrs))) if self.may_go_deeper() => {
                     self.evaluated_out_path(attrs).map(|other| path == other)
                 }
                 _ => None,

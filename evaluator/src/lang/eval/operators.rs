@@ -66,9 +66,9 @@ impl Evaluator {
         right: &Value,
         at: Span,
     ) -> Result<Value> {
-        let left = self.force(left, at)?;
-        let right = self.force(right, at)?;
-        if let (Value::Int(left), Value::Int(right)) = (&left, &right) {
+        let left = self.force_ref(left, at)?;
+        let right = self.force_ref(right, at)?;
+        if let (Value::Int(left), Value::Int(right)) = (left, right) {
             let (result, sign) = match operator {
                 BinaryOperator::Add => (left.checked_add(*right), '+'),
                 BinaryOperator::Subtract => (left.checked_sub(*right), '-'),
@@ -95,11 +95,11 @@ impl Evaluator {
             });
         }
         // The divisor is looked at first.
-        let right = self.number(&right, at)?;
+        let right = self.number(right, at)?;
         if operator == BinaryOperator::Divide && right == 0.0 {
             return Err(Error::new(ErrorKind::DivisionByZero, at));
         }
-        let left = self.number(&left, at)?;
+        let left = self.number(left, at)?;
         Ok(Value::Float(match operator {
             BinaryOperator::Add => left + right,
             BinaryOperator::Subtract => left - right,
@@ -132,6 +132,11 @@ impl Evaluator {
 
     /// Adds numbers, or joins strings and paths.
     fn add(&mut self, left: Value, right: Value, span: Span, right_span: Span) -> Result<Value> {
+        if let (Value::Int(a), Value::Int(b)) = (&left, &right)
+            && let Some(sum) = a.checked_add(*b)
+        {
+            return Ok(Value::Int(sum));
+        }
         let is_number = |value: &Value| matches!(value, Value::Int(_) | Value::Float(_));
         if is_number(&left) {
             if is_number(&right) {
