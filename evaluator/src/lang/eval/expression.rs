@@ -59,24 +59,12 @@ fn plain(value: &Value) -> Option<Value> {
 /// Finding it now costs less than a thunk that finds it later. Nothing is evaluated, so nothing can
 /// go wrong.
 fn selected<'e>(select: &'static Select, env: &'e Env) -> Option<&'e Value> {
-    let mut value = match &select.subject {
-        Code::Variable { depth, slot, .. } => env.up(*depth)?.settled(*slot as usize)?,
-        Code::WithVariable(variable) => with_value(variable, env)?,
-        Code::Const(value) => value,
-        Code::Select(_)
-        | Code::HasAttr(_)
-        | Code::List(_)
-        | Code::Attrs(_)
-        | Code::Let(_)
-        | Code::Lambda(_)
-        | Code::Call(_)
-        | Code::With(_)
-        | Code::If(_)
-        | Code::Assert(_)
-        | Code::Not(_)
-        | Code::Binary(_)
-        | Code::Join(_)
-        | Code::Position(_) => return None,
+    let mut value = if let Code::Variable { depth, slot, .. } = &select.subject {
+        env.up(*depth)?.settled(*slot as usize)?
+    } else if let Code::WithVariable(variable) = &select.subject {
+        with_value(variable, env)?
+    } else {
+        return None;
     };
     for name in &select.path {
         let (Name::Static(name, _), Value::Attrs(attrs)) = (name, value.evaluated()?) else {

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::lang::symbol::Symbols;
+use crate::lang::symbol::{Symbol, Symbols};
 
 type Model = BTreeMap<Vec<u8>, i64>;
 
@@ -33,6 +33,23 @@ fn model(symbols: &Symbols, attrs: &Attrs) -> Model {
     assert!(pairs.is_sorted_by(|a, b| a.0 < b.0), "sorted by name, each once");
     pairs.into_iter().collect()
 }
+
+/// Every way to look at a set must show the same attributes.
+fn looks_the_same_from_all_sides(symbols: &Symbols, attrs: &Attrs) {
+    assert_eq!(attrs.iter().count(), attrs.len());
+    assert!(attrs.iter().is_sorted_by(|a, b| a.name < b.name));
+    let mut names: Vec<Symbol> = NAMES.iter().filter_map(|name| symbols.find(name)).collect();
+    names.sort_unstable();
+    let mut rest = attrs.iter();
+    for name in names {
+        let one_by_one = attrs.iter().find(|attr| attr.name == name);
+        let show = |attr: Option<&Attr>| attr.map(|attr| format!("{:?}", attr.value));
+        assert_eq!(show(attrs.get(name)), show(one_by_one));
+        assert_eq!(show(rest.find_next(name)), show(one_by_one));
+    }
+}
+
+const NAMES: [&str; 8] = ["", "a", "aa", "b", "cd", "dd", "e", "ee"];
 
 fn element() -> impl Strategy<Value = ContextElement> {
     let path = || "/nix/store/[a-c]".prop_map(Rc::from);
@@ -75,9 +92,12 @@ proptest! {
         let mut expected: Model = a.into_iter().collect();
         expected.extend(b);
         prop_assert_eq!(model(&symbols, &sets[0].update(&sets[1])), expected.clone());
+        looks_the_same_from_all_sides(&symbols, &sets[0].update(&sets[1]));
         expected.extend(c);
         let left = Rc::new(sets[0].update(&sets[1])).update(&sets[2]);
         let right = sets[0].update(&Rc::new(sets[1].update(&sets[2])));
+        looks_the_same_from_all_sides(&symbols, &left);
+        looks_the_same_from_all_sides(&symbols, &right);
         prop_assert_eq!(model(&symbols, &left), expected);
         prop_assert_eq!(model(&symbols, &left), model(&symbols, &right));
         let itself = sets[0].update(&sets[0]);
