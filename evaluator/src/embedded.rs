@@ -197,7 +197,7 @@ fn show(evaluator: &mut Evaluator, value: &Value, output: Output) -> Result<Vec<
         }
         Output::Raw => {
             let mut context = Context::default();
-            let coerce = Coerce { more: false, copy_to_store: false };
+            let coerce = Coerce::PLAIN;
             let text = evaluator.coerce_to_string(value, Span::NONE, coerce, &mut context)?;
             Ok(text.bytes().to_vec())
         }

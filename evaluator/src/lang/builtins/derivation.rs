@@ -45,9 +45,6 @@ pub(super) const BUILTINS: &[Builtin] = &[
 /// The function `derivation`.
 pub(super) const DERIVATION: &str = include_str!("derivation.nix");
 
-/// Makes strings of everything that can become one, as for a builder's environment.
-const ENVIRONMENT: Coerce = Coerce { more: true, copy_to_store: true };
-
 fn placeholder(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
     let output = ev.force_plain_string(&args[0], at)?;
     Ok(Value::string(levain_store::content_address::placeholder(output.bytes())))
@@ -142,7 +139,8 @@ impl Draft {
         match name {
             b"args" => {
                 for arg in ev.force_list(value, at)?.iter() {
-                    let arg = ev.coerce_to_string(arg, at, ENVIRONMENT, &mut self.context)?;
+                    let arg =
+                        ev.coerce_to_string(arg, at, Coerce::ENVIRONMENT, &mut self.context)?;
                     self.derivation.args.push(arg.bytes().to_vec());
                 }
                 return Ok(());
@@ -163,7 +161,7 @@ impl Draft {
         if self.structured.is_some() {
             return self.structured_attribute(ev, name, value, at);
         }
-        let text = ev.coerce_to_string(value, at, ENVIRONMENT, &mut self.context)?;
+        let text = ev.coerce_to_string(value, at, Coerce::ENVIRONMENT, &mut self.context)?;
         self.special(name, text.bytes())?;
         if name == b"outputs" {
             let blank = |byte: &u8| b" \t\n\r".contains(byte);

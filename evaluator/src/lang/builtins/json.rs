@@ -193,7 +193,7 @@ impl Writer<'_> {
         // A set that knows how to be a string is one; what stands for a store path is that path.
         if ev.symbols.find("__toString").is_some_and(|name| attrs.contains(name)) {
             // Nix does not copy a path that `__toString` returned, and results depend on it.
-            let coerce = Coerce { more: false, copy_to_store: false };
+            let coerce = Coerce::PLAIN;
             let text = ev.coerce_to_string(value, self.at, coerce, self.context)?;
             return self.string(text.bytes());
         }

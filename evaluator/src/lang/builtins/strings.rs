@@ -170,8 +170,7 @@ fn to_string(ev: &mut Evaluator, args: &[Value], at: Span) -> Result<Value> {
         return Ok(Value::String(text));
     }
     let mut context = Context::new();
-    let coerce = Coerce { more: true, copy_to_store: false };
-    let text = ev.coerce_to_string(&args[0], at, coerce, &mut context)?;
+    let text = ev.coerce_to_string(&args[0], at, Coerce::TO_STRING, &mut context)?;
     if context.is_empty() {
         return Ok(Value::String(text));
     }

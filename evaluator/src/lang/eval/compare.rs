@@ -161,20 +161,8 @@ impl Evaluator {
     /// Returns whether an attribute set is a derivation: its `type` is `"derivation"`.
     pub fn is_derivation(&mut self, attrs: &Attrs, at: Span) -> Result<bool> {
         let Some(kind) = attrs.value(self.known.type_) else { return Ok(false) };
-        Ok(match self.force_ref(kind, at)? {
-            Value::String(kind) => kind.bytes() == b"derivation",
-            Value::Null
-            | Value::Bool(_)
-            | Value::Int(_)
-            | Value::Float(_)
-            | Value::Path(_)
-            | Value::List(_)
-            | Value::Attrs(_)
-            | Value::Closure(_)
-            | Value::Builtin(_)
-            | Value::Partial(_)
-            | Value::Thunk(_) => false,
-        })
+        let kind = self.force_ref(kind, at)?;
+        Ok(matches!(kind, Value::String(kind) if kind.bytes() == b"derivation"))
     }
 
     /// Returns whether one value comes before another (`<`).
