@@ -4,6 +4,9 @@
   The path carries its string context: a derivation that uses it has it as an input, in pure
   evaluation too. In your own branches the file says `null`, so a plain `nix build` is clean.
 
+  Pass it on as a variable of its own. A derivation that differs in anything else when it is given a
+  cache is built without one: see "Without the library" in `docs/incremental-jobs.md`.
+
   # Inputs
 
   `file`

@@ -24,8 +24,8 @@
 
   `settings`
   : What the build tool needs, from `levain.lib.settings` or of your own: `persist`,
-    `definitions`, `hiding`, `gone`, `goneOutputs`, `goneMatch`, `exclude`, `key`, `relocatable`, `sync`,
-    `optional`, `strict`, `outsideLinks`, `budget`, `overBudget`, `level`, `variables` and
+    `definitions`, `hiding`, `gone`, `goneOutputs`, `goneMatch`, `exclude`, `key`, `allowOwnPaths`,
+    `relocatable`, `sync`, `optional`, `strict`, `outsideLinks`, `budget`, `overBudget`, `level`, `variables` and
     `directories`. See `docs/incremental-jobs.md`.
 
   `output`

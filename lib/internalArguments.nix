@@ -24,6 +24,7 @@ let
     goneMatch = strings;
     exclude = strings;
     key = string;
+    allowOwnPaths = bool;
     relocatable = bool;
     sync = bool;
     optional = bool;

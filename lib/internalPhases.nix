@@ -53,6 +53,11 @@ drv.overrideAttrs (
       levainRestorePhase = restore;
       levainPersistPhase = persist;
     }
+    // {
+      # Where Nix numbers build directories, `levain-cache build` gives them one name.
+      realBuilder = program;
+      args = [ "build" "--place-only" "--" drv.drvAttrs.builder ] ++ drv.drvAttrs.args or [ ];
+    }
     // (
       # With one output, `stdenv` tells `configure` of no directories; the cache must not change that.
       if before != [ "out" ] || old ? setOutputFlags then { } else { setOutputFlags = false; }

@@ -14,6 +14,7 @@ let
   # Restore and persist must agree on these.
   common = set:
     [ "--key=${key}${if set ? key then " ${set.key}" else ""}" ]
+    ++ switch "allow-own-paths" "allowOwnPaths" set
     ++ values "exclude" "exclude" set
     ++ values "outside-link" "outsideLinks" set;
 

@@ -9,8 +9,10 @@
   `incremental`
   : `enable` is the one switch. `defaultBranch`, `pullRequests` and `branches` (patterns with `*`)
     say where builds are incremental; `depthLimit` and `maxAgeDays` how long; `cacheOutput` names
-    the output that the next build starts from;
-    `audit.every` has every so manieth incremental build compared with a clean one.
+    the output that the next build starts from; `trustedKeys` are the public keys of other levains
+    whose caches are used;
+    `retryClean` builds clean what fails from a cache, before that counts as a failure.
+    `audit.every` compares every Nth incremental build in a row with a clean one.
 
   `files`
   : `pointer` and `commit` name the two files of the shadow branch.
@@ -19,11 +21,21 @@
   : `ref` and `message` are templates; `push` says whether shadow branches leave this machine.
 
   `evaluation`
-  : `allowImportFromDerivation` lets evaluations build.
+  : `allowImportFromDerivation` lets evaluations build; `timeout`, `memory` and `maxJobs` lower the
+    operator's limits; `outputs` names the flake outputs whose jobs are built.
 
   `forge`
   : `kind`, and where it cannot be derived from the remote `apiUrl` and `repository`;
     `contextPrefix` and `targetUrl` for the statuses.
+
+  `logs`
+  : `lineBytes`, `logBytes` and `totalBytes` limit what is kept of build logs.
+
+  `systems`
+  : The systems whose jobs are built.
+
+  `outputs`
+  : `keep` and `keepDays` say which outputs are kept from garbage collection.
 
   `status`
   : Templates of the statuses' texts.
@@ -59,23 +71,48 @@ let
           depthLimit = integer;
           maxAgeDays = integer;
           cacheOutput = string;
+          trustedKeys = strings;
+          retryClean = bool;
           audit = settings { types.every = integer; };
         };
       };
       files = settings { types = texts [ "pointer" "commit" ]; };
       shadow = settings { types = texts [ "ref" "message" ] // { push = bool; }; };
-      evaluation = settings { types.allowImportFromDerivation = bool; };
+      evaluation = settings {
+        types = {
+          allowImportFromDerivation = bool;
+          timeout = integer;
+          memory = integer;
+          maxJobs = integer;
+          outputs = strings;
+        };
+      };
       forge = settings {
         types = texts [ "apiUrl" "repository" "contextPrefix" "targetUrl" ] // {
           kind = oneOf [ "github" "gitlab" "gitea" "forgejo" ];
         };
         required = [ "kind" ];
       };
+      systems = strings;
+      outputs = settings {
+        types = {
+          keep = integer;
+          keepDays = integer;
+        };
+      };
+      logs = settings {
+        types = {
+          lineBytes = integer;
+          logBytes = integer;
+          totalBytes = integer;
+        };
+      };
       status = settings {
         types = texts [
           "context" "pending" "running" "successFresh" "successIncremental" "successClean"
-          "failure" "error" "cancelled" "summaryContext" "summaryPending" "summaryRunning"
-          "summarySuccess" "summaryFailure" "summaryError" "summaryCancelled"
+          "failure" "error" "cancelled" "skipped" "summaryContext" "summaryUnapproved"
+          "summaryQueued" "summaryPending" "summaryRunning"
+          "summarySuccess" "summarySkipped" "summaryFailure" "summaryError" "summaryCancelled"
         ];
       };
     };

@@ -26,7 +26,9 @@ package_of() {
     dune) echo ocaml-dune ;;
     ocamlopt) echo ocaml ;;
     nm) echo binutils ;;
-    cmake | ghc | git | make | meson | perl | shellcheck | zstd) echo "$1" ;;
+    ssh) echo openssh-client ;;
+    chromedriver) echo chromium-driver ;;
+    chromium | cmake | debootstrap | ghc | git | make | meson | perl | shellcheck | zstd) echo "$1" ;;
     *) fail "no package is known that brings \`$1\`" ;;
   esac
 }
@@ -48,15 +50,9 @@ apt_install() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends $missing >&2
 }
 
-# need PROGRAM...: installs the packages of those programs that are not on the PATH.
-need() {
-  local program
-  missing=
-  for program; do
-    command -v "$program" >/dev/null || missing="$missing $(package_of "$program")"
-  done
-  missing=${missing# }
-  if [ -z "$missing" ]; then return; fi
+# need_packages PACKAGE...: installs packages, which are missing.
+need_packages() {
+  missing=$*
   command -v apt-get >/dev/null ||
     fail "missing: $missing" "install them with this system's package manager; Debian's names are given"
   say "installing $missing"
@@ -65,8 +61,19 @@ need() {
     as_root apt-get update --quiet >&2 && apt_install
   } || fail "cannot install $missing" "check that apt-get reaches a package mirror, or install them by hand"
   hash -r
+}
+
+# need PROGRAM...: installs the packages of those programs that are not on the PATH.
+need() {
+  local program packages=
   for program; do
-    command -v "$program" >/dev/null || fail "\`$program\` is still missing after installing $missing"
+    command -v "$program" >/dev/null || packages="$packages $(package_of "$program")"
+  done
+  if [ -z "$packages" ]; then return; fi
+  # shellcheck disable=SC2086 # a list of packages
+  need_packages $packages
+  for program; do
+    command -v "$program" >/dev/null || fail "\`$program\` is still missing after installing $packages"
   done
 }
 

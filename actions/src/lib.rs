@@ -4,6 +4,7 @@
 
 pub mod forge;
 pub mod git;
+pub mod pull_requests;
 pub mod shadow;
 pub mod status;
 pub mod template;

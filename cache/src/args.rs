@@ -25,6 +25,9 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Unpack, restore, start the build's own program, and persist if it succeeds
     Build(Build),
+    /// Say whether the build directory can be given a fixed place
+    #[command(hide = true)]
+    ProbePlace(ProbePlace),
 }
 
 /// What both halves of a build must be told alike.
@@ -47,6 +50,10 @@ pub(crate) struct Common {
     /// Leave these paths alone: neither sources nor outputs
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude: Vec<String>,
+    /// Keep and restore files that name the build's own outputs, with the new path written over the
+    /// old one; what was made from that path may be wrong
+    #[arg(long)]
+    pub(crate) allow_own_paths: bool,
     /// Allow symbolic links to this place outside the tree; those into the store always are
     #[arg(long, value_name = "PREFIX")]
     pub(crate) outside_link: Vec<PathBuf>,
@@ -153,6 +160,10 @@ pub(crate) struct Build {
     /// Set an environment variable to the absolute path of a directory of the sources
     #[arg(long, value_name = "NAME=DIR", value_parser = variable)]
     pub(crate) directory_variable: Vec<(OsString, PathBuf)>,
+    /// Restore and persist nothing: only give the build directory a name that is the same in every
+    /// build, then start the program
+    #[arg(long, conflicts_with_all = ["unpack", "directory_variable"])]
+    pub(crate) place_only: bool,
     /// `--restore NAME …` and `--persist NAME PATH …` as the commands of these names take them, any
     /// number of each, then `--` and the program with its arguments
     #[arg(
@@ -162,6 +173,12 @@ pub(crate) struct Build {
         value_name = "--restore …|--persist …|-- PROGRAM …"
     )]
     pub(crate) words: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ProbePlace {
+    /// The build directory
+    pub(crate) directory: PathBuf,
 }
 
 fn variable(text: &str) -> Result<(OsString, PathBuf), &'static str> {

@@ -4,16 +4,18 @@
 //! unless it is 0. What `--restore` and `--persist` take is what the commands of these names take,
 //! so that there is one place that says what a set can be told.
 
+pub(crate) mod place;
 mod unpack;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use self::place::Numbered;
 use self::unpack::UnpackError;
 use crate::Failure;
 use crate::args::{Arguments, Build, Command, Persist, Restore};
@@ -40,6 +42,8 @@ pub(crate) enum BuildError {
         "nowhere to unpack to: there is no variable `NIX_BUILD_TOP`\nhint: name a directory with `--directory`, the same in every build"
     )]
     NoPlace,
+    #[error("cannot start again in the fixed build directory: {0}")]
+    Settle(#[source] std::io::Error),
     #[error(transparent)]
     Unpack(#[from] UnpackError),
     #[error("cannot start `{}`: {source}", .program.to_string_lossy())]
@@ -64,7 +68,12 @@ struct Plan {
 /// Does a whole build; returns the exit code of its program, or a failure of our own.
 pub(crate) fn build(command: Build) -> Result<ExitCode, Failure> {
     // Read before anything is done, so that a wrong option does not show after hours of building.
+    if command.place_only {
+        settle()?;
+        return Err(replace(&command.words).into());
+    }
     let Plan { restores, persists, program, arguments } = plan(command.words)?;
+    settle()?;
     if let Some(source) = &command.unpack {
         let top = env::var_os("NIX_BUILD_TOP").map(|top| Path::new(&top).join("source"));
         let tree = command.directory.or(top).ok_or(BuildError::NoPlace)?;
@@ -84,6 +93,19 @@ pub(crate) fn build(command: Build) -> Result<ExitCode, Failure> {
         crate::persist(persist)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Gives the build directory a name that is the same in every build, if it has none and that can be.
+fn settle() -> Result<(), Failure> {
+    let Some(top) = env::var_os("NIX_BUILD_TOP") else { return Ok(()) };
+    let Some(numbered) = Numbered::find(Path::new(&top)) else { return Ok(()) };
+    match numbered.probe() {
+        // After half of it there is no way back.
+        Ok(()) => Err(BuildError::Settle(numbered.start_again()).into()),
+        Err(error) => crate::say(&format!(
+            "levain-cache: the build directory has another name in every build, and no other can be had: {error}\nhint: build in Nix's sandbox, or allow user namespaces\n"
+        )),
+    }
 }
 
 /// Copies the sources and goes there.
@@ -112,7 +134,7 @@ fn plan(words: Vec<OsString>) -> Result<Plan, BuildError> {
             Command::Restore(restore) => plan.restores.push(restore),
             Command::Persist(persist) => plan.persists.push(persist),
             // The section's first word chose, and it is one of two.
-            Command::Inspect(_) | Command::Build(_) => {}
+            Command::Inspect(_) | Command::Build(_) | Command::ProbePlace(_) => {}
         }
     }
     Ok(plan)
@@ -133,6 +155,17 @@ fn command(section: &[OsString]) -> Result<Command, BuildError> {
             Err(BuildError::Section { section: words.join(" "), problem })
         }
     }
+}
+
+/// Becomes the build's own program; returns only if that fails.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program is the build's own, inside the build, where no more may be done than by the build itself"
+)]
+fn replace(words: &[OsString]) -> BuildError {
+    let Some((program, arguments)) = words.split_first() else { return BuildError::NoProgram };
+    let source = std::process::Command::new(program).args(arguments).exec();
+    BuildError::Start { program: program.clone(), source }
 }
 
 /// Runs the build's own program with this process's environment.
@@ -193,6 +226,16 @@ mod tests {
             let error = plan(words(text)).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_build_may_be_nothing_but_its_program() {
+        let line = words("levain-cache build --place-only -- make -- --restore a");
+        let Command::Build(build) = Arguments::try_parse_from(line).unwrap().command else {
+            panic!("expected the command `build`");
+        };
+        assert!(build.place_only);
+        assert_eq!(build.words, words("make -- --restore a"));
     }
 
     #[test]

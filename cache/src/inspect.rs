@@ -38,6 +38,7 @@ struct Set {
     segments: usize,
     sources: usize,
     references: Vec<String>,
+    doubt: Option<String>,
     entries: Vec<EntryLine>,
 }
 
@@ -85,6 +86,7 @@ fn describe(set: &Set) -> String {
         ("origin", origin.join(" ")),
         ("key", set.key.clone().unwrap_or_default()),
         ("refers to", set.references.join(" ")),
+        ("in doubt", set.doubt.clone().unwrap_or_default()),
     ];
     for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
         text.push_str(&format!("  {name}: {}\n", value.escape_debug()));
@@ -111,6 +113,7 @@ fn set(name: &SetName, manifest: &Manifest) -> Set {
         segments: manifest.segments.len(),
         sources: sources.filter(|s| s.has_content()).count(),
         references: manifest.references.iter().map(|base| text(base)).collect(),
+        doubt: manifest.doubt.as_ref().map(ToString::to_string),
         entries: manifest.entries.iter().map(entry).collect(),
     }
 }

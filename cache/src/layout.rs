@@ -68,7 +68,10 @@ pub(crate) fn check_mark(cache: &Path) -> Result<(), Refusal> {
         Some(Ok(version)) if version > FORMAT => {
             Err(Refusal::Newer { path: cache.to_path_buf(), found: version.to_string() })
         }
-        Some(Ok(_) | Err(_)) | None => Err(foreign()),
+        Some(Ok(version)) => {
+            Err(Refusal::Older { path: cache.to_path_buf(), found: version.to_string() })
+        }
+        Some(Err(_)) | None => Err(foreign()),
     }
 }
 

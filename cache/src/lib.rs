@@ -15,6 +15,7 @@ pub mod gone;
 mod layout;
 mod links;
 mod manifest;
+mod own_paths;
 mod persist;
 mod place;
 mod references;
@@ -36,6 +37,7 @@ pub use layout::{manifest, sets};
 pub use manifest::{
     Content, Entry, EntryKind, Manifest, ManifestError, Problem, Segment, Source, SourceKind,
 };
+pub use own_paths::{Doubt, Form, Own, OwnPathRule};
 pub use persist::Request as PersistRequest;
 pub use persist::{Budget, BudgetRule, MissingRule, PersistError, Persisted, Pruned, persist};
 pub use references::Mentions;

@@ -18,8 +18,8 @@ use levain_cache::glob::Glob;
 use levain_cache::gone::Gone;
 use levain_cache::state;
 use levain_cache::{
-    Budget, BudgetRule, BuildOutput, ExtraRule, MissingRule, Outcome, PersistError, PersistRequest,
-    PlaceRule, RestoreError, RestoreRequest, ScanError,
+    Budget, BudgetRule, BuildOutput, ExtraRule, MissingRule, Outcome, OwnPathRule, PersistError,
+    PersistRequest, PlaceRule, RestoreError, RestoreRequest, ScanError,
 };
 
 use crate::args::{Arguments, Command, Common, GoneRule, OverBudget, Persist, Restore};
@@ -51,6 +51,8 @@ enum Failure {
     NoPatterns,
     #[error("`--gone-outputs` has no effect without `--gone outputs`\nhint: add `--gone outputs`")]
     UselessPatterns,
+    #[error("{0}")]
+    Place(#[source] std::io::Error),
     #[error("cannot write to standard output")]
     Output(#[from] std::io::Error),
 }
@@ -60,6 +62,9 @@ fn main() -> ExitCode {
         Command::Restore(command) => restore(command),
         Command::Persist(command) => persist(command),
         Command::Build(command) => build::build(command),
+        Command::ProbePlace(command) => build::place::probe(&command.directory)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(Failure::Place),
         Command::Inspect(command) => inspect::inspect(&command)
             .map_err(Failure::from)
             .and_then(|text| say(&text))
@@ -109,6 +114,7 @@ fn restore(command: Restore) -> Result<ExitCode, Failure> {
     };
     let from = command.from.filter(|from| !from.is_empty() && from != "null");
     let from = from.map(|from| absolute(Path::new(&from))).transpose()?;
+    let own_paths = own_paths(&command.common);
     let request = RestoreRequest {
         set: command.common.name,
         from,
@@ -119,6 +125,7 @@ fn restore(command: Restore) -> Result<ExitCode, Failure> {
         store: store(),
         outputs: outputs(),
         key: command.common.key,
+        own_paths,
         place: if command.relocatable { PlaceRule::Any } else { PlaceRule::Same },
         definitions: globs(&command.definition),
         hiding: globs(&command.hiding),
@@ -148,7 +155,9 @@ fn persist(command: Persist) -> Result<ExitCode, Failure> {
     origin.sort();
     let to = command.to.or_else(|| env::var_os("cache").map(PathBuf::from));
     let to = to.ok_or(Failure::NoOutput)?;
+    let own_paths = own_paths(&command.common);
     let request = PersistRequest {
+        own_paths,
         set: command.common.name,
         paths: command.paths,
         source,
@@ -168,6 +177,10 @@ fn persist(command: Persist) -> Result<ExitCode, Failure> {
     let persisted = levain_cache::persist(&request)?;
     say(&summary::persisted(&request.set, &persisted, started.elapsed()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn own_paths(common: &Common) -> OwnPathRule {
+    if common.allow_own_paths { OwnPathRule::Rewrite } else { OwnPathRule::Refuse }
 }
 
 fn rule(over: OverBudget) -> BudgetRule {

@@ -8,6 +8,7 @@ mod decode;
 
 use crate::build_outputs::NamedOutput;
 use crate::digest::Digest;
+use crate::own_paths::Doubt;
 use crate::references::HASH;
 use crate::relative::RelativePath;
 use crate::text::write_line;
@@ -16,7 +17,7 @@ use crate::time::Time;
 pub use decode::{ManifestError, Problem};
 
 /// The version of everything inside a set.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 const HEAD: &[u8] = b"levain-cache-set";
 
 /// What a set holds and what it was made from.
@@ -44,6 +45,8 @@ pub struct Manifest {
     pub references: Vec<Vec<u8>>,
     /// The outputs of the build that made the set, if anything in it names one of them.
     pub outputs: Vec<NamedOutput>,
+    /// Where an output of the build that made the set is named, in the set or beside it.
+    pub doubt: Option<Doubt>,
     /// The files kept, in order.
     pub entries: Vec<Entry>,
     /// The sources as they were before the tool started, in order.
@@ -202,6 +205,12 @@ impl Manifest {
             let (hash, rest) = base.split_at(HASH.min(base.len()));
             let hash: Vec<u8> = hash.iter().rev().copied().collect();
             write_line(&mut out, &[b"output", name.as_bytes(), &hash, rest]);
+        }
+        if let Some(Doubt { path, own, kept }) = &self.doubt {
+            let kept: &[u8] = if *kept { b"kept" } else { b"dropped" };
+            let fields: [&[u8]; 5] =
+                [b"doubt", kept, own.form.word().as_bytes(), own.output.as_bytes(), path.bytes()];
+            write_line(&mut out, &fields);
         }
         for entry in &self.entries {
             entry.encode(&mut out);

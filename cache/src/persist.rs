@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use crate::build_outputs::BuildOutput;
 use crate::glob::Glob;
+use crate::own_paths::{Doubt, OwnPathRule};
 use crate::refusal::Refusal;
 use crate::relative::RelativePath;
 use crate::scan::ScanError;
@@ -54,6 +55,8 @@ pub struct Request {
     pub outside_links: Vec<PathBuf>,
     /// How hard to compress.
     pub level: i32,
+    /// What to do if the build's own outputs are named.
+    pub own_paths: OwnPathRule,
 }
 
 /// How large a set may be.
@@ -100,6 +103,8 @@ pub struct Persisted {
     pub late: bool,
     /// The budget, if the set is larger, so that nothing was kept.
     pub dropped: Option<u64>,
+    /// Where one of the build's own outputs is named; unless that is allowed, nothing was kept.
+    pub doubt: Option<Doubt>,
     /// What was left out to stay within the budget.
     pub pruned: Pruned,
     /// Files left out because they would make the cache refer to the one the build started from.

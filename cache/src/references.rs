@@ -6,6 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::build_outputs::BuildOutput;
+use crate::own_paths::{Own, OwnPaths};
+
 /// Nix's base 32 digits.
 const DIGITS: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
 /// Digits in a store path's hash.
@@ -54,8 +57,8 @@ impl Needle {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mentions {
     names: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Whether the build's own outputs are mentioned, which are not among the names.
-    outputs: bool,
+    /// The first of the build's own outputs that is mentioned; these are not among the names.
+    own: Option<Own>,
 }
 
 impl Mentions {
@@ -68,14 +71,14 @@ impl Mentions {
         }
     }
 
-    /// Notes that the build's own outputs are mentioned.
-    pub fn add_outputs(&mut self) {
-        self.outputs = true;
+    /// Notes that one of the build's own outputs is mentioned.
+    pub fn add_own(&mut self, own: Own) {
+        self.own.get_or_insert(own);
     }
 
-    /// Says whether the build's own outputs are mentioned.
-    pub fn outputs(&self) -> bool {
-        self.outputs
+    /// Returns the first of the build's own outputs that is mentioned.
+    pub fn own(&self) -> Option<&Own> {
+        self.own.as_ref()
     }
 
     /// Returns the base names in order.
@@ -93,7 +96,7 @@ impl Mentions {
 
     /// Says whether nothing was mentioned.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty() && !self.outputs
+        self.names.is_empty() && self.own.is_none()
     }
 }
 
@@ -103,27 +106,35 @@ pub(crate) struct StoreScan {
     store: PathBuf,
     needle: Needle,
     ignored: Vec<Vec<u8>>,
-    outputs: Vec<Vec<u8>>,
+    own: OwnPaths,
 }
 
 impl StoreScan {
     /// Prepares a search for paths of the store in that directory. Some paths never count, and that
     /// of the build's own outputs is only noted.
-    pub(crate) fn new(store: &Path, ignored: &[&Path], outputs: &[&Path]) -> StoreScan {
+    pub(crate) fn new(store: &Path, ignored: &[&Path], outputs: &[BuildOutput]) -> StoreScan {
         use std::os::unix::ffi::OsStrExt as _;
         let mut prefix = store.as_os_str().as_bytes().to_vec();
         prefix.push(b'/');
         let needle = Needle::new(&prefix);
         let store = store.to_path_buf();
-        let scan = StoreScan { store, needle, ignored: Vec::new(), outputs: Vec::new() };
-        let hashes = |paths: &[&Path]| paths.iter().filter_map(|path| scan.hash_of(path)).collect();
-        let (ignored, outputs) = (hashes(ignored), hashes(outputs));
-        StoreScan { ignored, outputs, ..scan }
+        let scan = StoreScan { store, needle, ignored: Vec::new(), own: OwnPaths::default() };
+        let of = |output: &BuildOutput| scan.hash_of(&output.path);
+        let mut ignored: Vec<_> = ignored.iter().filter_map(|path| scan.hash_of(path)).collect();
+        ignored.extend(outputs.iter().filter_map(of));
+        let hashes = outputs.iter().filter_map(|output| Some((output.name.as_str(), of(output)?)));
+        let own = OwnPaths::new(hashes);
+        StoreScan { ignored, own, ..scan }
     }
 
     /// Returns the store's directory.
     pub(crate) fn store(&self) -> &Path {
         &self.store
+    }
+
+    /// Returns the search for the build's own outputs.
+    pub(crate) fn own(&self) -> &OwnPaths {
+        &self.own
     }
 
     /// Returns the hash part of a path in the store.
@@ -140,6 +151,9 @@ impl StoreScan {
 
     /// Adds what is mentioned by text that starts before `until`.
     pub(crate) fn collect(&self, bytes: &[u8], until: usize, into: &mut Mentions) {
+        if into.own.is_none() {
+            into.own = self.own.find(bytes);
+        }
         let mut from = 0;
         while let Some(at) = self.needle.find(bytes, from) {
             if at >= until {
@@ -149,9 +163,7 @@ impl StoreScan {
             let Some(base) = mention(&bytes[from..]) else {
                 continue;
             };
-            if self.outputs.iter().any(|hash| base.starts_with(hash)) {
-                into.add_outputs();
-            } else if !self.ignored.iter().any(|hash| base.starts_with(hash)) {
+            if !self.ignored.iter().any(|hash| base.starts_with(hash)) {
                 into.add(base);
             }
         }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::manifest::ManifestError;
+use crate::own_paths::Doubt;
 use crate::relative::RelativePath;
 use crate::segment::SegmentError;
 
@@ -25,6 +26,14 @@ pub enum Refusal {
     /// Made by a later version.
     #[error("`{}` has format {found}, newer than this version reads", .path.display())]
     Newer {
+        /// The cache.
+        path: PathBuf,
+        /// Its format.
+        found: String,
+    },
+    /// Made by an earlier version.
+    #[error("`{}` has format {found}, older than this version reads", .path.display())]
+    Older {
         /// The cache.
         path: PathBuf,
         /// Its format.
@@ -71,6 +80,12 @@ pub enum Refusal {
         /// What they call it.
         recorded: String,
     },
+    /// Files hold a path of the build that made the set, which the present build does not have.
+    #[error("{0}; `allowOwnPaths` in the job's settings would restore it all the same")]
+    OwnPath(Doubt),
+    /// The same, in a set that does not say where.
+    #[error("its files name outputs of the build that made it")]
+    Unsaid,
     /// A definition file differs.
     #[error("the definition file {path:?} is {how}")]
     Definition {
@@ -159,11 +174,14 @@ impl Refusal {
             Refusal::NoCache
             | Refusal::Absent(_)
             | Refusal::NoSet(_)
+            | Refusal::Older { .. }
             | Refusal::Key { .. }
             | Refusal::Moved { .. }
             | Refusal::Beside(_)
             | Refusal::Hiding(_)
             | Refusal::Output { .. }
+            | Refusal::OwnPath(_)
+            | Refusal::Unsaid
             | Refusal::Definition { .. }
             | Refusal::Gone { .. }
             | Refusal::Relinked(_)

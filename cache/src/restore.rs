@@ -17,6 +17,7 @@ use crate::gone::{self, Gone};
 use crate::layout;
 use crate::links::{self, Leads};
 use crate::manifest::{EntryKind, Manifest, Source, SourceKind};
+use crate::own_paths::OwnPathRule;
 use crate::place;
 use crate::refusal::Refusal;
 use crate::relative::RelativePath;
@@ -48,6 +49,8 @@ pub struct Request {
     pub store: PathBuf,
     /// This build's own outputs, which take the place of those that files name.
     pub outputs: Vec<BuildOutput>,
+    /// Whether files may name an output of the build that made them.
+    pub own_paths: OwnPathRule,
     /// Must be what it was.
     pub key: Option<String>,
     /// Whether the set may have been made at another place.
@@ -250,6 +253,7 @@ impl Attempt<'_> {
     /// Checks everything that can be checked before unpacking.
     fn check(&self) -> Result<Checked, Failed> {
         let Attempt { request, manifest, .. } = self;
+        self.check_own_paths()?;
         if manifest.key != with_beside(request.key.as_deref(), self.beside) {
             let recorded = manifest.key.as_deref().map(without_beside).unwrap_or_default();
             let here = request.key.as_deref().unwrap_or_default();
@@ -300,6 +304,18 @@ impl Attempt<'_> {
             place::check(&request.into, &manifest.entries, &|path| files.contains(path))?;
         omitted.extend(dead);
         Ok(Checked { comparison, omitted, renames })
+    }
+
+    /// Refuses what names an output of the build that made it, unless the job allows that.
+    fn check_own_paths(&self) -> Result<(), Refusal> {
+        let Attempt { request, manifest, .. } = self;
+        let allowed = request.own_paths == OwnPathRule::Rewrite;
+        match &manifest.doubt {
+            Some(doubt) if !(allowed && doubt.kept) => Err(Refusal::OwnPath(doubt.clone())),
+            // A set that says nothing of it and yet has names to change.
+            None if !allowed && !manifest.outputs.is_empty() => Err(Refusal::Unsaid),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn check_size(&self) -> Result<(), Refusal> {

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::own_paths::Markers;
 use crate::references::{Mentions, StoreScan};
 use crate::relative::RelativePath;
 use crate::time::Time;
@@ -188,6 +189,9 @@ pub(crate) fn read_content(
     let mut held = 0;
     let mut total = 0;
     let mut ended = false;
+    let mut markers = Markers::default();
+    // Where the buffer begins in the file.
+    let mut start = 0;
     while !ended {
         let room = buffer.len() - held;
         let read = file.read(&mut buffer[held..]).map_err(ScanError::on("read", place))?;
@@ -202,13 +206,22 @@ pub(crate) fn read_content(
         };
         if ended {
             scan.collect(&buffer[..held], held, &mut mentions);
+            markers.collect(&buffer[..held], start, held);
         } else if held == buffer.len() {
             // Whatever starts in the last stretch may go on in the next window.
             let whole = held - reach;
             scan.collect(&buffer[..held], whole, &mut mentions);
+            markers.collect(&buffer[..held], start, whole);
+            start += whole as u64;
             buffer.copy_within(whole..held, 0);
             held = reach;
         }
+    }
+    if let Some(scan) = scan.filter(|scan| !scan.own().is_empty() && !markers.is_empty())
+        && mentions.own().is_none()
+        && let Some(own) = markers.find(place, scan.own()).map_err(ScanError::on("read", place))?
+    {
+        mentions.add_own(own);
     }
     Ok((Digest::from_hasher(&hasher), mentions))
 }

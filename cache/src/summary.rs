@@ -54,6 +54,13 @@ pub(crate) fn persisted(set: &SetName, persisted: &Persisted, elapsed: Duration)
             seconds(elapsed),
         );
     }
+    if let Some(doubt) = persisted.doubt.as_ref().filter(|doubt| !doubt.kept) {
+        let reason = one_line(&doubt.to_string());
+        let seconds = seconds(elapsed);
+        return format!(
+            "levain-cache: not persisted {set}: {reason}; the next build is clean; `allowOwnPaths` in the job's settings would keep it all the same; {seconds}\n",
+        );
+    }
     let mut text = format!(
         "levain-cache: persisted {set}: {}, {}; {} stored, {} taken over; {}; {}",
         files(persisted.files),
@@ -65,6 +72,9 @@ pub(crate) fn persisted(set: &SetName, persisted: &Persisted, elapsed: Duration)
     );
     if persisted.late {
         text.push_str("; sources recorded only now, `restore` was not called");
+    }
+    if let Some(doubt) = &persisted.doubt {
+        text.push_str(&format!("; {}", one_line(&doubt.to_string())));
     }
     if !persisted.pruned.files.is_empty() {
         let pruned = &persisted.pruned;

@@ -1,9 +1,21 @@
 //! The arguments. Their documentation comments are the help texts.
 
+mod operations;
+mod server;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use levain_engine::project::Access;
+use levain_engine::project::WriteAccess;
+use levain_evaluator::JobName;
+use levain_store::nix::{AllowedHost, AllowedPath};
+
+pub(crate) use operations::{Backup, Doctor, LogFormat, RemoveProject, Restore, SecretCommand};
+pub(crate) use server::{
+    AddProject, Approve, Cancel, DatabaseArgs, DeliveryArgs, DeliveryCommand, ProjectArgs,
+    ProjectCommand, PublicUrl, PullRequestsChoice, Rerun, Scope, Serve, SignInArgs, SignInCommand,
+    Status, TokenArgs, TokenCommand,
+};
 
 /// Incremental, pure continuous integration for Nix flakes
 #[derive(Debug, Parser)]
@@ -18,7 +30,7 @@ pub(crate) struct Args {
     pub command: Command,
 }
 
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Global {
     /// Work on the repository that this directory is in
     #[arg(short = 'C', long, value_name = "DIR", default_value = ".", global = true)]
@@ -26,11 +38,69 @@ pub(crate) struct Global {
     /// Evaluate without a sandbox
     ///
     /// Evaluation of a pure flake can still read files of this machine that
-    /// the user can read. Without this option that is prevented with
-    /// bubblewrap; where bubblewrap is missing, branches are evaluated without
-    /// it and pull requests are refused.
+    /// the user can read, and send requests to all hosts that the machine
+    /// reaches. Without this option that is prevented with bubblewrap; where
+    /// bubblewrap is missing, branches are evaluated without it and pull
+    /// requests are refused.
     #[arg(long, global = true)]
     pub unconfined: bool,
+    /// Let evaluations reach this host although its address is not public
+    ///
+    /// Evaluations reach public hosts only, over HTTP, without credentials:
+    /// no loopback, private or link-local address. HOST is a name or an
+    /// address, alone or with a port.
+    #[arg(
+        long,
+        global = true,
+        env = "LEVAIN_ALLOW_HOSTS",
+        value_name = "HOST[:PORT]",
+        value_delimiter = ','
+    )]
+    pub allow_host: Vec<AllowedHost>,
+    /// Let lock files name this file or directory of this machine, and everything below it
+    ///
+    /// Locked inputs of the project's own branches are fetched with the
+    /// operator's files in sight. Those that come from this machine are fetched
+    /// only from here.
+    #[arg(
+        long,
+        global = true,
+        env = "LEVAIN_ALLOW_PATHS",
+        value_name = "PATH",
+        value_delimiter = ','
+    )]
+    pub allow_path: Vec<AllowedPath>,
+    /// End evaluations that take longer than this many seconds
+    #[arg(long, global = true, env = "LEVAIN_EVALUATION_TIMEOUT", value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    pub evaluation_timeout: u64,
+    /// End processes of evaluations that need more than this many MiB of memory
+    #[arg(long, global = true, env = "LEVAIN_EVALUATION_MEMORY", value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..))]
+    pub evaluation_memory: u64,
+    /// Refuse flakes with more jobs than this
+    #[arg(
+        long,
+        global = true,
+        env = "LEVAIN_EVALUATION_JOBS",
+        value_name = "N",
+        default_value_t = 100_000
+    )]
+    pub evaluation_jobs: usize,
+    /// End a git that takes longer than this for one fetch or push
+    #[arg(
+        long,
+        env = "LEVAIN_GIT_TIMEOUT",
+        value_name = "SECONDS",
+        default_value_t = 600,
+        value_parser = clap::value_parser!(u64).range(1..),
+        global = true
+    )]
+    pub git_timeout: u64,
+    /// File with the secret key that signs caches [default: a key that each repository has]
+    ///
+    /// Of the form of Nix's keys, `NAME:BASE64`; else the variable
+    /// LEVAIN_SIGNING_KEY is used.
+    #[arg(long, env = "LEVAIN_SIGNING_KEY_FILE", value_name = "FILE", global = true)]
+    pub signing_key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -40,6 +110,18 @@ pub(crate) enum Command {
     Why(Why),
     Audit(Audit),
     Cache(Cache),
+    Serve(Serve),
+    Project(ProjectArgs),
+    Status(Status),
+    Delivery(DeliveryArgs),
+    Approve(Approve),
+    Doctor(Doctor),
+    Backup(Backup),
+    Restore(Restore),
+    Cancel(Cancel),
+    Rerun(Rerun),
+    Token(TokenArgs),
+    SignIn(SignInArgs),
 }
 
 /// How results are printed
@@ -78,18 +160,21 @@ pub(crate) struct Writing {
 
 impl Writing {
     /// Returns the right to write, unless it was declined.
-    pub(crate) fn access(&self) -> Access {
-        if self.read_only { Access::ReadOnly } else { Access::Write }
+    pub(crate) fn access(&self) -> WriteAccess {
+        if self.read_only { WriteAccess::ReadOnly } else { WriteAccess::Write }
     }
 }
 
 /// Evaluate, build and act: the main job
 ///
 /// Without URL: the repository in the current directory, at the head of the
-/// branch that is checked out.
+/// branch that is checked out. Where HEAD is on no branch, as in checkouts of
+/// CI systems, the remote's list of branches and the CI system's variables name
+/// the branch or pull request.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Run {
-    /// Repository to mirror and build instead
+    /// Repository to mirror and build instead: a URL for git, or a flake
+    /// reference such as `git+ssh://git@HOST/NAME?ref=BRANCH`
     pub url: Option<String>,
     #[command(flatten)]
     pub select: Select,
@@ -98,6 +183,18 @@ pub(crate) struct Run {
     /// Keep the shadow branch here; do not push it
     #[arg(long)]
     pub no_push: bool,
+    /// Build all jobs again, even fresh ones
+    ///
+    /// A job whose outputs are still in the store fails if the build gives
+    /// other outputs.
+    #[arg(long)]
+    pub rebuild: bool,
+    /// Have the outputs of all jobs in the store at the end
+    ///
+    /// A fresh job whose outputs were collected as garbage is built or
+    /// substituted again.
+    #[arg(long)]
+    pub outputs: bool,
     /// Build at most this many derivations at a time [default: as Nix is configured]
     #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_jobs: Option<u32>,
@@ -113,6 +210,15 @@ pub(crate) struct Run {
     /// File with the forge's token; else the variable LEVAIN_TOKEN is used
     #[arg(long, env = "LEVAIN_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// PEM file with certificates to trust for the forge, besides the system's
+    ///
+    /// An authority that issued the forge's certificate, or that certificate
+    /// itself, as `openssl req -x509` makes it.
+    #[arg(long, env = "LEVAIN_FORGE_CA_FILE", value_name = "FILE")]
+    pub forge_ca_file: Option<PathBuf>,
+    /// Wait at most this long, once everything is done, for the forge to take statuses
+    #[arg(long, env = "LEVAIN_STATUS_TIMEOUT", value_name = "SECONDS", default_value_t = 120)]
+    pub status_timeout: u64,
     /// How results are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -134,7 +240,8 @@ pub(crate) enum Language {
 ///
 /// With `--expr` or `--file` instead of a jobset, evaluate an expression of the
 /// Nix language and print its value. It may read the files below the current
-/// directory, or below the file's.
+/// directory, or below the file's, and the store; it sees no clock and
+/// downloads nothing.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Eval {
     /// Locked flake reference, as in `git+file:///PATH?ref=refs/heads/main&rev=COMMIT`
@@ -201,7 +308,7 @@ pub(crate) struct Expression {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Why {
     /// Attribute path of the job, as in `x86_64-linux.server`
-    pub job: String,
+    pub job: JobName,
     #[command(flatten)]
     pub select: Select,
     /// How results are printed
@@ -216,7 +323,7 @@ pub(crate) struct Why {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Audit {
     /// Attribute path of the job [default: all jobs built from caches]
-    pub job: Option<String>,
+    pub job: Option<JobName>,
     #[command(flatten)]
     pub select: Select,
     #[command(flatten)]
@@ -244,15 +351,19 @@ pub(crate) enum CacheCommand {
     /// Show everything about a job's caches
     Show {
         /// Attribute path of the job
-        job: String,
+        job: JobName,
         /// How results are printed
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// Print the public key that signs this repository's caches
+    ///
+    /// Whoever lists it in `levainProject.incremental.trustedKeys` uses them.
+    Key,
     /// Let a job use caches again after an audit found that they lied
     Allow {
         /// Attribute path of the job
-        job: String,
+        job: JobName,
         #[command(flatten)]
         writing: Writing,
     },
@@ -262,7 +373,7 @@ pub(crate) enum CacheCommand {
     /// built from the dropped ones does not count as a success any more.
     Drop {
         /// Attribute path of the job [default: all jobs]
-        job: Option<String>,
+        job: Option<JobName>,
         #[command(flatten)]
         select: Select,
         #[command(flatten)]

@@ -1,9 +1,13 @@
 //! Exit codes and the last words before them.
 
+use std::backtrace::BacktraceStatus;
 use std::error::Error;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
+
+use crate::memory;
+use crate::terminal::Terminal;
 
 /// All is well.
 pub(crate) const SUCCESS: u8 = 0;
@@ -11,8 +15,12 @@ pub(crate) const SUCCESS: u8 = 0;
 pub(crate) const FAILURE: u8 = 1;
 /// Every job is fine, but something could not be told to others: a push, a status.
 pub(crate) const UNDELIVERED: u8 = 4;
+/// Every job is fine, but a cache lied; its job's result is that of a clean build.
+pub(crate) const LIED: u8 = 5;
 /// Standard output was closed.
 pub(crate) const BROKEN_PIPE: u8 = 3;
+/// Nothing runs until somebody approves it.
+pub(crate) const UNAPPROVED: u8 = 5;
 /// levain itself is wrong.
 pub(crate) const BUG: u8 = 255;
 /// Stopped by Ctrl-C, as a shell reports it.
@@ -45,6 +53,9 @@ impl Failure {
 
     /// Something that should not happen.
     pub(crate) fn bug(error: impl Display) -> Self {
+        if let Some(hint) = of_the_machine(&error.to_string()) {
+            return Self::user(format!("{error}\nhint: {hint}"));
+        }
         Self {
             code: BUG,
             message: format!("{error}\nhint: this is a bug in levain; please report it"),
@@ -65,6 +76,12 @@ impl Failure {
     }
 }
 
+impl Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 /// Returns the message with those causes that it does not tell already, the hint last.
 fn with_causes(error: &dyn Error) -> String {
     let message = error.to_string();
@@ -80,37 +97,86 @@ fn with_causes(error: &dyn Error) -> String {
         }
         next = cause.source();
     }
-    match hint {
-        // Whatever else could be done: this comes first.
-        Some(_) | None if is_about_space(&text) => format!("{text}\nhint: {FREE_SPACE}"),
+    // Whatever else could be done: what the machine lacks comes first.
+    match of_the_machine(&text).map(str::to_owned).or(hint) {
         Some(hint) => format!("{text}\nhint: {hint}"),
         None => text,
     }
 }
 
-const FREE_SPACE: &str = "free some space on that disk, then start levain again; nothing is lost";
+/// What a machine may have too little of, in the words of the system, of Nix's database, of tokio and
+/// of the standard library, with the hint. In libgit2's and Nix's messages it shows only as text.
+const LACKS: &[(&[&str], &str)] = &[
+    (
+        &["No space left on device", "Disk quota exceeded", "database or disk is full"],
+        "free some space on that disk, then start levain again; nothing is lost",
+    ),
+    (
+        &["Too many open files"],
+        "raise the limit of open files (`ulimit -n`, or that of levain's service)",
+    ),
+    (
+        &[
+            "Cannot allocate memory",
+            "Resource temporarily unavailable",
+            "failed to spawn thread",
+            "OS can't spawn",
+        ],
+        "raise the limits of memory and processes (`ulimit -a`, or those of levain's service)",
+    ),
+];
 
-/// Returns whether a disk is full, in the words of the system or of Nix's database.
-///
-/// The full disk shows in libgit2's and Nix's messages only as text.
-fn is_about_space(text: &str) -> bool {
-    ["No space left on device", "Disk quota exceeded", "database or disk is full"]
-        .iter()
-        .any(|words| text.contains(words))
+/// Returns what to do if the machine has too little of something.
+pub(crate) fn of_the_machine(text: &str) -> Option<&'static str> {
+    let found = LACKS.iter().find(|(words, _)| words.iter().any(|words| text.contains(words)));
+    found.map(|(_, hint)| *hint)
+}
+
+/// Tells the levain outside why the evaluation inside its sandbox could not be started.
+pub(crate) fn entry(message: &str) -> ExitCode {
+    Terminal::default().note(message);
+    ExitCode::from(FAILURE)
 }
 
 /// Prints the failure, if there is one, and returns the exit code.
-pub(crate) fn report(result: Result<ExitCode, Failure>) -> ExitCode {
+pub(crate) fn report(result: Result<ExitCode, Failure>, terminal: &Terminal) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(Failure { code, message, unlabelled }) => {
             if !message.is_empty() {
-                let message = crate::terminal::for_standard_error(&message);
-                // If standard error is closed as well, there is nobody left to tell.
                 let label = if unlabelled { "error: " } else { "" };
-                writeln!(io::stderr(), "{label}{message}").unwrap_or_default();
+                terminal.note(&format!("{label}{message}"));
             }
             ExitCode::from(code)
         }
     }
+}
+
+/// Shows what is wrong with the arguments, or the help that was asked for.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Written by us alone, colours included.
+        error.exit();
+    }
+    Terminal::default().note(error.to_string().trim_end());
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILURE))
+}
+
+/// Lets the message of a panic be shown like every other: it may quote anything.
+pub(crate) fn show_panics(terminal: &Terminal) {
+    let terminal = terminal.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        let payload = panic.payload();
+        let message = payload.downcast_ref::<String>().map(String::as_str);
+        let message = message.or_else(|| payload.downcast_ref::<&str>().copied());
+        let message = message.unwrap_or_default();
+        if let Some(hint) = of_the_machine(message) {
+            // The standard library and tokio panic where a thread or a pipe cannot be made.
+            memory::end(&format!("error: {message}\nhint: {hint}\n"));
+        }
+        let backtrace = std::backtrace::Backtrace::capture();
+        let is_captured = backtrace.status() == BacktraceStatus::Captured;
+        let trace = if is_captured { format!("\n{backtrace}") } else { String::new() };
+        terminal.note(&format!("{panic}\nhint: this is a bug in levain; please report it{trace}"));
+    }));
 }

@@ -6,7 +6,11 @@
 mod args;
 mod commands;
 mod exit;
+mod memory;
+mod place;
 mod progress;
+mod secrets;
+mod server_place;
 mod setup;
 mod table;
 mod terminal;
@@ -14,46 +18,142 @@ mod terminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use levain_actions::forge::Token;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, LogFormat};
 use crate::exit::Failure;
+use crate::secrets::Secrets;
+use crate::terminal::Terminal;
 
-/// An evaluation makes millions of small values and gives most of them back at once, which this
-/// does in half the time of the C library's.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: memory::Allocator = memory::Allocator;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    setup::logs(args.verbose);
-    exit::report(dispatch(&args))
+    // Inside the sandbox of an evaluation this executable is the first program.
+    if let Err(message) = levain_store::nix::enter_evaluation(std::env::args_os()) {
+        return exit::entry(&message);
+    }
+    let secrets = Secrets::take();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return exit::usage(&error),
+    };
+    Secrets::forget_parsed();
+    let token = match &args.command {
+        Command::Run(run) => secrets.token(run),
+        Command::Eval(_)
+        | Command::Why(_)
+        | Command::Audit(_)
+        | Command::Cache(_)
+        | Command::Serve(_)
+        | Command::Project(_)
+        | Command::Status(_)
+        | Command::Delivery(_)
+        | Command::Approve(_)
+        | Command::Doctor(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
+        | Command::Cancel(_)
+        | Command::Rerun(_)
+        | Command::Token(_)
+        | Command::SignIn(_) => Ok(None),
+    };
+    let verbose = match &args.command {
+        Command::Serve(_) => {
+            secrets::keep_from_others();
+            // Nobody sees what a server does but by its log.
+            args.verbose.max(1)
+        }
+        Command::Run(_)
+        | Command::Eval(_)
+        | Command::Why(_)
+        | Command::Audit(_)
+        | Command::Cache(_)
+        | Command::Project(_)
+        | Command::Status(_)
+        | Command::Delivery(_)
+        | Command::Approve(_)
+        | Command::Doctor(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
+        | Command::Cancel(_)
+        | Command::Rerun(_)
+        | Command::Token(_)
+        | Command::SignIn(_) => args.verbose,
+    };
+    let terminal = Terminal::new(token.as_ref().ok().and_then(Option::as_ref));
+    let mut format = LogFormat::Text;
+    if let Command::Serve(serve) = &args.command {
+        format = serve.log_format;
+    }
+    setup::logs(verbose, format, &terminal);
+    exit::show_panics(&terminal);
+    let result = token.and_then(|token| dispatch(&args, token, &terminal));
+    exit::report(result, &terminal)
 }
 
-fn dispatch(args: &Args) -> Result<ExitCode, Failure> {
+fn dispatch(args: &Args, token: Option<Token>, terminal: &Terminal) -> Result<ExitCode, Failure> {
     let global = &args.global;
     match &args.command {
         Command::Run(command) => {
-            with_runtime(|runtime| commands::run::run(global, command, runtime))
+            with_runtime(|runtime| commands::run::run(global, command, token, terminal, runtime))
         }
         Command::Eval(command) => match &command.jobset {
-            Some(jobset) => {
-                with_runtime(|runtime| commands::eval::eval(global, command, jobset, runtime))
-            }
+            Some(jobset) => with_runtime(|runtime| {
+                commands::eval::eval(global, command, jobset, terminal, runtime)
+            }),
             // Waits for nobody, and often takes no longer than a runtime takes to start.
             None => commands::expression::evaluate(
                 global,
                 &command.expression,
                 command.system.as_deref(),
+                terminal,
             ),
         },
         Command::Why(command) => {
-            with_runtime(|runtime| commands::why::why(global, command, runtime))
+            with_runtime(|runtime| commands::why::why(global, command, terminal, runtime))
         }
         Command::Audit(command) => {
-            with_runtime(|runtime| commands::audit::audit(global, command, runtime))
+            with_runtime(|runtime| commands::audit::audit(global, command, terminal, runtime))
         }
         Command::Cache(command) => {
-            with_runtime(|runtime| commands::cache::cache(global, command, runtime))
+            with_runtime(|runtime| commands::cache::cache(global, command, terminal, runtime))
+        }
+        Command::Serve(command) => {
+            with_runtime(|runtime| commands::serve::serve(global, command, terminal, runtime))
+        }
+        Command::Project(command) => {
+            with_runtime(|runtime| commands::project::project(command, terminal, runtime))
+        }
+        Command::Status(command) => {
+            with_runtime(|runtime| commands::status::status(command, terminal, runtime))
+        }
+        Command::Delivery(command) => {
+            with_runtime(|runtime| commands::delivery::delivery(command, terminal, runtime))
+        }
+        Command::Approve(command) => {
+            with_runtime(|runtime| commands::approve::approve(command, terminal, runtime))
+        }
+        Command::Doctor(command) => {
+            with_runtime(|runtime| commands::doctor::doctor(command, terminal, runtime))
+        }
+        Command::Backup(command) => {
+            with_runtime(|runtime| commands::backup::backup(command, terminal, runtime))
+        }
+        Command::Restore(command) => {
+            with_runtime(|runtime| commands::backup::restore(command, terminal, runtime))
+        }
+        Command::Cancel(command) => {
+            with_runtime(|runtime| commands::again::cancel(command, terminal, runtime))
+        }
+        Command::Rerun(command) => {
+            with_runtime(|runtime| commands::again::rerun(command, terminal, runtime))
+        }
+        Command::Token(command) => {
+            with_runtime(|runtime| commands::token::token(command, terminal, runtime))
+        }
+        Command::SignIn(command) => {
+            with_runtime(|runtime| commands::sign_in::sign_in(command, terminal, runtime))
         }
     }
 }

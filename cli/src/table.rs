@@ -2,15 +2,22 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use levain_store::visible_line;
+
 /// Lines up `rows` in columns, two blanks apart.
 pub(crate) fn columns(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<_>> = rows
+        .iter()
+        // A cell with a line feed in it would look like a row.
+        .map(|row| row.iter().map(|cell| visible_line(cell)).collect())
+        .collect();
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
     };
     let widths: Vec<usize> = (0..count).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let cells: Vec<String> = row
             .iter()
             .zip(&widths)
@@ -61,6 +68,8 @@ mod tests {
     fn lines_up() {
         let rows = vec![vec!["a".into(), "bb".into()], vec!["ccc".into(), "d".into()]];
         assert_eq!(columns(&rows), "a    bb\nccc  d\n");
+        let rows = vec![vec!["a\nb".into(), "\u{1b}[2Jc".into()]];
+        assert_eq!(columns(&rows), "a\\nb  \\u{1b}[2Jc\n");
     }
 
     #[test]

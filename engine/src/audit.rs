@@ -8,10 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use levain_evaluator::evaluate::JobDerivation;
-use levain_store::compare::{CompareError, Counterparts, Difference, DifferenceKind, compare};
+use levain_store::compare::{
+    CompareError, Counterparts, Difference, DifferenceKind, Triples, compare, names_another,
+};
 use levain_store::{Connection, Derivation, ProtocolError, Store, StorePath};
 use serde::{Deserialize, Serialize};
 
+use crate::exposure::exposed_in;
 use crate::success::Success;
 
 /// What an audit found.
@@ -44,6 +47,19 @@ impl Verdict {
             | Self::NotIncremental
             | Self::Gone
             | Self::Unfinished => false,
+        }
+    }
+
+    /// Returns whether the audit was carried through, so that its verdict counts.
+    pub fn is_done(self) -> bool {
+        match self {
+            Self::Same
+            | Self::NotDeterministic
+            | Self::Lied
+            | Self::NotIncremental
+            | Self::Gone
+            | Self::CleanFails => true,
+            Self::Unfinished => false,
         }
     }
 
@@ -97,7 +113,8 @@ pub(crate) enum Compared {
 
 /// Compares a success with the outputs of its base derivation, which are valid.
 ///
-/// `cache_output` is left out: it may differ, and does.
+/// `cache_output` is left out: it may differ, and does. Unless another output refers to it, so that it
+/// is part of what users get.
 pub(crate) fn compare_with_clean(
     store: &Store,
     connection: &mut Connection,
@@ -121,9 +138,20 @@ pub(crate) fn compare_with_clean(
     for (ours, theirs) in sources(store, success, base) {
         counterparts.add(&ours, &theirs);
     }
+    let ours: BTreeMap<String, StorePath> =
+        incremental.iter().map(|(name, path)| ((*name).clone(), path.clone())).collect();
+    let mut left_out = cache_output;
+    let built = store.dir().parse_derivation(&success.built).ok();
+    let built = built.as_ref().unwrap_or(&base.derivation);
+    for (derivation, outputs) in [(built, &ours), (&base.derivation, &base.outputs)] {
+        let none = BTreeSet::new();
+        if exposed_in(store, connection, derivation, outputs, cache_output, &none)?.is_some() {
+            left_out = None;
+        }
+    }
     let mut found = Vec::new();
     let names: BTreeSet<&String> = incremental.keys().copied().chain(base.outputs.keys()).collect();
-    for name in names.into_iter().filter(|name| cache_output != Some(name.as_str())) {
+    for name in names.into_iter().filter(|name| left_out != Some(name.as_str())) {
         let whole = |kind| vec![Difference { path: PathBuf::new(), kind }];
         let differences = match (incremental.get(name), base.outputs.get(name)) {
             (Some(ours), Some(clean)) => {
@@ -181,25 +209,69 @@ pub(crate) fn unstable_places(
     Ok(places)
 }
 
-/// Judges what differs, knowing where two clean builds do.
+/// Finds the files in which two clean builds differ, but each names its own outputs where the
+/// incremental build names those of another build: that is no lack of determinism.
+pub(crate) fn foreign_places(
+    store: &Store,
+    success: &Success,
+    base: &JobDerivation,
+    twin: &BTreeMap<String, StorePath>,
+    found: &[(String, Difference)],
+) -> Result<Unstable, AuditError> {
+    let ours = |name: &String| store.dir().parse(success.outputs.get(name)?).ok();
+    let all: BTreeMap<&String, (StorePath, &StorePath, &StorePath)> = base
+        .outputs
+        .iter()
+        .filter_map(|(name, clean)| Some((name, (ours(name)?, clean, twin.get(name)?))))
+        .collect();
+    let triples = Triples::new(all.values().map(|(ours, clean, twin)| (ours, *clean, *twin)));
+    let mut places = Unstable::new();
+    for (name, difference) in found {
+        let Some((ours, clean, twin)) = all.get(name) else { continue };
+        let file = |path: &StorePath| match difference.path.as_os_str().is_empty() {
+            true => store.real_path(path),
+            false => store.real_path(path).join(&difference.path),
+        };
+        let files = [file(ours), file(clean), file(twin)];
+        // A name that carries a hash is another one in each build.
+        let all_there = files.iter().all(|file| file.symlink_metadata().is_ok());
+        if all_there && names_another([&files[0], &files[1], &files[2]], &triples)? {
+            places.entry(name.clone()).or_default().insert(difference.path.clone());
+        }
+    }
+    Ok(places)
+}
+
+/// Judges what differs, knowing where two clean builds do, and where another build's outputs are named.
 pub(crate) fn judge(
     found: Vec<(String, Difference)>,
     unstable: &Unstable,
+    foreign: &Unstable,
 ) -> (Verdict, Vec<DifferingFile>) {
+    let has = |places: &Unstable, output: &String, path: &PathBuf| {
+        places.get(output).is_some_and(|places| places.contains(path))
+    };
     if found.is_empty() {
         return (Verdict::Same, Vec::new());
     }
     let files: Vec<DifferingFile> = found
         .into_iter()
-        .map(|(output, difference)| DifferingFile {
-            also_in_clean: unstable
-                .get(&output)
-                .is_some_and(|places| places.contains(&difference.path)),
-            output,
-            path: difference.path.display().to_string(),
-            difference: difference.kind.describe().to_owned(),
+        .map(|(output, difference)| {
+            let names_another = has(foreign, &output, &difference.path);
+            DifferingFile {
+                also_in_clean: !names_another && has(unstable, &output, &difference.path),
+                path: difference.path.display().to_string(),
+                difference: match names_another {
+                    true => "names the output of another build".to_owned(),
+                    false => difference.kind.describe().to_owned(),
+                },
+                output,
+            }
         })
         .collect();
     let lied = files.iter().any(|file| !file.also_in_clean);
     (if lied { Verdict::Lied } else { Verdict::NotDeterministic }, files)
 }
+
+#[cfg(test)]
+mod tests;

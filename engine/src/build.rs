@@ -1,60 +1,59 @@
-//! Builds derivations, each once, and says as early as possible which have succeeded.
+//! Builds derivations, each once, and says as early as possible how each has ended.
 //!
-//! All derivations go to Nix in one request, so that one scheduler shares
-//! dependencies and respects the job limit. Nix answers at the very end; but a
-//! success is known as soon as its outputs are valid, so a second connection
-//! looks whenever a build stops.
+//! levain schedules by itself: it reads the graph of what has to be built, and asks Nix for one
+//! derivation at a time, on several connections, as soon as its inputs are there. What several runs
+//! want is built once, and all runs share the slots of the machine ([`Scheduler`]). Nix takes longer
+//! than linear time for many derivations that wait in one request, answers only when all of them
+//! have ended, and does not say which dependency of what failed, or why. Start at
+//! [`Building::build`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use levain_store::{
-    BuildEvent, BuildOptions, BuildResult, BuildStatus, ConnectError, Connection, DerivationPath,
-    ProtocolError, StorePath,
+    BuildOptions, BuildSettings, BuildStatus, ConnectError, Connection, DecliningHook,
+    DerivationPath, Missing, ProtocolError, Remote, Store, StorePath,
 };
 
 use crate::cancel::Cancel;
 use crate::connections::LazyConnection;
-use crate::progress::Progress;
+use crate::event::Tell;
 
-/// How many lines of a failing build are shown.
-pub(crate) const LAST_LINES: usize = 30;
+mod graph;
+mod log;
+mod queue;
+mod recording;
+mod schedule;
+mod scheduler;
+mod standing;
+mod traces;
+mod transient;
+mod work;
+mod workers;
 
-/// What every line of `levain-cache` about a set begins with.
-const CACHE_LINE: &str = "levain-cache: ";
+pub use log::LogLimits;
+pub use scheduler::Scheduler;
+pub use standing::{Class, Standing};
+pub(crate) use traces::{Failure, Trace, Traces};
 
-/// How many of those lines are kept: a log is not ours, and may say anything.
-const MOST_CACHE_LINES: usize = 100;
+use graph::Graph;
+use queue::Slots;
+use recording::LogPlace;
+use schedule::Schedule;
+use scheduler::Terms;
+use work::Builds;
 
-/// How often running builds are looked at when Nix says nothing.
-const LOOK: Duration = Duration::from_millis(200);
+/// The most connections at a time, whatever the settings say: each is a process.
+const MOST_CONNECTIONS: usize = 512;
 
 /// Told how each wanted derivation ended; may use the connection meanwhile.
-pub(crate) type Ended<'a> =
-    dyn FnMut(&mut Connection, &mut dyn Progress, &DerivationPath, Ending, &Traces) + 'a;
+pub(crate) type Ended<'a> = dyn FnMut(&mut Connection, &DerivationPath, Ending, &Traces) + 'a;
 
 /// What to build.
 pub(crate) type Wanted = BTreeMap<DerivationPath, BTreeMap<String, StorePath>>;
-
-/// What is known of a derivation that was started or asked for.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Trace {
-    /// When it began, in seconds since 1970.
-    pub started_at: Option<u64>,
-    /// How long it took.
-    pub seconds: f64,
-    /// The file with its log.
-    pub log: Option<PathBuf>,
-    /// The end of its log.
-    pub last_lines: VecDeque<String>,
-    /// What `levain-cache` said about each set it restored or persisted.
-    pub cache_lines: Vec<String>,
-}
 
 /// How a wanted derivation ended.
 #[derive(Clone, Debug)]
@@ -62,11 +61,15 @@ pub(crate) enum Ending {
     /// Its outputs are valid.
     Success,
     /// Nix says that it failed.
-    Failure {
-        /// Nix's classification.
-        status: BuildStatus,
-        /// Nix's message.
-        message: String,
+    Failure(Failure),
+    /// It was not started, since these failed that it needs: at least one.
+    DependenciesFailed(Vec<(DerivationPath, Failure)>),
+    /// It was not started, since no machine can build it.
+    NoBuilder {
+        /// The system and features that no machine has.
+        asked: String,
+        /// The dependency that asks for them, if it is not the derivation itself.
+        dependency: Option<DerivationPath>,
     },
     /// It was stopped.
     Cancelled,
@@ -81,10 +84,40 @@ impl Ending {
     /// Says whether the builder itself failed, rather than time, a dependency or the machine.
     pub(crate) fn is_the_jobs_fault(&self) -> bool {
         match self {
-            Self::Failure { status, .. } => {
-                matches!(status, BuildStatus::PermanentFailure | BuildStatus::OutputRejected)
+            Self::Failure(Failure { status, .. }) => {
+                matches!(
+                    status,
+                    BuildStatus::PermanentFailure
+                        | BuildStatus::OutputRejected
+                        | BuildStatus::HashMismatch
+                )
             }
-            Self::Success | Self::Cancelled | Self::Broken { .. } => false,
+            Self::Success
+            | Self::DependenciesFailed(_)
+            | Self::NoBuilder { .. }
+            | Self::Cancelled
+            | Self::Broken { .. } => false,
+        }
+    }
+
+    /// Says in a line why it is no success.
+    pub(crate) fn reason(&self) -> Option<String> {
+        match self {
+            Self::Success => None,
+            Self::Failure(failure) => Some(failure.message.clone()),
+            Self::DependenciesFailed(failed) => failed.first().map(|(path, failure)| {
+                let more = match failed.len() {
+                    1 => String::new(),
+                    more => format!(" (and {} more)", more - 1),
+                };
+                format!("dependency `{}` failed: {}{more}", path.name(), failure.message)
+            }),
+            Self::NoBuilder { asked, dependency: None } => Some(format!("no builder for {asked}")),
+            Self::NoBuilder { asked, dependency: Some(path) } => {
+                Some(format!("no builder for {asked}, which dependency `{}` needs", path.name()))
+            }
+            Self::Cancelled => Some("stopped".to_owned()),
+            Self::Broken { message } => Some(message.clone()),
         }
     }
 }
@@ -102,117 +135,172 @@ pub enum BuildError {
 
 /// A build of many derivations.
 pub(crate) struct Building<'a> {
+    /// Where it takes place.
+    pub store: &'a Store,
     /// Options for Nix.
     pub options: &'a BuildOptions,
+    /// Nix's own settings, as far as they are known.
+    pub settings: Option<&'a BuildSettings>,
     /// Where logs are kept.
     pub logs: &'a Path,
+    /// How much of them.
+    pub limits: LogLimits,
+    /// Whether those are built once more whose outputs are there.
+    pub again: bool,
+    /// Builds for this run and all others of the process.
+    pub scheduler: &'a Scheduler,
+    /// How the run stands among them.
+    pub standing: &'a Standing,
     /// Stops the builds.
     pub cancel: &'a Cancel,
 }
 
-enum Event {
-    Nix(BuildEvent),
-    Done(Result<Vec<BuildResult>, ProtocolError>),
-}
-
 impl Building<'_> {
-    /// Builds `wanted`. Calls `ended` once for each, successes as soon as they
-    /// are known, with what is known of all derivations so far.
+    /// Builds `wanted`. Calls `ended` once for each, as soon as it is known, with what is known of
+    /// all derivations so far.
     ///
-    /// Takes a connection from `builder`; `watch` is a second one, used to look
-    /// at outputs meanwhile.
+    /// Takes a connection from `builder`, and opens more as they are needed; `watch` is another one,
+    /// used to look at outputs meanwhile.
     pub(crate) fn build(
         &self,
         wanted: &Wanted,
         builder: &mut LazyConnection,
         watch: &mut Connection,
-        progress: &mut dyn Progress,
+        tell: Tell<'_>,
         ended: &mut Ended<'_>,
     ) -> Result<Traces, BuildError> {
-        let mut traces = Traces::new(self.logs);
+        let mut traces = Traces::default();
         // A success that was not recorded, as after a crash, is found here.
         let (valid, open): (Vec<_>, Vec<_>) =
             wanted.keys().partition(|path| all_valid(watch, &wanted[*path]));
-        for path in valid {
-            ended(watch, progress, path, Ending::Success, &traces);
-        }
-        let mut open: BTreeSet<&DerivationPath> = open.into_iter().collect();
-        if open.is_empty() {
+        let checks: BTreeSet<DerivationPath> = match self.again {
+            true => valid.into_iter().cloned().collect(),
+            false => {
+                for path in valid {
+                    ended(watch, path, Ending::Success, &traces);
+                }
+                BTreeSet::new()
+            }
+        };
+        if open.is_empty() && checks.is_empty() {
             return Ok(traces);
         }
-        let mut connection = builder.take()?;
-        connection.set_options(self.options)?;
-        let closer = connection.closer();
-        self.cancel.on_cancel(move || closer.close());
-        let derivations: Vec<DerivationPath> = open.iter().copied().cloned().collect();
-        let (send, receive) = mpsc::channel();
-        let results = thread::scope(|scope| {
-            scope.spawn(move || {
-                let events = send.clone();
-                // The receiver only goes away after the last event.
-                let mut forward = |event| events.send(Event::Nix(event)).unwrap_or_default();
-                let results = connection.build(&derivations, &mut forward);
-                send.send(Event::Done(results)).unwrap_or_default();
-            });
-            let mut looked = Instant::now();
-            loop {
-                let event = match receive.recv_timeout(LOOK) {
-                    Ok(event) => Some(event),
-                    Err(RecvTimeoutError::Timeout) => None,
-                    Err(RecvTimeoutError::Disconnected) => break Err(ProtocolError::Closed),
-                };
-                let mut look_at: Vec<&DerivationPath> = Vec::new();
-                match event {
-                    Some(Event::Done(results)) => break results,
-                    Some(Event::Nix(event)) => {
-                        if let Some(stopped) = traces.take(event, progress)
-                            && let Some(own) = open.get(&stopped)
-                        {
-                            look_at.push(own);
-                        }
-                    }
-                    None => {}
-                }
-                // Nix 2.8 says that a wanted build has stopped only when all have.
-                if looked.elapsed() >= LOOK {
-                    looked = Instant::now();
-                    look_at =
-                        open.iter().filter(|path| traces.has_started(path)).copied().collect();
-                }
-                for path in look_at {
-                    if all_valid(watch, &wanted[path]) {
-                        open.remove(path);
-                        traces.has_ended(path);
-                        ended(watch, progress, path, Ending::Success, &traces);
-                    }
+        let open: BTreeSet<DerivationPath> = open.into_iter().cloned().collect();
+        let mut first = builder.take()?;
+        let asking = Arc::new(Mutex::new(Some(first.closer())));
+        self.cancel.on_cancel({
+            let asking = Arc::clone(&asking);
+            move || {
+                if let Some(closer) = lock(&asking).take() {
+                    closer.close();
                 }
             }
         });
-        let by_derivation: HashMap<DerivationPath, BuildResult> = match &results {
-            Ok(results) => results.iter().map(|r| (r.derivation.clone(), r.clone())).collect(),
-            Err(_) => HashMap::new(),
+        let missing = match self.missing(&mut first, &open) {
+            Ok(missing) => missing,
+            Err(_) if self.cancel.is_cancelled() => Missing::default(),
+            Err(error) => return Err(error.into()),
         };
-        traces.finish();
-        for path in open {
-            let ending = match by_derivation.get(path) {
-                Some(result) if result.status.is_success() => Ending::Success,
-                Some(result) => {
-                    Ending::Failure { status: result.status, message: result.error.clone() }
+        // From here on it may be used for others.
+        *lock(&asking) = None;
+        let hook = self.declining_hook(&first).map(Arc::new);
+        let terms = Terms {
+            standing: self.standing.clone(),
+            slots: self.slots(),
+            one: self.options_for_one(&missing, hook.as_deref()),
+            fetch: self.options.clone(),
+            logs: LogPlace { directory: self.logs.to_owned(), limits: self.limits },
+            hook,
+        };
+        let capabilities = self.settings.map(|settings| &settings.capabilities);
+        let graph =
+            Graph::load(missing.will_build, &open, &checks, capabilities, &mut |path| match self
+                .store
+                .read_derivation(path)
+            {
+                Ok(derivation) => Some(derivation),
+                Err(error) => {
+                    tracing::debug!(%error, "cannot read a derivation of the graph");
+                    None
                 }
-                // A build may have ended well just before the connection did.
-                None if all_valid(watch, &wanted[path]) => Ending::Success,
-                None if self.cancel.is_cancelled() => Ending::Cancelled,
-                None => Ending::Broken {
-                    message: match &results {
-                        Ok(_) => "Nix gave no result for it".into(),
-                        Err(error) => error.to_string(),
-                    },
-                },
-            };
-            ended(watch, progress, path, ending, &traces);
-        }
+            });
+        let mut builds = Builds {
+            building: self,
+            wanted,
+            schedule: Schedule::new(graph.nodes.clone(), self.options.keep_going),
+            fetches: open.iter().filter(|path| graph.number(path).is_none()).cloned().collect(),
+            graph,
+            broken: HashMap::new(),
+            waiting: open.into_iter().chain(checks).collect(),
+        };
+        // What was built is protected from garbage collection until this goes.
+        let entered = self.scheduler.enter(terms, first);
+        self.cancel.on_cancel(entered.stopper());
+        builds.work(&entered, &mut traces, watch, tell, ended);
+        builds.end_the_rest(watch, ended, &traces);
         Ok(traces)
     }
+
+    /// Asks which derivations have to be built.
+    fn missing(
+        &self,
+        connection: &mut Connection,
+        open: &BTreeSet<DerivationPath>,
+    ) -> Result<Missing, ProtocolError> {
+        connection.set_options(self.options)?;
+        let open: Vec<DerivationPath> = open.iter().cloned().collect();
+        match connection.missing(&open) {
+            // Nix finds the graph by itself then, and says what is wrong with what.
+            Err(ProtocolError::Daemon { message }) => {
+                tracing::debug!(message, "Nix does not say what has to be built");
+                Ok(Missing::default())
+            }
+            other => other,
+        }
+    }
+
+    fn max_jobs(&self) -> u32 {
+        let processors = || {
+            let count = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            u32::try_from(count).unwrap_or(1)
+        };
+        self.options.max_jobs.unwrap_or_else(processors)
+    }
+
+    fn slots(&self) -> Slots {
+        let remote = self.settings.map_or(0, |settings| settings.capabilities.remote_jobs());
+        let of = |jobs: u32| (jobs as usize).min(MOST_CONNECTIONS);
+        Slots { local: of(self.max_jobs()), remote: of(remote) }
+    }
+
+    /// Returns the options for a request for one derivation.
+    fn options_for_one(&self, missing: &Missing, hook: Option<&DecliningHook>) -> BuildOptions {
+        let mut options = self.options.clone();
+        options.max_jobs = Some(self.max_jobs().min(1));
+        if !missing.will_substitute {
+            // It has just been asked: asking again for each derivation takes time, and much of it
+            // where a substituter does not answer.
+            options.substitute = Some(false);
+        }
+        if let Some(hook) = hook {
+            options.overrides.entry("build-hook".to_owned()).or_insert_with(|| hook.setting());
+        }
+        options
+    }
+
+    /// Makes a hook that declines, if there are no remote builders.
+    ///
+    /// Only for a daemon of our own: the settings of another need not be those that we know.
+    fn declining_hook(&self, connection: &Connection) -> Option<DecliningHook> {
+        let is_child = matches!(self.store.config().resolve_remote(), Remote::Child);
+        let known = self.settings.filter(|_| is_child)?;
+        let version = connection.version().filter(|_| known.capabilities.machines.is_empty())?;
+        DecliningHook::new(version)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn all_valid(connection: &mut Connection, outputs: &BTreeMap<String, StorePath>) -> bool {
@@ -223,135 +311,6 @@ fn all_valid(connection: &mut Connection, outputs: &BTreeMap<String, StorePath>)
             false
         }
     })
-}
-
-/// What happened to each derivation that was started.
-#[derive(Debug)]
-pub(crate) struct Traces {
-    logs: PathBuf,
-    known: HashMap<DerivationPath, Running>,
-}
-
-#[derive(Debug)]
-struct Running {
-    trace: Trace,
-    since: Instant,
-    stopped: bool,
-    file: Option<BufWriter<File>>,
-}
-
-impl Traces {
-    fn new(logs: &Path) -> Self {
-        Self { logs: logs.to_owned(), known: HashMap::new() }
-    }
-
-    /// Returns what is known of a derivation.
-    pub(crate) fn get(&self, derivation: &DerivationPath) -> Option<&Trace> {
-        self.known.get(derivation).map(|running| &running.trace)
-    }
-
-    fn has_started(&self, derivation: &DerivationPath) -> bool {
-        self.known.contains_key(derivation)
-    }
-
-    /// Notes that a build has ended, which Nix has perhaps not said yet. More lines may still come.
-    fn has_ended(&mut self, derivation: &DerivationPath) {
-        if let Some(running) = self.known.get_mut(derivation)
-            && !running.stopped
-        {
-            running.trace.seconds = running.since.elapsed().as_secs_f64();
-        }
-    }
-
-    /// Records an event; returns the derivation whose build it ends.
-    fn take(&mut self, event: BuildEvent, progress: &mut dyn Progress) -> Option<DerivationPath> {
-        match event {
-            BuildEvent::Started { derivation } => {
-                progress.build_started(&derivation.to_string(), derivation.name());
-                let running = self.start(&derivation);
-                self.known.insert(derivation, running);
-                None
-            }
-            BuildEvent::Line { derivation, line } => {
-                progress.build_line(&derivation.to_string(), &line);
-                if let Some(running) = self.known.get_mut(&derivation) {
-                    running.add(line);
-                }
-                None
-            }
-            BuildEvent::Phase { derivation, name } => {
-                progress.build_line(&derivation.to_string(), &format!("phase {name}"));
-                None
-            }
-            BuildEvent::Stopped { derivation } => {
-                progress.build_stopped(&derivation.to_string());
-                if let Some(running) = self.known.get_mut(&derivation) {
-                    running.stop();
-                }
-                Some(derivation)
-            }
-            BuildEvent::Message { text } => {
-                tracing::debug!(%text, "nix");
-                None
-            }
-        }
-    }
-
-    fn start(&self, derivation: &DerivationPath) -> Running {
-        let path = self.logs.join(format!("{derivation}.log"));
-        let file = match File::create(&path) {
-            Ok(file) => Some(BufWriter::new(file)),
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "cannot keep a log");
-                None
-            }
-        };
-        let trace = Trace {
-            started_at: Some(unix_now()),
-            log: file.is_some().then_some(path),
-            ..Trace::default()
-        };
-        Running { trace, since: Instant::now(), stopped: false, file }
-    }
-
-    fn finish(&mut self) {
-        for running in self.known.values_mut() {
-            running.stop();
-        }
-    }
-}
-
-impl Running {
-    fn add(&mut self, line: String) {
-        if let Some(file) = &mut self.file
-            && let Err(error) = writeln!(file, "{line}")
-        {
-            tracing::warn!(%error, "cannot write a log further");
-            self.file = None;
-        }
-        if let Some(said) = line.strip_prefix(CACHE_LINE)
-            && self.trace.cache_lines.len() < MOST_CACHE_LINES
-        {
-            self.trace.cache_lines.push(said.to_owned());
-        }
-        if self.trace.last_lines.len() == LAST_LINES {
-            self.trace.last_lines.pop_front();
-        }
-        self.trace.last_lines.push_back(line);
-    }
-
-    fn stop(&mut self) {
-        if self.stopped {
-            return;
-        }
-        self.stopped = true;
-        self.trace.seconds = self.since.elapsed().as_secs_f64();
-        if let Some(mut file) = self.file.take()
-            && let Err(error) = file.flush()
-        {
-            tracing::warn!(%error, "cannot finish a log");
-        }
-    }
 }
 
 /// Returns the present, in seconds since 1970.

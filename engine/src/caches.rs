@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 
 use levain_actions::git::CommitId;
+use levain_evaluator::{JobName, JobsetName};
 use levain_store::{ConnectError, Connection, ProtocolError};
 use serde::Serialize;
 
 use crate::build::unix_now;
 use crate::candidates::named_paths;
-use crate::dropped;
+use crate::dropped::{self, Jobsets};
 use crate::jobset::Head;
-use crate::pointers::{Change, Recorded};
+use crate::pointers::{Change, FoundBranch, ShadowName, Unusable};
 use crate::project::{Project, ProjectError, Surroundings};
-use crate::roots::{self, RootError};
+use crate::roots::RootError;
 use crate::shadowing::{Shadowing, ShadowingError};
+use crate::signing::Distrust;
 use crate::state::{Kind, StateError};
 use crate::success::{RecordedCache, Successes};
 
@@ -21,10 +23,11 @@ use crate::success::{RecordedCache, Successes};
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CacheEntry {
-    /// The jobset on whose shadow branch it stands.
-    pub jobset: String,
-    /// The job.
-    pub attr_path: String,
+    /// The shadow branch on which it stands.
+    #[serde(rename = "jobset")]
+    pub shadow: ShadowName,
+    /// The job; `*` for a pointer file that is rejected as a whole.
+    pub attr_path: JobName,
     /// What the entry says, or why it is rejected.
     #[serde(flatten)]
     pub content: Content,
@@ -33,6 +36,7 @@ pub struct CacheEntry {
 /// What an entry says.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase", untagged)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are good entries")]
 pub enum Content {
     /// A good entry.
     #[serde(rename_all = "camelCase")]
@@ -51,10 +55,20 @@ pub enum Content {
         time: u64,
         /// Trust in the jobset that made it.
         tier: String,
+        /// The jobset that made it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        maker: Option<JobsetName>,
+        /// The signature, `NAME:BASE64`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signature: Option<String>,
+        /// Why the signature is not believed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        untrusted: Option<String>,
         /// Why the last evaluation did not use it.
         #[serde(skip_serializing_if = "Option::is_none")]
         unused: Option<String>,
-        /// Whether the store has it: `present`, `missing` or `differs`.
+        /// Whether the store has it: `present`, `missing` or `differs`; `untrusted` if nobody
+        /// asks because of its signature.
         state: &'static str,
         /// Its size in bytes, if present.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,13 +104,14 @@ pub enum CachesError {
     Root(#[from] RootError),
     /// Nothing to drop or show.
     #[error(
-        "`{jobset}` has no cache of a job `{job}`\nhint: `levain cache list` shows all there are"
+        "`{}` has no cache of a job `{job}`\nhint: `levain cache list` shows all there are",
+        jobset.as_ref().map_or("any branch", JobsetName::as_str)
     )]
     NoSuchJob {
-        /// The jobset.
-        jobset: String,
+        /// The jobset; nothing if all were looked at.
+        jobset: Option<JobsetName>,
         /// The job.
-        job: String,
+        job: JobName,
     },
     /// Dropping needs the right to write.
     #[error(
@@ -121,18 +136,23 @@ pub fn list(
     for branch in &recorded {
         match &branch.entries {
             Err(why) => listed.push(CacheEntry {
-                jobset: branch.jobset.clone(),
+                shadow: branch.name.clone(),
                 attr_path: "*".into(),
                 content: Content::Rejected { rejected: why.clone() },
             }),
             Ok(entries) => {
                 for (job, entry) in entries {
                     let content = match entry {
-                        Err(error) => Content::Rejected { rejected: error.to_string() },
-                        Ok(entry) => describe(surroundings, &mut connection, entry)?,
+                        Err(Unusable::Malformed(error)) => {
+                            Content::Rejected { rejected: error.to_string() }
+                        }
+                        Err(Unusable::Untrusted { entry, why }) => {
+                            describe(surroundings, &mut connection, entry, Some(why))?
+                        }
+                        Ok(entry) => describe(surroundings, &mut connection, entry, None)?,
                     };
                     listed.push(CacheEntry {
-                        jobset: branch.jobset.clone(),
+                        shadow: branch.name.clone(),
                         attr_path: job.clone(),
                         content,
                     });
@@ -147,9 +167,14 @@ fn describe(
     surroundings: &Surroundings,
     connection: &mut Connection,
     entry: &levain_evaluator::Entry,
+    untrusted: Option<&Distrust>,
 ) -> Result<Content, CachesError> {
-    let info = connection.path_info(&entry.path)?;
+    let info = match untrusted {
+        Some(_) => None,
+        None => connection.path_info(&entry.path)?,
+    };
     let state = match &info {
+        _ if untrusted.is_some() => "untrusted",
         None => "missing",
         Some(info) if info.nar_hash != entry.nar_hash => "differs",
         Some(_) => "present",
@@ -162,6 +187,9 @@ fn describe(
         commit: entry.commit.clone(),
         time: entry.time,
         tier: entry.tier.name().to_owned(),
+        maker: entry.maker.as_ref().map(|maker| maker.jobset.clone()),
+        signature: entry.maker.as_ref().map(|maker| maker.signature.clone()),
+        untrusted: untrusted.map(ToString::to_string),
         unused: entry.unused.clone(),
         state,
         nar_size: info.map(|info| info.nar_size),
@@ -173,9 +201,9 @@ fn describe(
 #[serde(rename_all = "camelCase")]
 pub struct Dropped {
     /// The jobset.
-    pub jobset: String,
+    pub jobset: JobsetName,
     /// Jobs whose entries are gone.
-    pub jobs: Vec<String>,
+    pub jobs: Vec<JobName>,
     /// Incremental successes that do not count any more.
     pub forgotten: usize,
     /// The shadow branch's head now.
@@ -187,7 +215,7 @@ pub struct Dropped {
 /// What this jobset built from caches does not count as a success any more, so
 /// that the next run builds anew; and a clean success does not bring its own
 /// cache back.
-pub fn drop(project: &Project, head: &Head, job: Option<&str>) -> Result<Dropped, CachesError> {
+pub fn drop(project: &Project, head: &Head, job: Option<&JobName>) -> Result<Dropped, CachesError> {
     let Some(writer) = &project.writer else { return Err(CachesError::ReadOnly) };
     let shadowing = Shadowing::new(project, head)?;
     let (recorded, entries) = shadowing.own()?;
@@ -195,7 +223,7 @@ pub fn drop(project: &Project, head: &Head, job: Option<&str>) -> Result<Dropped
     let mut changes = BTreeMap::new();
     let mut time = unix_now();
     for (name, entry) in entries.unwrap_or_default() {
-        if job.is_none_or(|job| job == name) {
+        if job.is_none_or(|job| *job == name) {
             time = time.max(entry.map_or(0, |entry| entry.time));
             changes.insert(name, Change::Remove);
         }
@@ -205,54 +233,57 @@ pub fn drop(project: &Project, head: &Head, job: Option<&str>) -> Result<Dropped
         && changes.is_empty()
         && forgotten == 0
     {
-        return Err(CachesError::NoSuchJob { jobset, job: job.to_owned() });
+        return Err(CachesError::NoSuchJob { jobset: Some(jobset), job: job.clone() });
     }
-    dropped::note(writer, &jobset, job, time)?;
+    dropped::note(writer, Jobsets::One(jobset.clone()), job, time)?;
     let original = original_of(recorded.as_ref()).unwrap_or(head.commit);
     let (now, jobs) = match recorded {
         Some(_) => shadowing.apply(writer.run_lock(), original, &changes)?,
         None => (None, Vec::new()),
     };
     let layout = &project.layout;
-    let all = layout.read_all(&project.repository, &layout.prefix).map_err(ProjectError::from)?;
-    roots::sync(writer, &named_paths(&all, &layout.store_dir))?;
+    writer.lent().unlink(&writer.state().roots(), || {
+        let all = layout.read_all(&project.repository, &layout.prefix);
+        let all = all.map_err(ProjectError::from)?;
+        Ok::<_, CachesError>(Some(named_paths(&all, &layout.store_dir)))
+    })?;
     Ok(Dropped { jobset, jobs, forgotten, head: now.map(|id| id.to_string()) })
 }
 
 /// Drops everything that any jobset recorded for `job` until now: an audit found that its caches
 /// lie, and where the lie began is not known.
-pub(crate) fn distrust(project: &Project, job: &str) -> Result<(), CachesError> {
+pub(crate) fn distrust(project: &Project, job: &JobName) -> Result<(), CachesError> {
     let Some(writer) = &project.writer else { return Err(CachesError::ReadOnly) };
     let layout = &project.layout;
     let all = layout.read_all(&project.repository, &layout.prefix).map_err(ProjectError::from)?;
     let times = all
         .iter()
         .filter_map(|recorded| Some(recorded.entries.as_ref().ok()?.get(job)?.as_ref().ok()?.time));
-    dropped::note(writer, dropped::EVERYWHERE, Some(job), times.fold(unix_now(), u64::max))?;
+    dropped::note(writer, Jobsets::All, Some(job), times.fold(unix_now(), u64::max))?;
     forget(project, None, Some(job))?;
     Ok(())
 }
 
 /// Lets a job that an audit switched off use caches again. Returns whether it was off.
-pub fn allow(project: &Project, job: &str) -> Result<bool, CachesError> {
+pub fn allow(project: &Project, job: &JobName) -> Result<bool, CachesError> {
     let Some(writer) = &project.writer else { return Err(CachesError::ReadOnly) };
     Ok(dropped::allow(writer, job)?)
 }
 
-fn original_of(recorded: Option<&Recorded>) -> Option<CommitId> {
+fn original_of(recorded: Option<&FoundBranch>) -> Option<CommitId> {
     recorded?.shadow.as_ref().map(|shadow| shadow.original)
 }
 
 /// Forgets the incremental successes of a job, or of all jobs, in one jobset or in all of them.
 fn forget(
     project: &Project,
-    jobset: Option<&str>,
-    job: Option<&str>,
+    jobset: Option<&JobsetName>,
+    job: Option<&JobName>,
 ) -> Result<usize, CachesError> {
     let Some(writer) = &project.writer else { return Err(CachesError::ReadOnly) };
     let mut forgotten = 0;
     for (name, mut successes) in project.state.load_all::<Successes>(Kind::Successes) {
-        let concerns = |recorded: &str| job.is_none_or(|job| job == recorded);
+        let concerns = |recorded: &JobName| job.is_none_or(|job| job == recorded);
         let before = successes.incremental.len();
         successes.incremental.retain(|maker, success| {
             !(jobset.is_none_or(|jobset| jobset == maker) && concerns(&success.job))

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 /// Tells a run to stop. Clones share the state.
 #[derive(Clone, Default)]
 pub struct Cancel {
@@ -27,6 +29,15 @@ impl Cancel {
     /// Returns whether the run is to stop.
     pub fn is_cancelled(&self) -> bool {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).cancelled
+    }
+
+    /// Waits until the run is cancelled.
+    pub async fn cancelled(&self) {
+        let notify = Arc::new(Notify::new());
+        let told = Arc::clone(&notify);
+        // It keeps one notice for whoever waits later.
+        self.on_cancel(move || told.notify_one());
+        notify.notified().await;
     }
 
     /// Has `action` done when the run is cancelled; at once if it already is.

@@ -4,19 +4,24 @@ use std::collections::{BTreeSet, HashMap};
 
 use levain_actions::git::{CommitId, GitError, Repository};
 use levain_actions::shadow;
+use levain_evaluator::JobName;
 use levain_evaluator::key::{self, Key, KeyDocument};
-use levain_evaluator::pointer::Entry;
+use levain_evaluator::pointer::{Entry, EntryError};
 use levain_store::{Connection, StoreDir};
 
 use crate::choose::{Candidate, Reason, Refusal, Sources};
 use crate::dropped::{self, Dropped};
 use crate::jobset::Jobset;
-use crate::pointers::{Entries, Layout, Recorded, known};
+use crate::pointers::{Entries, FoundBranch, Layout, Unusable, known};
+use crate::signing::Distrust;
 use crate::state::{Kind, State};
 
 /// How many shadow commits of a branch are searched for entries of ancestors.
 /// Each carries the entries of all jobs, so the newest ones have the nearest.
 const SHADOWS_PER_BRANCH: usize = 3;
+
+/// How many shadow commits of a branch are looked at in all: others may write there, too.
+const FAR: usize = 200;
 
 /// Everything that was recorded for a project and that one jobset may look at.
 pub(crate) struct Records<'a> {
@@ -25,8 +30,8 @@ pub(crate) struct Records<'a> {
     jobset: &'a Jobset,
     commit: CommitId,
     own: Result<Entries, String>,
-    others: &'a [Recorded],
-    ancestors: Option<HashMap<String, Vec<Candidate>>>,
+    others: &'a [FoundBranch],
+    ancestors: Option<HashMap<JobName, Vec<Candidate>>>,
     dropped: Dropped,
 }
 
@@ -39,14 +44,14 @@ impl<'a> Records<'a> {
         jobset: &'a Jobset,
         commit: CommitId,
         own: Result<Entries, String>,
-        others: &'a [Recorded],
+        others: &'a [FoundBranch],
         dropped: Dropped,
     ) -> Self {
         Self { repository, layout, jobset, commit, own, others, ancestors: None, dropped }
     }
 
     /// Returns, by job, the entries recorded for ancestors of the commit, nearest first.
-    fn ancestors_of(&mut self, job: &str) -> Result<Vec<Candidate>, GitError> {
+    fn ancestors_of(&mut self, job: &JobName) -> Result<Vec<Candidate>, GitError> {
         if self.ancestors.is_none() {
             let found = self.gather_ancestors()?;
             self.ancestors = Some(found);
@@ -55,14 +60,14 @@ impl<'a> Records<'a> {
         Ok(found.cloned().unwrap_or_default())
     }
 
-    fn gather_ancestors(&self) -> Result<HashMap<String, Vec<Candidate>>, GitError> {
-        let mut found: Vec<(CommitId, String, Candidate)> = Vec::new();
+    fn gather_ancestors(&self) -> Result<HashMap<JobName, Vec<Candidate>>, GitError> {
+        let mut found: Vec<(CommitId, JobName, Candidate)> = Vec::new();
         let mut commits: BTreeSet<CommitId> = BTreeSet::new();
         for other in self.others {
             let mut searched = 0;
             let mut collect = |entries: &Entries| -> Result<(), GitError> {
                 for (job, entry) in entries {
-                    let Ok(entry) = entry else { continue };
+                    let Ok((entry, vouched)) = readable(entry) else { continue };
                     let Some(commit) = known(self.repository, &entry.commit) else { continue };
                     if !commits.contains(&commit)
                         && !self.repository.is_ancestor(commit, self.commit)?
@@ -71,7 +76,7 @@ impl<'a> Records<'a> {
                     }
                     commits.insert(commit);
                     let candidate =
-                        Candidate { entry: entry.clone(), jobset: other.jobset.clone() };
+                        Candidate { entry: entry.clone(), shadow: other.name.clone(), vouched };
                     found.push((commit, job.clone(), candidate));
                 }
                 Ok(())
@@ -79,9 +84,12 @@ impl<'a> Records<'a> {
             if let Ok(entries) = &other.entries {
                 collect(entries)?;
             }
-            for shadow in shadow::history(self.repository, other.head, &self.layout.files) {
+            for shadow in shadow::history(self.repository, other.head, &self.layout.files).take(FAR)
+            {
                 let Ok(shadow) = shadow else { break };
-                if !self.repository.is_ancestor(shadow.original, self.commit)? {
+                // Anybody's shadow commit may name anything.
+                let is_ancestor = self.repository.is_ancestor(shadow.original, self.commit);
+                if !is_ancestor.unwrap_or(false) {
                     continue;
                 }
                 if let Ok(entries) = self.layout.entries(&shadow) {
@@ -97,7 +105,7 @@ impl<'a> Records<'a> {
         found.sort_by_key(|(commit, _, candidate)| {
             (distance.get(commit).copied().unwrap_or(usize::MAX), u64::MAX - candidate.entry.time)
         });
-        let mut by_job: HashMap<String, Vec<Candidate>> = HashMap::new();
+        let mut by_job: HashMap<JobName, Vec<Candidate>> = HashMap::new();
         for (_, job, candidate) in found {
             let known = by_job.entry(job).or_default();
             if known.iter().all(|other| !is_same(other, &candidate)) {
@@ -131,7 +139,7 @@ impl<'a> Records<'a> {
     /// Returns the view of one job, for [`crate::choose::choose`].
     pub(crate) fn of_job<'b>(
         &'b mut self,
-        job: &'b str,
+        job: &'b JobName,
         document: &'b KeyDocument,
         state: &'b State,
         connection: &'b mut Connection,
@@ -143,7 +151,7 @@ impl<'a> Records<'a> {
 /// The records as seen by one job.
 pub(crate) struct JobRecords<'a, 'b> {
     records: &'b mut Records<'a>,
-    job: &'b str,
+    job: &'b JobName,
     document: &'b KeyDocument,
     state: &'b State,
     connection: &'b mut Connection,
@@ -151,50 +159,36 @@ pub(crate) struct JobRecords<'a, 'b> {
 
 impl Sources for JobRecords<'_, '_> {
     fn own(&mut self) -> Option<Result<Candidate, Refusal>> {
-        let reject = |detail: String| Err(Refusal::new(Reason::Rejected, detail));
-        match &self.records.own {
-            Err(why) => Some(reject(format!("cache pointer rejected: {why}"))),
-            Ok(entries) => match entries.get(self.job)? {
-                Ok(entry) => {
-                    Some(Ok(Candidate { entry: entry.clone(), jobset: self.records.jobset.name() }))
-                }
-                Err(error) => Some(reject(format!("cache pointer rejected: {error}"))),
-            },
-        }
+        own_among(&self.records.own, self.records.jobset, self.job)
     }
 
     fn ancestors(&mut self) -> Vec<Candidate> {
         match self.records.ancestors_of(self.job) {
             Ok(found) => found,
             Err(error) => {
-                tracing::warn!(%error, job = self.job, "cannot search the ancestors' entries");
+                let job = self.job.as_str();
+                tracing::warn!(%error, job, "cannot search the ancestors' entries");
                 Vec::new()
             }
         }
     }
 
     fn shared(&mut self, key: &Key) -> Vec<Candidate> {
-        let mut found: Vec<Candidate> = Vec::new();
-        for other in self.records.others {
-            let Ok(entries) = &other.entries else { continue };
-            for entry in entries.values().flatten() {
-                if entry.key == *key {
-                    found.push(Candidate { entry: entry.clone(), jobset: other.jobset.clone() });
-                }
-            }
-        }
-        found.sort_by_key(|candidate| u64::MAX - candidate.entry.time);
-        found.dedup_by(|a, b| is_same(a, b));
-        found
+        shared_among(self.records.others, key)
     }
 
-    fn trusts(&mut self, candidate: &Candidate) -> bool {
-        self.records.jobset.trusts(&candidate.jobset, candidate.entry.tier)
+    fn trusts(&mut self, entry: &Entry) -> bool {
+        trusts_maker(self.records.jobset, entry)
     }
 
     fn verify(&mut self, entry: &Entry) -> Result<(), Refusal> {
         let path = &entry.path;
-        if entry.time <= dropped::before(&self.records.dropped, self.job) {
+        // By whatever name: the job that made it may be another one with the same key.
+        let maker = entry.maker.as_ref().map_or(self.job, |maker| &maker.job);
+        if [self.job, maker]
+            .iter()
+            .any(|job| entry.time <= dropped::before(&self.records.dropped, job))
+        {
             return Err(Refusal::new(Reason::Rejected, "dropped by hand"));
         }
         // First the root, then the questions, so that the answers stay true. Held until the
@@ -248,15 +242,69 @@ impl Sources for JobRecords<'_, '_> {
     }
 }
 
+/// Returns the entry of `job` on its jobset's own shadow branch, or why it cannot be read.
+fn own_among(
+    own: &Result<Entries, String>,
+    jobset: &Jobset,
+    job: &JobName,
+) -> Option<Result<Candidate, Refusal>> {
+    let reject = |why: String| {
+        Some(Err(Refusal::new(Reason::Rejected, format!("cache pointer rejected: {why}"))))
+    };
+    let entry = match own {
+        Err(why) => return reject(why.clone()),
+        Ok(entries) => entries.get(job)?,
+    };
+    match readable(entry) {
+        Ok((entry, vouched)) => {
+            Some(Ok(Candidate { entry: entry.clone(), shadow: jobset.name().into(), vouched }))
+        }
+        Err(error) => reject(error.to_string()),
+    }
+}
+
+/// Returns the entries with this key, of whichever job, newest first.
+fn shared_among(branches: &[FoundBranch], key: &Key) -> Vec<Candidate> {
+    let mut found: Vec<Candidate> = Vec::new();
+    for branch in branches {
+        let Ok(entries) = &branch.entries else { continue };
+        for (entry, vouched) in entries.values().filter_map(|entry| readable(entry).ok()) {
+            if entry.key == *key {
+                let shadow = branch.name.clone();
+                found.push(Candidate { entry: entry.clone(), shadow, vouched });
+            }
+        }
+    }
+    found.sort_by_key(|candidate| u64::MAX - candidate.entry.time);
+    found.dedup_by(|a, b| is_same(a, b));
+    found
+}
+
+/// Returns whether `jobset` may use what the maker of `entry` made.
+fn trusts_maker(jobset: &Jobset, entry: &Entry) -> bool {
+    entry.maker.as_ref().is_some_and(|maker| jobset.trusts(&maker.jobset, entry.tier))
+}
+
+/// Returns what an entry says, if it can be read, and whether that is believed.
+fn readable(
+    entry: &Result<Entry, Unusable>,
+) -> Result<(&Entry, Result<(), Distrust>), &EntryError> {
+    match entry {
+        Ok(entry) => Ok((entry, Ok(()))),
+        Err(Unusable::Untrusted { entry, why }) => Ok((entry, Err(why.clone()))),
+        Err(Unusable::Malformed(error)) => Err(error),
+    }
+}
+
 /// Returns whether two candidates are one, found twice. An equal path alone does
 /// not make them one: it may be recorded under another key, or by someone else.
 fn is_same(a: &Candidate, b: &Candidate) -> bool {
     let bare = |candidate: &Candidate| Entry { unused: None, ..candidate.entry.clone() };
-    a.jobset == b.jobset && bare(a) == bare(b)
+    a.shadow == b.shadow && bare(a) == bare(b)
 }
 
 /// Returns every store path that the shadow branches' heads name.
-pub(crate) fn named_paths(recorded: &[Recorded], dir: &StoreDir) -> BTreeSet<String> {
+pub(crate) fn named_paths(recorded: &[FoundBranch], dir: &StoreDir) -> BTreeSet<String> {
     recorded
         .iter()
         .filter_map(|recorded| recorded.entries.as_ref().ok())
@@ -264,3 +312,6 @@ pub(crate) fn named_paths(recorded: &[Recorded], dir: &StoreDir) -> BTreeSet<Str
         .map(|entry| dir.display(&entry.path))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,9 @@ use levain_evaluator::key::Key;
 use levain_evaluator::pointer::Entry;
 use serde::{Deserialize, Serialize};
 
+use crate::pointers::ShadowName;
+use crate::signing::Distrust;
+
 /// Where a chosen entry was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -49,8 +52,16 @@ pub enum Reason {
     DepthLimit,
     /// The policy says that this jobset builds clean, or the job has no cache output.
     Disabled,
-    /// Made by a jobset that this one must not rely on.
+    /// Made by a jobset that this one must not rely on, or signed by nobody who is trusted.
     Untrusted,
+    /// With the cache, the flake gives another derivation than the base with a cache.
+    ShadowDiffers,
+    /// An output that users get refers to a cache.
+    CacheInOutput,
+    /// The build was given one and failed, so it was built clean.
+    FailedWithCache,
+    /// The build was given one and restored nothing from it.
+    NotRestored,
 }
 
 impl Reason {
@@ -65,6 +76,10 @@ impl Reason {
             Self::DepthLimit => "depth-limit",
             Self::Disabled => "disabled",
             Self::Untrusted => "untrusted",
+            Self::ShadowDiffers => "shadow-differs",
+            Self::CacheInOutput => "cache-in-output",
+            Self::FailedWithCache => "failed-with-cache",
+            Self::NotRestored => "not-restored",
         }
     }
 }
@@ -101,13 +116,22 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// An entry that might be used, and who recorded it.
+/// An entry that might be used, and where it was found.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     /// The entry.
     pub entry: Entry,
-    /// Name of the jobset on whose shadow branch it stands.
-    pub jobset: String,
+    /// The shadow branch on which it stands.
+    pub shadow: ShadowName,
+    /// Whether someone who is trusted signed it.
+    pub vouched: Result<(), Distrust>,
+}
+
+impl Candidate {
+    /// Returns the jobset that made the cache.
+    fn maker(&self) -> &str {
+        self.entry.maker.as_ref().map_or(self.shadow.as_str(), |maker| maker.jobset.as_str())
+    }
 }
 
 /// A decision, with everything that was considered on the way.
@@ -115,8 +139,9 @@ pub struct Candidate {
 pub struct Choice {
     /// The entry to start from, or why there is none.
     pub outcome: Result<(Origin, Candidate), Refusal>,
-    /// The candidates that were refused, in the order they were looked at.
-    pub refused: Vec<(Origin, String, Refusal)>,
+    /// The candidates that were refused, in the order they were looked at, with the shadow branches
+    /// on which they stand; nothing for an own entry that cannot be read.
+    pub refused: Vec<(Origin, Option<ShadowName>, Refusal)>,
 }
 
 impl Choice {
@@ -140,12 +165,12 @@ impl Choice {
 pub trait Sources {
     /// Returns this jobset's own entry, or why it cannot be read.
     fn own(&mut self) -> Option<Result<Candidate, Refusal>>;
-    /// Returns trusted entries recorded for ancestors, nearest first.
+    /// Returns entries recorded for ancestors, nearest first.
     fn ancestors(&mut self) -> Vec<Candidate>;
-    /// Returns trusted entries with this key, newest first.
+    /// Returns entries with this key, newest first.
     fn shared(&mut self, key: &Key) -> Vec<Candidate>;
-    /// Returns whether this jobset may use the entry at all.
-    fn trusts(&mut self, candidate: &Candidate) -> bool;
+    /// Returns whether this jobset trusts the one that made the entry.
+    fn trusts(&mut self, entry: &Entry) -> bool;
     /// Checks the path: there (substituted if need be), with the recorded NAR hash.
     fn verify(&mut self, entry: &Entry) -> Result<(), Refusal>;
     /// Says which parts of the key differ, in one line.
@@ -154,7 +179,7 @@ pub trait Sources {
 
 /// Limits of the declaration.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct CacheLimits {
     /// Depth at which the next build is clean.
     pub depth: u32,
     /// Age in seconds from which on an entry is not used.
@@ -168,16 +193,16 @@ pub struct Limits {
 /// In this order: the jobset's own entry, that of the nearest ancestor commit,
 /// the newest one with the same key. The first that passes every check is it.
 /// An own entry at the depth limit ends the search: the next build is clean.
-pub fn choose(key: &Key, limits: Limits, sources: &mut dyn Sources) -> Choice {
+pub fn choose(key: &Key, limits: CacheLimits, sources: &mut dyn Sources) -> Choice {
     let mut refused = Vec::new();
     match sources.own() {
         None => {}
-        Some(Err(refusal)) => refused.push((Origin::Own, String::new(), refusal)),
+        Some(Err(refusal)) => refused.push((Origin::Own, None, refusal)),
         Some(Ok(candidate)) => match check(key, limits, sources, &candidate) {
             Ok(()) => return Choice { outcome: Ok((Origin::Own, candidate)), refused },
             Err(refusal) => {
                 let ends = refusal.reason == Reason::DepthLimit;
-                refused.push((Origin::Own, candidate.jobset, refusal.clone()));
+                refused.push((Origin::Own, Some(candidate.shadow), refusal.clone()));
                 if ends {
                     return Choice { outcome: Err(refusal), refused };
                 }
@@ -192,7 +217,7 @@ pub fn choose(key: &Key, limits: Limits, sources: &mut dyn Sources) -> Choice {
         for candidate in candidates {
             match check(key, limits, sources, &candidate) {
                 Ok(()) => return Choice { outcome: Ok((origin, candidate)), refused },
-                Err(refusal) => refused.push((origin, candidate.jobset, refusal)),
+                Err(refusal) => refused.push((origin, Some(candidate.shadow), refusal)),
             }
         }
     }
@@ -203,19 +228,29 @@ pub fn choose(key: &Key, limits: Limits, sources: &mut dyn Sources) -> Choice {
     Choice { outcome: Err(outcome), refused }
 }
 
+/// How many seconds the clocks of two machines may differ. What is recorded later than that would not
+/// expire until its date.
+const CLOCKS_DIFFER: u64 = 86_400;
+
 /// Cheap checks first; the store is asked last.
 fn check(
     key: &Key,
-    limits: Limits,
+    limits: CacheLimits,
     sources: &mut dyn Sources,
     candidate: &Candidate,
 ) -> Result<(), Refusal> {
     let entry = &candidate.entry;
-    if !sources.trusts(candidate) {
-        return Err(Refusal::new(Reason::Untrusted, format!("made by `{}`", candidate.jobset)));
+    if let Err(distrust) = &candidate.vouched {
+        return Err(Refusal::new(Reason::Untrusted, distrust.to_string()));
+    }
+    if !sources.trusts(entry) {
+        return Err(Refusal::new(Reason::Untrusted, format!("made by `{}`", candidate.maker())));
     }
     if entry.key != *key {
         return Err(Refusal::new(Reason::KeyChanged, sources.explain_key(&entry.key)));
+    }
+    if entry.time.saturating_sub(limits.now) > CLOCKS_DIFFER {
+        return Err(Refusal::new(Reason::Expired, "recorded in the future".to_owned()));
     }
     let age = limits.now.saturating_sub(entry.time);
     if age >= limits.max_age {
@@ -228,3 +263,6 @@ fn check(
     }
     sources.verify(entry)
 }
+
+#[cfg(test)]
+mod tests;

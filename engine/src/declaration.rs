@@ -5,13 +5,19 @@
 //! evaluator's work; this file starts from its JSON.
 
 use std::fmt;
+use std::time::Duration;
 
 use levain_actions::forge::ForgeKind;
 use levain_actions::shadow::ShadowFiles;
 use levain_actions::status::Texts;
+use levain_evaluator::evaluate::{OUTPUTS, Wishes};
 use serde::Deserialize;
 
+pub use crate::build::LogLimits;
 use crate::jobset::{Jobset, JobsetKind};
+use crate::signing::{PublicKey, SigningError};
+
+mod shadow_ref;
 
 /// What a project wants of levain; see `docs/declaration.md` for every key.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -29,6 +35,28 @@ pub struct Declaration {
     pub forge: Option<Forge>,
     /// Templates of the status texts.
     pub status: Texts,
+    /// How much of build logs is kept.
+    pub logs: LogLimits,
+    /// The systems whose jobs are built; all if there are none.
+    pub systems: Vec<String>,
+    /// Which outputs are kept from garbage collection.
+    pub outputs: Outputs,
+}
+
+/// Which outputs are kept from garbage collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Outputs {
+    /// Those of how many commits of each branch and pull request.
+    pub keep: u32,
+    /// For how many days after the last run of that branch or pull request.
+    pub keep_days: u32,
+}
+
+impl Default for Outputs {
+    fn default() -> Self {
+        Self { keep: 1, keep_days: 30 }
+    }
 }
 
 /// The one switch, where it applies and how far.
@@ -52,16 +80,26 @@ pub struct Incremental {
     /// Name of the output that the next build may start from. `intermediates`
     /// is accepted as well when a job has no output of this name.
     pub cache_output: String,
+    /// Public keys of other levains whose caches may be used.
+    pub trusted_keys: Vec<String>,
+    /// Whether a build from a cache that fails is done clean before it is called a failure.
+    pub retry_clean: bool,
     /// When incremental builds are compared with clean ones.
     pub audit: Audit,
 }
 
 /// When incremental builds are compared with clean ones.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Audit {
-    /// Every how many incremental builds in a row one is audited; 0 for never.
+    /// Audits every Nth incremental build in a row; 0 disables audits.
     pub every: u32,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { every: 10 }
+    }
 }
 
 impl Default for Incremental {
@@ -74,6 +112,8 @@ impl Default for Incremental {
             depth_limit: 50,
             max_age_days: 30,
             cache_output: "cache".into(),
+            trusted_keys: Vec::new(),
+            retry_clean: true,
             audit: Audit::default(),
         }
     }
@@ -124,6 +164,25 @@ impl Default for ShadowSettings {
 pub struct EvaluationSettings {
     /// Whether an evaluation may build derivations and read their outputs.
     pub allow_import_from_derivation: bool,
+    /// After how many seconds an evaluation is ended.
+    pub timeout: Option<u64>,
+    /// How many MiB of memory an evaluation may have.
+    pub memory: Option<u64>,
+    /// How many jobs there may be.
+    pub max_jobs: Option<usize>,
+    /// The flake outputs whose jobs are built; those that name jobs when there is none.
+    pub outputs: Option<Vec<String>>,
+}
+
+impl EvaluationSettings {
+    /// Returns how much less than the operator allows an evaluation may take.
+    pub fn wishes(&self) -> Wishes {
+        Wishes {
+            time: self.timeout.map(Duration::from_secs),
+            memory: self.memory.map(|mebibytes| mebibytes.saturating_mul(1 << 20)),
+            jobs: self.max_jobs,
+        }
+    }
 }
 
 /// The forge that is told about results.
@@ -144,7 +203,7 @@ pub struct Forge {
 
 /// Why a declaration cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the declaration is wrong at `levainProject.{key}`: {message}\nhint: {hint}")]
+#[error("the declaration is wrong at `{}`: {message}\nhint: {hint}", placed(.key))]
 pub struct DeclarationError {
     /// The key, as a dotted path.
     pub key: String,
@@ -154,16 +213,64 @@ pub struct DeclarationError {
     pub hint: &'static str,
 }
 
+/// Returns where a key stands in the flake; serde calls the whole `.`.
+fn placed(key: &str) -> String {
+    match key {
+        "" | "." => "levainProject".to_owned(),
+        key => format!("levainProject.{key}"),
+    }
+}
+
+/// The hint for values that are not what they should be.
+const CORRECT: &str = "correct the key on the default branch; docs/declaration.md lists every key";
+
+/// The keys whose values are attribute sets, as JSON pointers. Serde would take lists for them, too.
+const SETS: [&str; 10] = [
+    "",
+    "/incremental",
+    "/incremental/audit",
+    "/files",
+    "/shadow",
+    "/evaluation",
+    "/forge",
+    "/status",
+    "/logs",
+    "/outputs",
+];
+
+/// Words serde's message for those who do not know levain's types.
+fn worded(message: &str) -> String {
+    match message.split_once(", expected struct ") {
+        Some((found, _)) => format!("{found}, expected an attribute set"),
+        None => message.to_owned(),
+    }
+}
+
+/// Returns whether Nix accepts a text as the name of an output.
+fn is_output_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._?=".contains(c))
+        && !name.starts_with('.')
+}
+
 impl Declaration {
     /// Reads the JSON of the flake output `levainProject`.
     ///
     /// Unknown keys and wrong types are errors that name the key.
     pub fn from_json(value: serde_json::Value) -> Result<Self, DeclarationError> {
+        let is_list = |place: &&&str| value.pointer(place).is_some_and(serde_json::Value::is_array);
+        if let Some(place) = SETS.iter().find(is_list) {
+            return Err(DeclarationError {
+                key: place.trim_start_matches('/').replace('/', "."),
+                message: "expected an attribute set, found a list".to_owned(),
+                hint: CORRECT,
+            });
+        }
         let declaration: Self =
             serde_path_to_error::deserialize(value).map_err(|error| DeclarationError {
                 key: error.path().to_string(),
-                message: error.inner().to_string(),
-                hint: "correct the key on the default branch; docs/declaration.md lists every key",
+                message: worded(&error.inner().to_string()),
+                hint: CORRECT,
             })?;
         declaration.check()?;
         Ok(declaration)
@@ -187,11 +294,34 @@ impl Declaration {
                 "use `{{jobset}}` in it, as in `refs/levain/{{jobset}}`",
             );
         }
-        if self.incremental.cache_output.is_empty() || self.incremental.cache_output == "out" {
+        if let Some(problem) = shadow_ref::problem(&self.shadow.reference) {
+            return wrong(
+                "shadow.ref",
+                problem,
+                "use `refs/levain/{{jobset}}`, or for branches `refs/heads/levain/{{jobset}}`",
+            );
+        }
+        let output = &self.incremental.cache_output;
+        if output == "out" || !is_output_name(output) {
             return wrong(
                 "incremental.cacheOutput",
-                format!("`{}` cannot be the cache output", self.incremental.cache_output),
+                format!("`{output}` cannot be the cache output"),
                 "name an output of its own, as in `cache`",
+            );
+        }
+        if let Err(error) = self.trusted_keys() {
+            return wrong(
+                "incremental.trustedKeys",
+                error.to_string().lines().next().unwrap_or_default().to_owned(),
+                "list what `levain cache key` prints where the caches are made",
+            );
+        }
+        let mut outputs = self.evaluation.outputs.iter().flatten();
+        if let Some(unknown) = outputs.find(|output| !OUTPUTS.contains(&output.as_str())) {
+            return wrong(
+                "evaluation.outputs",
+                format!("jobs cannot be found in the flake output `{unknown}`"),
+                "name some of `checks`, `packages`, `devShells`, `formatter`, `legacyPackages`, `nixosConfigurations`, `darwinConfigurations`, `homeConfigurations`, `levainJobs`, `hydraJobs`",
             );
         }
         if let Err(error) = self.shadow_files() {
@@ -200,9 +330,22 @@ impl Declaration {
         Ok(())
     }
 
+    /// Returns what may be followed of a declaration whose author is not known: nothing is sent
+    /// where it says, and nobody's caches are trusted because it says so.
+    pub(crate) fn without_reach(self) -> Self {
+        let shadow = ShadowSettings { push: false, ..self.shadow };
+        let incremental = Incremental { trusted_keys: Vec::new(), ..self.incremental };
+        Self { forge: None, shadow, incremental, ..self }
+    }
+
     /// Returns the two files' names, checked.
     pub fn shadow_files(&self) -> Result<ShadowFiles, String> {
         ShadowFiles::new(&self.files.pointer, &self.files.commit).map_err(|error| error.to_string())
+    }
+
+    /// Returns the keys of other levains that are trusted.
+    pub fn trusted_keys(&self) -> Result<Vec<PublicKey>, SigningError> {
+        self.incremental.trusted_keys.iter().map(|key| key.parse()).collect()
     }
 
     /// Returns the part of the shadow ref before the first placeholder: all
@@ -295,6 +438,23 @@ mod tests {
         assert!(error(r#"{"incremental":{"enabled":true}}"#).contains("unknown field `enabled`"));
         assert!(error(r#"{"forge":{"kind":"sourcehut"}}"#).contains("forge.kind"));
         assert!(error(r#"{"shadow":{"ref":"levain/x"}}"#).contains("shadow.ref"));
+        assert!(error(r#"{"evaluation":{"outputs":["apps"]}}"#).contains("output `apps`"));
+        for (list, key) in [
+            ("[]", "`levainProject`"),
+            (r#"{"incremental":[true]}"#, "`levainProject.incremental`"),
+            (r#"{"incremental":{"audit":[1]}}"#, "`levainProject.incremental.audit`"),
+            (r#"{"forge":["gitea"]}"#, "`levainProject.forge`"),
+        ] {
+            let error = error(list);
+            assert!(error.contains(&format!("{key}: expected an attribute set")), "{error}");
+        }
+        assert!(
+            error("7").contains("`levainProject`: invalid type: integer `7`, expected an attr")
+        );
+        for output in ["a/b", "", "out", "a b", ".x"] {
+            let json = format!(r#"{{"incremental":{{"cacheOutput":"{output}"}}}}"#);
+            assert!(error(&json).contains("cannot be the cache output"), "{output}");
+        }
         assert!(error(r#"{"files":{"pointer":"../cache.nix"}}"#).contains("levainProject.files"));
     }
 

@@ -4,17 +4,18 @@
 //! carries exactly that file is evaluated as it is, and any other in a shadow
 //! commit that is made aside. Neither writes to the repository.
 
-use levain_actions::git::{CommitId, CommitIdError, GitError};
-use levain_actions::shadow::{ShadowCommit, ShadowFiles};
+use levain_actions::git::{CommitId, CommitIdError, GitError, PlainFile};
+use levain_actions::shadow::{MOST_POINTER, ShadowCommit, ShadowFiles};
 use levain_evaluator::evaluate::{Evaluation, Limits, Request};
-use levain_evaluator::pointer::{Pointer, PointerError};
-use levain_evaluator::{EvaluateError, FlakeUrl, LockedFlakeRef};
+use levain_evaluator::pointer::{Pointer, PointerError, Tier};
+use levain_evaluator::{EvaluateError, FlakeUrl, JobName, LockedFlakeRef};
 use serde_json::{Value, json};
 
 use crate::digest::sha256_hex;
-use crate::pointers::Layout;
-use crate::project::{Project, ProjectError, Surroundings, open_location, readable};
+use crate::inputs;
+use crate::project::{Project, ProjectError, Surroundings, open_location};
 use crate::shadowing::{ShadowingError, aside};
+use crate::state::State;
 
 /// What to evaluate.
 #[derive(Clone, Debug)]
@@ -48,7 +49,7 @@ pub enum EvalError {
     #[error("cache pointer rejected: entry `{job}`: {message}")]
     Entry {
         /// The job.
-        job: String,
+        job: JobName,
         /// What is wrong.
         message: String,
     },
@@ -73,13 +74,15 @@ pub fn eval(surroundings: &Surroundings, inputs: &Inputs) -> Result<Value, EvalE
     }
     let (repository, reference) = open_location(surroundings, &inputs.jobset)?;
     let commit: CommitId = inputs.jobset.revision.parse()?;
-    let limits = Limits { readable: readable(&repository), ..inputs.limits.clone() };
-    let layout =
-        Layout { files: inputs.files.clone(), prefix: String::new(), store_dir: store_dir.clone() };
-    let present = repository.file(commit, layout.files.pointer())?;
+    // Whoever names a jobset on the command line has looked at it.
+    let locked = inputs::Inputs::of(&repository, commit, Tier::DefaultBranch, None)?;
+    let links = State::of(repository.git_dir()).links();
+    let limits = locked.within(Limits { links, ..inputs.limits.clone() });
+    let present = repository.plain_file(commit, inputs.files.pointer(), MOST_POINTER)?;
     let as_it_is = match &present {
-        Some(text) => text == pointer,
-        None => inputs.pointer.is_none(),
+        PlainFile::Content(text) => text == pointer,
+        PlainFile::Nothing => inputs.pointer.is_none(),
+        PlainFile::TooLarge | PlainFile::Other { .. } => false,
     };
     let mut flake = Project::flake(&repository, &reference, commit);
     flake.nar_hash = inputs.jobset.nar_hash;
@@ -97,7 +100,7 @@ pub fn eval(surroundings: &Surroundings, inputs: &Inputs) -> Result<Value, EvalE
             message: "levain: evaluation with a given pointer\n",
         };
         let reference = "refs/levain-eval/shadow";
-        let (made, id) = aside(&repository, &shadow, &layout, reference)?;
+        let (made, id) = aside(&repository, &shadow, &inputs.files, reference)?;
         flake = Project::flake(&made.repository, reference, id);
         _overlay = Some(made);
     }
@@ -125,6 +128,7 @@ fn evaluate(
         flake,
         system: surroundings.system.clone(),
         only,
+        outputs: None,
         limits: limits.clone(),
     })
 }

@@ -4,16 +4,20 @@
 //! of which are in the commit. So its result is kept under everything it
 //! depends on, and asking again costs one file read instead of a process.
 
-use levain_evaluator::evaluate::{Evaluation, Evaluator, Request};
+use levain_evaluator::evaluate::{Evaluation, JobError, JobEvaluator, Request};
 use levain_evaluator::key::KeyDocument;
-use levain_evaluator::{EvaluateError, LockedFlakeRef};
+use levain_evaluator::pointer::Tier;
+use levain_evaluator::{EvaluateError, JobName, LockedFlakeRef};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::sha256_hex;
 use crate::state::{Kind, State, StateWriter};
 
 /// The version of what is remembered; another one is evaluated anew.
-const FORMAT: u32 = 1;
+///
+/// What is remembered of a derivation was read in its file. It stays true without the file, since
+/// the path is a hash of the content.
+const FORMAT: u32 = 4;
 
 /// An evaluation and what was found out about its derivations.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,9 +25,9 @@ const FORMAT: u32 = 1;
 pub(crate) struct Remembered {
     /// The evaluation.
     pub evaluation: Evaluation,
-    /// Keys of jobs, as far as they were computed: by attribute path.
+    /// Keys of jobs, as far as they were computed.
     #[serde(default)]
-    pub keys: std::collections::BTreeMap<String, KeyDocument>,
+    pub keys: std::collections::BTreeMap<JobName, KeyDocument>,
 }
 
 /// A result and whether it had to be computed.
@@ -39,7 +43,7 @@ pub(crate) struct Evaluated {
 /// Returns the name under which the evaluation of `request` is remembered.
 ///
 /// The location of the repository is not part of it; the commit identifies the tree.
-pub(crate) fn id(evaluator: &dyn Evaluator, store_dir: &str, request: &Request) -> String {
+pub(crate) fn id(evaluator: &dyn JobEvaluator, store_dir: &str, request: &Request) -> String {
     let mut text = format!("levain evaluation {FORMAT}\n");
     for part in [
         evaluator.identity().as_str(),
@@ -48,8 +52,13 @@ pub(crate) fn id(evaluator: &dyn Evaluator, store_dir: &str, request: &Request) 
         if request.flake.shallow { "shallow" } else { "" },
         &request.system,
         if request.limits.allow_import_from_derivation { "import-from-derivation" } else { "" },
+        // What was found out while somebody's code was at work says nothing about the project's own.
+        if request.limits.tier <= Tier::Branch { "branch" } else { "" },
     ] {
         text.push_str(&format!("{}:{part}\n", part.len()));
+    }
+    for output in request.outputs.iter().flatten() {
+        text.push_str(&format!("output {output}\n"));
     }
     for path in request.only.iter().flatten() {
         text.push_str(&format!("only {path}\n"));
@@ -60,7 +69,7 @@ pub(crate) fn id(evaluator: &dyn Evaluator, store_dir: &str, request: &Request) 
 /// Evaluates `request`, or finds out that this was done before. Calls `on_work`
 /// before it evaluates.
 pub(crate) fn evaluate(
-    evaluator: &dyn Evaluator,
+    evaluator: &dyn JobEvaluator,
     store_dir: &str,
     request: &Request,
     state: &State,
@@ -80,10 +89,20 @@ pub(crate) fn evaluate(
     Ok(Evaluated { id, remembered, memoized: false })
 }
 
+/// Returns whether a result is the flake's alone: another evaluation would give it again.
+fn is_lasting(evaluation: &Evaluation) -> bool {
+    evaluation.jobs.iter().all(|job| job.outcome.as_ref().err().is_none_or(JobError::is_lasting))
+}
+
 /// Remembers a result. A failure costs time later, nothing else.
 pub(crate) fn remember(writer: Option<&StateWriter>, evaluated: &Evaluated) {
-    let Some(writer) = writer else { return };
+    let Some(writer) = writer.filter(|_| is_lasting(&evaluated.remembered.evaluation)) else {
+        return;
+    };
     if let Err(error) = writer.store(Kind::Evaluations, &evaluated.id, &evaluated.remembered) {
         tracing::warn!(%error, "cannot remember an evaluation");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! What is built: a branch or a pull request at one commit, and how far it is trusted.
 
 use levain_actions::git::CommitId;
+use levain_evaluator::JobsetName;
 use levain_evaluator::pointer::Tier;
 
 /// A branch or pull request of a project.
@@ -8,6 +9,21 @@ use levain_evaluator::pointer::Tier;
 pub struct Jobset {
     /// Which one it is.
     pub kind: JobsetKind,
+    /// Where its commits come from.
+    pub provenance: Provenance,
+}
+
+/// Where the commits of a jobset come from, as far as that is known for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provenance {
+    /// From the default branch, as the project lists it.
+    DefaultBranch,
+    /// From a branch that the project lists.
+    Branch,
+    /// From such branches, and from `git commit` in this repository.
+    MadeHere,
+    /// That is not known: anybody may have written them.
+    Unknown,
 }
 
 /// Which branch or pull request a jobset is.
@@ -24,28 +40,32 @@ pub enum JobsetKind {
     PullRequest {
         /// Its number on the forge.
         number: u64,
-        /// Whether its commits come from another repository. Unless its head is
-        /// also the head of one of the project's branches, this is assumed.
-        from_fork: bool,
     },
 }
 
 impl Jobset {
-    /// Returns the name, in which branches and pull requests cannot be confused.
-    pub fn name(&self) -> String {
+    /// Returns the name.
+    pub fn name(&self) -> JobsetName {
         match &self.kind {
-            JobsetKind::Branch { name, .. } => format!("heads/{name}"),
-            JobsetKind::PullRequest { number, .. } => format!("pull/{number}"),
+            JobsetKind::Branch { name, .. } => JobsetName::branch(name),
+            JobsetKind::PullRequest { number } => JobsetName::pull_request(*number),
         }
     }
 
     /// Returns how far its results are trusted.
+    ///
+    /// Its name says what it is at most: commits decide. What nobody vouches for is a fork's.
     pub fn tier(&self) -> Tier {
-        match &self.kind {
-            JobsetKind::Branch { is_default: true, .. } => Tier::DefaultBranch,
-            JobsetKind::Branch { .. } => Tier::Branch,
-            JobsetKind::PullRequest { from_fork: false, .. } => Tier::PullRequest,
-            JobsetKind::PullRequest { from_fork: true, .. } => Tier::Fork,
+        match (&self.kind, self.provenance) {
+            (_, Provenance::Unknown) => Tier::Fork,
+            (JobsetKind::PullRequest { .. }, Provenance::MadeHere) => Tier::Fork,
+            (JobsetKind::PullRequest { .. }, Provenance::DefaultBranch | Provenance::Branch) => {
+                Tier::PullRequest
+            }
+            (JobsetKind::Branch { is_default: true, .. }, Provenance::DefaultBranch) => {
+                Tier::DefaultBranch
+            }
+            (JobsetKind::Branch { .. }, _) => Tier::Branch,
         }
     }
 
@@ -59,7 +79,7 @@ impl Jobset {
 
     /// Returns whether its shadow branch may leave this machine.
     pub fn may_be_pushed(&self) -> bool {
-        !matches!(self.kind, JobsetKind::PullRequest { from_fork: true, .. })
+        self.tier() != Tier::Fork
     }
 
     /// Returns whether a build of this jobset may use what a jobset called
@@ -68,12 +88,18 @@ impl Jobset {
     ///
     /// What it made itself while it was trusted less (a branch that has become the
     /// default branch, a fork's commits that are now on a branch) does not count.
-    pub fn trusts(&self, maker: &str, tier: Tier) -> bool {
+    pub fn trusts(&self, maker: &JobsetName, tier: Tier) -> bool {
         let of_others = match tier {
             Tier::DefaultBranch | Tier::Branch => true,
             Tier::PullRequest | Tier::Fork => false,
         };
-        tier <= self.tier() && (of_others || maker == self.name())
+        // A pull request is one author's, but one branch here may hold one fork's commits today
+        // and another's tomorrow.
+        let is_one_authors = match self.kind {
+            JobsetKind::PullRequest { .. } => true,
+            JobsetKind::Branch { .. } => self.tier() != Tier::Fork,
+        };
+        tier <= self.tier() && (of_others || (is_one_authors && *maker == self.name()))
     }
 }
 
@@ -93,13 +119,35 @@ pub struct Head {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{branch, pull_request};
 
-    fn branch(name: &str, is_default: bool) -> Jobset {
-        Jobset { kind: JobsetKind::Branch { name: name.into(), is_default } }
+    #[test]
+    fn commits_decide_and_names_only_limit() {
+        use Provenance::{Branch, DefaultBranch, MadeHere, Unknown};
+        let all = [DefaultBranch, Branch, MadeHere, Unknown];
+        let tiers = |kind: JobsetKind| {
+            all.map(|provenance| Jobset { kind: kind.clone(), provenance }.tier())
+        };
+        let main = JobsetKind::Branch { name: "main".into(), is_default: true };
+        let topic = JobsetKind::Branch { name: "topic".into(), is_default: false };
+        assert_eq!(tiers(main), [Tier::DefaultBranch, Tier::Branch, Tier::Branch, Tier::Fork]);
+        assert_eq!(tiers(topic), [Tier::Branch, Tier::Branch, Tier::Branch, Tier::Fork]);
+        assert_eq!(
+            tiers(JobsetKind::PullRequest { number: 7 }),
+            [Tier::PullRequest, Tier::PullRequest, Tier::Fork, Tier::Fork]
+        );
     }
 
-    fn pull_request(number: u64, from_fork: bool) -> Jobset {
-        Jobset { kind: JobsetKind::PullRequest { number, from_fork } }
+    #[test]
+    fn a_branch_of_unknown_commits_uses_what_branches_made_and_nothing_of_its_own() {
+        let unknown = Jobset { provenance: Provenance::Unknown, ..branch("try", false) };
+        assert!(!unknown.may_be_pushed());
+        assert!(!unknown.trusts(&unknown.name(), unknown.tier()));
+        assert!(unknown.trusts(&branch("main", true).name(), Tier::DefaultBranch));
+        assert!(unknown.trusts(&unknown.name(), Tier::Branch));
+        for user in [branch("try", false), branch("main", true), pull_request(7, true)] {
+            assert!(!user.trusts(&unknown.name(), unknown.tier()), "{}", user.name());
+        }
     }
 
     #[test]
@@ -121,10 +169,5 @@ mod tests {
         assert!(!pull_request(2, false).trusts(&fork.name(), fork.tier()));
         assert!(pull_request(1, true).trusts(&pull.name(), pull.tier()));
         assert!(!trusts(&pull, &pull_request(3, false)));
-    }
-
-    #[test]
-    fn a_branch_cannot_pose_as_a_pull_request() {
-        assert_ne!(branch("pull/1", false).name(), pull_request(1, false).name());
     }
 }

@@ -3,6 +3,7 @@
 //! No HTTP server and no database: what has to be remembered lies in files
 //! below the repository's git directory ([`state`]). Start at [`run::run`].
 
+mod aggregate;
 pub mod audit;
 mod build;
 pub mod caches;
@@ -15,18 +16,32 @@ mod digest;
 mod dropped;
 pub mod eval;
 mod evaluations;
+pub mod event;
+mod exposure;
+pub mod hold;
+mod inputs;
 pub mod jobset;
+mod kept;
+pub mod local_paths;
+mod owed;
 mod plan;
 mod pointers;
 mod post_build;
-pub mod progress;
 pub mod project;
 pub mod report;
 pub mod repositories;
+mod restored;
 mod roots;
 pub mod run;
+mod shadow_contents;
 mod shadowing;
+pub mod signing;
 pub mod state;
-mod statuses;
+pub mod statuses;
 pub mod store_references;
 mod success;
+
+pub use build::{Class, Scheduler, Standing};
+
+#[cfg(test)]
+mod testing;

@@ -1,11 +1,12 @@
 //! Which jobs are fresh, and what is built for the others.
 //!
 //! Two steps, because the cache pointer of the second evaluation depends on the
-//! first: [`survey`] looks at the base derivations and chooses caches;
+//! first: [`Planner`] looks at the base derivations and chooses caches;
 //! [`resolve`] reads the shadow evaluation and decides what each job builds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use levain_evaluator::JobName;
 use levain_evaluator::evaluate::{Evaluation, JobDerivation, JobError};
 use levain_evaluator::key::{self, KeyDocument, graph_contains};
 use levain_evaluator::pointer::Entry;
@@ -18,13 +19,14 @@ use levain_actions::git::SourceIndex;
 use levain_actions::shadow::ShadowFiles;
 
 use crate::candidates::Records;
-use crate::choose::{Candidate, Choice, Limits, Origin, Reason, Refusal, choose};
-use crate::connections::LazyConnection;
+use crate::choose::{CacheLimits, Candidate, Choice, Origin, Reason, Refusal, choose};
 use crate::declaration::{Incremental, Mode};
 use crate::jobset::Jobset;
-use crate::pointers::Entries;
-use crate::state::{Kind, State};
+use crate::state::State;
 use crate::success::{Success, Successes};
+
+/// How many parts that differ are named.
+const MOST_PARTS: usize = 5;
 
 /// Planning failed as a whole.
 #[derive(Debug, thiserror::Error)]
@@ -45,17 +47,25 @@ pub enum PlanError {
 
 /// A job that could be evaluated.
 #[derive(Debug)]
-pub(crate) struct Surveyed {
-    /// Its attribute path, as printed.
-    pub attr_path: String,
+pub(crate) struct PlannedJob {
+    /// Its name.
+    pub attr_path: JobName,
     /// Its base derivation.
     pub base: JobDerivation,
     /// What is known about it.
     pub finding: Finding,
 }
 
-/// What the survey found out about a job.
+impl PlannedJob {
+    /// Returns whether it stands for other jobs.
+    pub(crate) fn is_aggregate(&self) -> bool {
+        !self.base.constituents.is_empty()
+    }
+}
+
+/// What the planner finds out about a job.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one for each job, and none is copied")]
 pub(crate) enum Finding {
     /// Its base derivation has succeeded before.
     Fresh(Success),
@@ -71,6 +81,19 @@ pub(crate) enum Finding {
     },
 }
 
+impl PlannedJob {
+    /// Returns the entry that the job starts from, or the word for why it starts from none.
+    pub(crate) fn starts_from(&self) -> Result<&Entry, &'static str> {
+        match &self.finding {
+            Finding::Fresh(_) | Finding::Built => Err("fresh"),
+            Finding::Stale { choice, .. } => match &choice.outcome {
+                Ok((_, candidate)) => Ok(&candidate.entry),
+                Err(refusal) => Err(refusal.reason.name()),
+            },
+        }
+    }
+}
+
 /// Name of the output that the next build may start from, if the job has one.
 pub(crate) fn cache_output<'a>(
     base: &'a JobDerivation,
@@ -81,8 +104,8 @@ pub(crate) fn cache_output<'a>(
         .find(|name| base.outputs.contains_key(*name))
 }
 
-/// What a survey reads from.
-pub(crate) struct Survey<'a> {
+/// Finds fresh jobs and chooses the caches of the others.
+pub(crate) struct Planner<'a> {
     /// What is remembered.
     pub state: &'a State,
     /// The jobset.
@@ -97,27 +120,24 @@ pub(crate) struct Survey<'a> {
     pub now: u64,
 }
 
-impl Survey<'_> {
-    /// Finds the fresh jobs; asks the store only about jobs without a record.
-    ///
-    /// `connect` is called when the store has to be asked.
-    pub(crate) fn fresh(
+impl Planner<'_> {
+    /// Finds the fresh jobs. `is_valid` asks the store, which takes a connection; it is called only
+    /// for jobs without a record.
+    pub(crate) fn fresh<E>(
         &self,
         base: &JobDerivation,
-        connection: &mut LazyConnection,
-    ) -> Result<Option<Finding>, PlanError> {
+        is_valid: &mut dyn FnMut(&StorePath) -> Result<bool, E>,
+    ) -> Result<Option<Finding>, E> {
         if self.ignore_successes {
             return Ok(None);
         }
-        let name = success_name(&base.derivation);
-        if let Some(successes) = self.state.load::<Successes>(Kind::Successes, &name)
+        if let Some(successes) = Successes::load(self.state, &base.derivation)
             && let Some(success) = successes.usable(self.jobset)
         {
             return Ok(Some(Finding::Fresh(success.clone())));
         }
-        let connection = connection.get()?;
         for path in base.outputs.values() {
-            if !connection.is_valid(path)? {
+            if !is_valid(path)? {
                 return Ok(None);
             }
         }
@@ -127,7 +147,7 @@ impl Survey<'_> {
     /// Chooses the cache of a stale job.
     pub(crate) fn choose(
         &self,
-        attr_path: &str,
+        attr_path: &JobName,
         base: &JobDerivation,
         key: Option<&KeyDocument>,
         records: &mut Records<'_>,
@@ -151,7 +171,7 @@ impl Survey<'_> {
             Mode::Incremental => {}
         }
         debug_assert!(cache_output(base, self.incremental).is_some());
-        let limits = Limits {
+        let limits = CacheLimits {
             depth: self.incremental.depth_limit,
             max_age: u64::from(self.incremental.max_age_days) * 86_400,
             now: self.now,
@@ -221,47 +241,16 @@ impl<'a, 'r> Sources<'a, 'r> {
     }
 }
 
-/// Returns the name under which successes of a base derivation are remembered.
-pub(crate) fn success_name(derivation: &DerivationPath) -> String {
-    derivation.to_string()
-}
-
-/// What the pointer file of the second evaluation says: for stale jobs the
-/// chosen entries; all others stay recorded, marked as not used.
-pub(crate) fn pointer_for(own: &Entries, jobs: &[Surveyed]) -> Entries {
-    let mut entries = Entries::new();
-    for (job, entry) in own {
-        let Ok(entry) = entry else { continue };
-        entries.insert(job.clone(), Ok(Entry { unused: None, ..entry.clone() }));
-    }
-    for job in jobs {
-        let unused = match &job.finding {
-            Finding::Fresh(_) | Finding::Built => Some("fresh"),
-            Finding::Stale { choice, .. } => match &choice.outcome {
-                Ok((_, candidate)) => {
-                    let entry = Entry { unused: None, ..candidate.entry.clone() };
-                    entries.insert(job.attr_path.clone(), Ok(entry));
-                    None
-                }
-                Err(refusal) => Some(refusal.reason.name()),
-            },
-        };
-        if let (Some(reason), Some(Ok(entry))) = (unused, entries.get_mut(&job.attr_path)) {
-            entry.unused = Some(reason.to_owned());
-        }
-    }
-    entries
-}
-
 /// Returns whether the jobset still has `job`, as far as that is known: one
 /// that cannot be evaluated right now is not gone.
-pub(crate) fn is_known(job: &str, jobs: &[Surveyed], unevaluated: &[String]) -> bool {
-    jobs.iter().any(|surveyed| surveyed.attr_path == job)
+pub(crate) fn is_known(job: &JobName, jobs: &[PlannedJob], unevaluated: &[&JobName]) -> bool {
+    jobs.iter().any(|planned| planned.attr_path == *job)
         || unevaluated.iter().any(|path| covers(path, job))
 }
 
 /// Returns whether `job` is `path` or lies below it.
-fn covers(path: &str, job: &str) -> bool {
+fn covers(path: &JobName, job: &JobName) -> bool {
+    let (path, job) = (path.as_str(), job.as_str());
     path.is_empty() || job == path || job.strip_prefix(path).is_some_and(|r| r.starts_with('.'))
 }
 
@@ -291,20 +280,27 @@ impl Target {
 }
 
 /// The outcomes of a shadow evaluation, by attribute path.
-pub(crate) type ShadowJobs<'a> = BTreeMap<String, &'a Result<JobDerivation, JobError>>;
+pub(crate) type ShadowJobs<'a> = BTreeMap<JobName, &'a Result<JobDerivation, JobError>>;
+
+/// Says in which parts a shadow derivation, the second, is more than its base derivation with a cache.
+pub(crate) type Differs<'a, E> =
+    dyn FnMut(&DerivationPath, &DerivationPath) -> Result<Vec<String>, E> + 'a;
 
 /// Decides what a stale job builds, given the shadow evaluation.
 ///
 /// A job takes a cache exactly when a pointer's path is among the inputs of its
 /// shadow derivation's graph; one that takes none is built from its base
-/// derivation, the one that a user's own `nix build` gives.
-pub(crate) fn resolve(
-    store: &Store,
-    job: &Surveyed,
+/// derivation, the one that a user's own `nix build` gives. So is one whose shadow derivation is more
+/// than its base derivation with a cache: `differs` says in what. What is built counts as the base
+/// derivation's result, for others too.
+pub(crate) fn resolve<E>(
+    read: &mut dyn FnMut(&DerivationPath) -> Result<Derivation, E>,
+    differs: &mut Differs<'_, E>,
+    job: &PlannedJob,
     choice: &Choice,
     shadow: &ShadowJobs<'_>,
     chosen: &BTreeMap<StorePath, (Origin, Candidate)>,
-) -> Result<Target, PlanError> {
+) -> Result<Target, E> {
     let rejected =
         |detail: String| Ok(Target::base(&job.base, Some(Refusal::new(Reason::Rejected, detail))));
     let built = match shadow.get(&job.attr_path) {
@@ -315,14 +311,18 @@ pub(crate) fn resolve(
         None => return rejected("the job is gone when evaluated with the cache".into()),
     };
     let wanted: BTreeSet<StorePath> = chosen.keys().cloned().collect();
-    let mut read = |path: &DerivationPath| store.read_derivation(path);
-    let used = graph_contains(&mut read, &built.derivation, &job.base.derivation, &wanted)?;
+    let used = graph_contains(read, &built.derivation, &job.base.derivation, &wanted)?;
     if used.is_empty() {
         let refusal = choice.entry().map(|_| {
             let detail = "the job does not use its cache: see `levain.lib.cache`";
             Refusal::new(Reason::Disabled, detail)
         });
         return Ok(Target::base(&job.base, refusal));
+    }
+    let parts = differs(&job.base.derivation, &built.derivation)?;
+    if !parts.is_empty() {
+        let detail = format!("more than the cache differs: {}", shortened(&parts));
+        return Ok(Target::base(&job.base, Some(Refusal::new(Reason::ShadowDiffers, detail))));
     }
     Ok(Target {
         derivation: built.derivation.clone(),
@@ -332,15 +332,15 @@ pub(crate) fn resolve(
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::covers;
-
-    #[test]
-    fn covering() {
-        assert!(covers("x86_64-linux", "x86_64-linux.a"));
-        assert!(covers("a", "a"));
-        assert!(!covers("x86", "x86_64-linux.a"));
-        assert!(covers("", "a"));
-    }
+/// Names the first parts that differ.
+fn shortened(parts: &[String]) -> String {
+    let shown: Vec<&str> = parts.iter().take(MOST_PARTS).map(String::as_str).collect();
+    let more = match parts.len().saturating_sub(MOST_PARTS) {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    format!("{}{more}", shown.join(", "))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
-//! The pointers of a project: reading them from shadow branches, and moving them.
+//! The pointers of a project: merging and moving them. What shadow branches record is read in
+//! `reading.rs`.
 //!
 //! Every change of a shadow branch goes through [`ShadowBranch`], which only
 //! exists with the proof that no other levain writes to this repository; other
@@ -7,93 +8,17 @@
 use std::collections::BTreeMap;
 
 use levain_actions::git::{CommitId, GitError, Repository, RunLock, Swap};
-use levain_actions::shadow::{self, Shadow, ShadowCommit, ShadowError, ShadowFiles};
+use levain_actions::shadow::{self, ShadowCommit, ShadowError};
+use levain_evaluator::JobName;
 use levain_evaluator::pointer::{Entry, EntryError, Pointer};
 use levain_store::StoreDir;
 
-/// The entries of one pointer file, by job.
-pub(crate) type Entries = BTreeMap<String, Result<Entry, EntryError>>;
+use crate::choose::Reason;
 
-/// A shadow branch as found in the repository.
-#[derive(Debug)]
-pub struct Recorded {
-    /// Its ref.
-    pub reference: String,
-    /// The jobset it mirrors, as its ref names it.
-    pub jobset: String,
-    /// What the ref points at.
-    pub head: CommitId,
-    /// The newest shadow commit; `None` if the ref points at something else.
-    pub shadow: Option<Shadow>,
-    /// Its pointer file, or why that is rejected as a whole.
-    pub entries: Result<Entries, String>,
-}
+mod reading;
 
-/// How shadow branches of a project are named and read.
-#[derive(Clone, Debug)]
-pub struct Layout {
-    /// Names of the two files.
-    pub files: ShadowFiles,
-    /// What all shadow refs start with.
-    pub prefix: String,
-    /// The store that pointers name paths of.
-    pub store_dir: StoreDir,
-}
-
-impl Layout {
-    /// Reads the pointer file of one shadow commit.
-    pub fn entries(&self, shadow: &Shadow) -> Result<Entries, String> {
-        let Some(text) = &shadow.pointer else {
-            return Err(format!("`{}` is missing", self.files.pointer()));
-        };
-        match Pointer::parse(&self.store_dir, text) {
-            Ok(Pointer::Null) => Ok(Entries::new()),
-            Ok(Pointer::Entries(entries)) => Ok(entries),
-            Ok(Pointer::Path(path)) => {
-                Err(format!("`{}` names `{path}` without a key or NAR hash", self.files.pointer()))
-            }
-            Err(error) => Err(format!("`{}`: {error}", self.files.pointer())),
-        }
-    }
-
-    /// Reads the shadow branch at `reference`, if there is one.
-    pub fn read(
-        &self,
-        repository: &Repository,
-        reference: &str,
-        jobset: &str,
-    ) -> Result<Option<Recorded>, GitError> {
-        let Some(head) = repository.reference(reference)? else { return Ok(None) };
-        let (shadow, entries) = match shadow::read(repository, head, &self.files) {
-            Ok(shadow) => {
-                let entries = self.entries(&shadow);
-                (Some(shadow), entries)
-            }
-            Err(error) => (None, Err(error.to_string())),
-        };
-        Ok(Some(Recorded {
-            reference: reference.to_owned(),
-            jobset: jobset.to_owned(),
-            head,
-            shadow,
-            entries,
-        }))
-    }
-
-    /// Reads all shadow branches below `prefix`.
-    pub fn read_all(
-        &self,
-        repository: &Repository,
-        prefix: &str,
-    ) -> Result<Vec<Recorded>, GitError> {
-        let mut found = Vec::new();
-        for (reference, _) in repository.references(prefix)? {
-            let jobset = reference.strip_prefix(prefix).unwrap_or(&reference).to_owned();
-            found.extend(self.read(repository, &reference, &jobset)?);
-        }
-        Ok(found)
-    }
-}
+pub(crate) use reading::Entries;
+pub(crate) use reading::{FoundBranch, Layout, ShadowName, Unusable};
 
 /// Returns whether `new` may take the place of `old`.
 ///
@@ -135,7 +60,8 @@ pub(crate) fn known(repository: &Repository, commit: &str) -> Option<CommitId> {
     repository.commit_time(id).ok().map(|_| id)
 }
 
-/// Puts the entries of `theirs` into `ours` where they are newer or alone.
+/// Puts the entries of `theirs` into `ours` where they are newer or alone. One that nobody who is
+/// trusted signed is kept where there is no other, and never takes the place of one.
 pub(crate) fn merge(
     repository: &Repository,
     tip: CommitId,
@@ -143,7 +69,14 @@ pub(crate) fn merge(
     theirs: &Entries,
 ) -> Result<(), GitError> {
     for (job, entry) in theirs {
-        let Ok(entry) = entry else { continue };
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(untrusted @ Unusable::Untrusted { .. }) => {
+                ours.entry(job.clone()).or_insert_with(|| Err(untrusted.clone()));
+                continue;
+            }
+            Err(Unusable::Malformed(_)) => continue,
+        };
         let takes = match ours.get(job) {
             Some(Ok(own)) => own.path != entry.path && supersedes(repository, tip, own, entry)?,
             Some(Err(_)) | None => true,
@@ -155,12 +88,60 @@ pub(crate) fn merge(
     Ok(())
 }
 
+/// What the pointer file of the second evaluation says: for stale jobs the
+/// chosen entries; all others stay recorded, marked as not used. So nothing can
+/// be used that was not chosen, whatever the flake asks for.
+///
+/// `jobs` are the jobs with what each starts from, or the word for why from nothing.
+pub(crate) fn pointer_for<'a>(
+    own: &Entries,
+    jobs: impl IntoIterator<Item = (&'a JobName, Result<&'a Entry, &'static str>)>,
+) -> Entries {
+    let unasked = || Some(Reason::Disabled.name().to_owned());
+    let mut entries: Entries = own
+        .iter()
+        .map(|(job, entry)| {
+            let entry = entry.clone().map(|entry| Entry { unused: unasked(), ..entry });
+            (job.clone(), entry)
+        })
+        .collect();
+    for (job, starts_from) in jobs {
+        match starts_from {
+            Ok(chosen) => {
+                let entry = Entry { unused: None, ..chosen.clone() };
+                entries.insert(job.clone(), Ok(entry));
+            }
+            Err(word) => {
+                if let Some(Ok(entry)) = entries.get_mut(job) {
+                    entry.unused = Some(word.to_owned());
+                }
+            }
+        }
+    }
+    entries
+}
+
 /// Returns the text of a pointer file.
+///
+/// Entries that are not trusted stay, for those who trust them, but no evaluation uses them.
 pub(crate) fn print(dir: &StoreDir, entries: &Entries) -> String {
-    if entries.is_empty() {
+    let printed: BTreeMap<JobName, Result<Entry, EntryError>> = entries
+        .iter()
+        .filter_map(|(job, entry)| {
+            let entry = match entry {
+                Ok(entry) => entry.clone(),
+                Err(Unusable::Untrusted { entry, .. }) => {
+                    Entry { unused: Some(Reason::Untrusted.name().to_owned()), ..*entry.clone() }
+                }
+                Err(Unusable::Malformed(_)) => return None,
+            };
+            Some((job.clone(), Ok(entry)))
+        })
+        .collect();
+    if printed.is_empty() {
         return Pointer::Null.print(dir);
     }
-    Pointer::Entries(entries.clone()).print(dir)
+    Pointer::Entries(printed).print(dir)
 }
 
 /// Why a shadow branch could not be changed.
@@ -205,7 +186,7 @@ pub(crate) struct ShadowBranch<'a> {
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     /// Point the job at this entry, unless the present one is newer.
-    Set(Entry),
+    Set(Box<Entry>),
     /// Forget the job's entry.
     Remove,
 }
@@ -213,22 +194,24 @@ pub(crate) enum Change {
 const ATTEMPTS: u32 = 8;
 
 impl ShadowBranch<'_> {
-    /// Makes the branch mirror `original` with exactly `entries`; does nothing
+    /// Makes the newest shadow commit one of `original` with exactly `entries`; does nothing
     /// if it does so already. Returns the shadow commit.
-    pub(crate) fn mirror(
+    pub(crate) fn write(
         &self,
         original: CommitId,
         entries: &Entries,
     ) -> Result<CommitId, PointerMoveError> {
         let text = print(&self.layout.store_dir, entries);
         for _ in 0..ATTEMPTS {
-            let found = self.layout.read(self.repository, self.reference, "")?;
+            let found = self.layout.read(self.repository, self.reference)?;
             let expected = found.as_ref().map(|found| found.head);
             let previous = found.and_then(|found| found.shadow);
             if let Some(shadow) = &previous
                 && shadow.original == original
                 && shadow.pointer.as_deref() == Some(text.as_bytes())
+                && self.make(shadow.previous, original, &text)? == shadow.id
             {
+                // Made anew it is the same commit, so its tree is what it says to be the tree of.
                 return Ok(shadow.id);
             }
             let previous = previous.map(|shadow| shadow.id);
@@ -245,13 +228,13 @@ impl ShadowBranch<'_> {
     pub(crate) fn apply(
         &self,
         original: CommitId,
-        changes: &BTreeMap<String, Change>,
-    ) -> Result<(Option<CommitId>, Vec<String>), PointerMoveError> {
+        changes: &BTreeMap<JobName, Change>,
+    ) -> Result<(Option<CommitId>, Vec<JobName>), PointerMoveError> {
         for _ in 0..ATTEMPTS {
-            let found = self.layout.read(self.repository, self.reference, "")?;
+            let found = self.layout.read(self.repository, self.reference)?;
             let expected = found.as_ref().map(|found| found.head);
             let (previous, mut entries) = match found {
-                Some(Recorded { shadow: Some(shadow), entries, .. }) => {
+                Some(FoundBranch { shadow: Some(shadow), entries, .. }) => {
                     (Some(shadow), entries.unwrap_or_default())
                 }
                 Some(_) | None => (None, Entries::new()),
@@ -260,11 +243,9 @@ impl ShadowBranch<'_> {
             if changed.is_empty() {
                 return Ok((expected, changed));
             }
-            // Another levain may have mirrored a newer commit since: its tree stays.
+            // Another levain may have shadowed a newer commit since: its tree stays.
             let original = match &previous {
-                Some(shadow) if self.repository.is_ancestor(original, shadow.original)? => {
-                    shadow.original
-                }
+                Some(shadow) if self.is_before(original, shadow.original) => shadow.original,
                 Some(_) | None => original,
             };
             let text = print(&self.layout.store_dir, &entries);
@@ -279,22 +260,22 @@ impl ShadowBranch<'_> {
     fn change(
         &self,
         entries: &mut Entries,
-        changes: &BTreeMap<String, Change>,
-    ) -> Result<Vec<String>, GitError> {
+        changes: &BTreeMap<JobName, Change>,
+    ) -> Result<Vec<JobName>, GitError> {
         let mut changed = Vec::new();
         for (job, change) in changes {
             let moves = match (change, entries.get(job)) {
                 (Change::Remove, present) => present.is_some(),
                 (Change::Set(_), None | Some(Err(_))) => true,
                 (Change::Set(new), Some(Ok(old))) => {
-                    old != new && supersedes(self.repository, self.tip, old, new)?
+                    *old != **new && supersedes(self.repository, self.tip, old, new)?
                 }
             };
             if !moves {
                 continue;
             }
             match change {
-                Change::Set(entry) => entries.insert(job.clone(), Ok(entry.clone())),
+                Change::Set(entry) => entries.insert(job.clone(), Ok(*entry.clone())),
                 Change::Remove => entries.remove(job),
             };
             changed.push(job.clone());
@@ -302,21 +283,38 @@ impl ShadowBranch<'_> {
         Ok(changed)
     }
 
+    /// Says whether one commit is an ancestor of another. A shadow commit may name anything, and what cannot
+    /// be read is before nothing.
+    fn is_before(&self, ancestor: CommitId, descendant: CommitId) -> bool {
+        self.repository.is_ancestor(ancestor, descendant).unwrap_or_else(|error| {
+            tracing::warn!(%error, reference = self.reference, "cannot compare two commits");
+            false
+        })
+    }
+
     /// Takes over what the remote recorded meanwhile: its head becomes the
     /// previous shadow commit, and newer entries win.
-    pub(crate) fn take_over(&self, remote: &Recorded) -> Result<(), PointerMoveError> {
+    ///
+    /// What is no shadow commit of a commit known here is left to be replaced.
+    pub(crate) fn take_over(&self, remote: &FoundBranch) -> Result<(), PointerMoveError> {
         let Some(theirs) = &remote.shadow else { return Ok(()) };
+        if self.repository.commit_time(theirs.original).is_err() {
+            tracing::warn!(original = %theirs.original, "a shadow commit of an unknown commit is not taken over");
+            return Ok(());
+        }
         for _ in 0..ATTEMPTS {
-            let Some(own) = self.layout.read(self.repository, self.reference, "")? else {
+            let Some(own) = self.layout.read(self.repository, self.reference)? else {
                 match self.swap(None, remote.head)? {
                     true => return Ok(()),
                     false => continue,
                 }
             };
-            if own.head == remote.head || self.repository.is_ancestor(remote.head, own.head)? {
+            if own.head == remote.head
+                || own.shadow.is_some() && self.is_before(remote.head, own.head)
+            {
                 return Ok(());
             }
-            if self.repository.is_ancestor(own.head, remote.head)? {
+            if own.shadow.is_none() || self.is_before(own.head, remote.head) {
                 match self.swap(Some(own.head), remote.head)? {
                     true => return Ok(()),
                     false => continue,
@@ -327,11 +325,7 @@ impl ShadowBranch<'_> {
                 merge(self.repository, self.tip, &mut entries, ours)?;
             }
             let original = match &own.shadow {
-                Some(shadow)
-                    if self.repository.is_ancestor(theirs.original, shadow.original)? =>
-                {
-                    shadow.original
-                }
+                Some(shadow) if self.is_before(theirs.original, shadow.original) => shadow.original,
                 Some(_) | None => theirs.original,
             };
             let text = print(&self.layout.store_dir, &entries);
@@ -349,10 +343,20 @@ impl ShadowBranch<'_> {
         original: CommitId,
         text: &str,
     ) -> Result<Option<CommitId>, PointerMoveError> {
+        let id = self.make(previous, original, text)?;
+        Ok(self.swap(expected, id)?.then_some(id))
+    }
+
+    /// Writes a shadow commit; no ref moves.
+    fn make(
+        &self,
+        previous: Option<CommitId>,
+        original: CommitId,
+        text: &str,
+    ) -> Result<CommitId, ShadowError> {
         let commit =
             ShadowCommit { previous, original, pointer: text.as_bytes(), message: self.message };
-        let id = shadow::write(self.repository, &commit, &self.layout.files)?;
-        Ok(self.swap(expected, id)?.then_some(id))
+        shadow::write(self.repository, &commit, &self.layout.files)
     }
 
     fn swap(&self, expected: Option<CommitId>, new: CommitId) -> Result<bool, GitError> {
@@ -368,3 +372,6 @@ impl ShadowBranch<'_> {
         PointerMoveError::LostRaces { reference: self.reference.to_owned(), attempts: ATTEMPTS }
     }
 }
+
+#[cfg(test)]
+mod tests;

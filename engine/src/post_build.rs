@@ -4,21 +4,24 @@
 //! record the success, then move the pointer. What is missing afterwards is
 //! found and done again by the next run; a pointer never precedes its success.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use levain_evaluator::key::KeyDocument;
 use levain_evaluator::pointer::Entry;
+use levain_evaluator::{JobName, JobsetName};
 use levain_store::{Connection, CopyError, ProtocolError, Store};
 
 use crate::build::unix_now;
 use crate::dropped;
+use crate::exposure::exposed_in;
 use crate::jobset::Head;
-use crate::plan::{Surveyed, Target, success_name};
+use crate::plan::{PlannedJob, Target};
 use crate::pointers::Change;
-use crate::report::Undelivered;
-use crate::roots::{self, RootError};
+use crate::report::{Undelivered, UndeliveredKind};
+use crate::roots::RootError;
 use crate::shadowing::{Shadowing, ShadowingError};
+use crate::signing::Keyring;
 use crate::state::{Kind, StateError, StateWriter};
 use crate::success::{BuiltFrom, RecordedCache, StoredEntry, Success, Successes};
 
@@ -49,13 +52,14 @@ pub(crate) enum PostBuildError {
 pub(crate) struct PostBuild<'a> {
     store: &'a Store,
     writer: &'a StateWriter,
+    keys: &'a Keyring,
     head: &'a Head,
     /// `None` when incremental mode is off: caches are not kept.
     shadowing: Option<&'a Shadowing<'a>>,
-    changes: BTreeMap<String, Change>,
+    changes: BTreeMap<JobName, Change>,
     flushed: Option<Instant>,
     /// Jobs whose pointers moved.
-    pub moved: Vec<String>,
+    pub moved: Vec<JobName>,
     /// What could not be recorded.
     pub troubles: Vec<Undelivered>,
     /// Time spent, in seconds.
@@ -65,7 +69,7 @@ pub(crate) struct PostBuild<'a> {
 /// A success, as a run found it.
 pub(crate) struct Succeeded<'a> {
     /// The job.
-    pub job: &'a Surveyed,
+    pub job: &'a PlannedJob,
     /// What was built.
     pub target: &'a Target,
     /// Name of its cache output, if it has one.
@@ -79,12 +83,14 @@ impl<'a> PostBuild<'a> {
     pub(crate) fn new(
         store: &'a Store,
         writer: &'a StateWriter,
+        keys: &'a Keyring,
         head: &'a Head,
         shadowing: Option<&'a Shadowing<'a>>,
     ) -> Self {
         Self {
             store,
             writer,
+            keys,
             head,
             shadowing,
             changes: BTreeMap::new(),
@@ -101,14 +107,14 @@ impl<'a> PostBuild<'a> {
     pub(crate) fn succeeded(&mut self, connection: &mut Connection, success: &Succeeded<'_>) {
         let started = Instant::now();
         let result = self.record(connection, success);
-        self.note(&success.job.attr_path, result);
+        self.note(success.job.attr_path.as_str(), result);
         self.seconds += started.elapsed().as_secs_f64();
     }
 
     fn note(&mut self, subject: &str, result: Result<(), PostBuildError>) {
         if let Err(error) = result {
             self.troubles.push(Undelivered {
-                kind: "record",
+                kind: UndeliveredKind::Record,
                 subject: subject.to_owned(),
                 error: error.to_string(),
             });
@@ -122,17 +128,21 @@ impl<'a> PostBuild<'a> {
     ) -> Result<(), PostBuildError> {
         let time = self.time(&success.job.attr_path);
         // A cache that cannot be kept costs the next build its start, not this one its success.
-        let (entry, cache) = match self.entry(connection, success, time) {
-            Ok(Some(entry)) => {
-                let stored = StoredEntry::new(self.store.dir(), &entry);
-                (Some(entry), RecordedCache::Entry(stored))
-            }
-            Ok(None) => (None, RecordedCache::None),
-            Err(error) => {
-                let lasting =
-                    matches!(error, PostBuildError::Copy(CopyError::SelfReference { .. }));
-                self.note(&success.job.attr_path, Err(error));
-                (None, if lasting { RecordedCache::Unusable } else { RecordedCache::None })
+        let (entry, cache) = if self.is_exposed(connection, success)? {
+            (None, RecordedCache::Unusable)
+        } else {
+            match self.entry(connection, success, time) {
+                Ok(Some(entry)) => {
+                    let stored = StoredEntry::new(self.store.dir(), &entry);
+                    (Some(entry), RecordedCache::Entry(stored))
+                }
+                Ok(None) => (None, RecordedCache::None),
+                Err(error) => {
+                    let lasting =
+                        matches!(error, PostBuildError::Copy(CopyError::SelfReference { .. }));
+                    self.note(success.job.attr_path.as_str(), Err(error));
+                    (None, if lasting { RecordedCache::Unusable } else { RecordedCache::None })
+                }
             }
         };
         let dir = self.store.dir();
@@ -144,7 +154,7 @@ impl<'a> PostBuild<'a> {
                 .iter()
                 .map(|(name, path)| (name.clone(), dir.display(path)))
                 .collect(),
-            commit: self.head.commit.to_string(),
+            commit: self.head.commit,
             time,
             tier: self.head.jobset.tier(),
             job: success.job.attr_path.clone(),
@@ -153,21 +163,36 @@ impl<'a> PostBuild<'a> {
         if let Some(document) = success.key {
             self.writer.store(Kind::Keys, document.key().as_str(), document)?;
         }
-        let name = success_name(&success.job.base.derivation);
-        let mut successes: Successes =
-            self.writer.state().load(Kind::Successes, &name).unwrap_or_default();
+        let base = &success.job.base.derivation;
+        let turn = self.writer.lent().records();
+        let mut successes = Successes::load(self.writer.state(), base).unwrap_or_default();
         let built_from =
             if target.caches.is_empty() { BuiltFrom::Nothing } else { BuiltFrom::Cache };
         successes.add(&self.head.jobset, record, built_from);
-        self.writer.store(Kind::Successes, &name, &successes)?;
+        successes.store(self.writer, base)?;
+        drop(turn);
         if let Some(entry) = entry {
             self.point(&success.job.attr_path, entry);
         }
         Ok(())
     }
 
+    /// Returns whether the cache is part of what users get: then no build may start from it.
+    fn is_exposed(
+        &self,
+        connection: &mut Connection,
+        success: &Succeeded<'_>,
+    ) -> Result<bool, ProtocolError> {
+        if self.shadowing.is_none() || success.cache_output.is_none() {
+            return Ok(false);
+        }
+        let Target { derivation, outputs, .. } = success.target;
+        let (output, none) = (success.cache_output, BTreeSet::new());
+        Ok(exposed_in(self.store, connection, derivation, outputs, output, &none)?.is_some())
+    }
+
     /// Returns the present, but later than a time before which caches are dropped.
-    fn time(&self, attr_path: &str) -> u64 {
+    fn time(&self, attr_path: &JobName) -> u64 {
         let dropped = dropped::read(self.writer.state(), &self.head.jobset.name());
         unix_now().max(dropped::before(&dropped, attr_path) + 1)
     }
@@ -188,9 +213,10 @@ impl<'a> PostBuild<'a> {
         // A shadow derivation may name its outputs differently only if the flake does.
         let Some(path) = success.target.outputs.get(output) else { return Ok(None) };
         let copy = connection.copy_content_addressed(self.store, path)?;
-        roots::add(self.writer, connection, self.store.dir(), &copy.path)?;
+        let links = self.writer.state().roots();
+        self.writer.lent().link(&links, connection, self.store.dir(), &copy.path)?;
         let depth = success.target.caches.iter().map(|(_, c)| c.entry.depth + 1).max();
-        Ok(Some(Entry {
+        let entry = Entry {
             path: copy.path,
             nar_hash: copy.info.nar_hash,
             key: document.key(),
@@ -198,18 +224,31 @@ impl<'a> PostBuild<'a> {
             commit: self.head.commit.to_string(),
             time,
             tier: self.head.jobset.tier(),
+            maker: None,
             unused: None,
-        }))
+        };
+        let (jobset, job) = (self.head.jobset.name(), success.job.attr_path.clone());
+        Ok(Some(self.keys.sign(self.store.dir(), entry, jobset, job)))
     }
 
     /// Makes sure that a fresh job's pointer names the cache of its success:
-    /// after a kill, or on a new branch, it may not yet.
-    pub(crate) fn fresh(&mut self, connection: &mut Connection, attr_path: &str, entry: Entry) {
+    /// after a kill, or on a new branch, it may not yet. `maker` is the jobset that counts as
+    /// having made it.
+    pub(crate) fn fresh(
+        &mut self,
+        connection: &mut Connection,
+        attr_path: &JobName,
+        entry: Entry,
+        maker: JobsetName,
+    ) {
         let result = self.root_again(connection, &entry);
         if matches!(result, Ok(true)) {
-            self.point(attr_path, Entry { unused: None, ..entry });
+            let entry = Entry { unused: None, ..entry };
+            // Recorded by this levain, whichever key it had then.
+            let entry = self.keys.sign(self.store.dir(), entry, maker, attr_path.clone());
+            self.point(attr_path, entry);
         }
-        self.note(attr_path, result.map(|_| ()));
+        self.note(attr_path.as_str(), result.map(|_| ()));
     }
 
     /// Returns whether the path is still there, rooted if it is.
@@ -221,12 +260,13 @@ impl<'a> PostBuild<'a> {
         if !connection.is_valid(&entry.path)? {
             return Ok(false);
         }
-        roots::add(self.writer, connection, self.store.dir(), &entry.path)?;
+        let links = self.writer.state().roots();
+        self.writer.lent().link(&links, connection, self.store.dir(), &entry.path)?;
         Ok(true)
     }
 
-    fn point(&mut self, attr_path: &str, entry: Entry) {
-        self.changes.insert(attr_path.to_owned(), Change::Set(entry));
+    fn point(&mut self, attr_path: &JobName, entry: Entry) {
+        self.changes.insert(attr_path.clone(), Change::Set(Box::new(entry)));
         if self.flushed.is_none_or(|last| last.elapsed() >= GATHER) {
             self.flush();
         }

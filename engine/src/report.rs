@@ -4,23 +4,27 @@
 //! store paths and derivations are full paths, commits are full hexadecimal ids.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use levain_evaluator::evaluate::JobsOutput;
+use levain_evaluator::{JobName, JobsetName};
 use levain_store::StoreDir;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::audit::Verdict;
 use crate::choose::{Candidate, Origin, Reason};
+use crate::pointers::ShadowName;
 
 /// Everything that a run found out and did.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// Version of this document's format.
     pub version: u32,
     /// The repository that was built.
     pub repository: String,
-    /// `heads/BRANCH` or `pull/NUMBER`.
-    pub jobset: String,
+    /// The jobset.
+    pub jobset: JobsetName,
     /// The author's commit, which all statuses are about.
     pub original_commit: String,
     /// Whether nothing was written outside.
@@ -28,7 +32,7 @@ pub struct Report {
     /// `incremental`, `record` (clean builds whose caches are kept) or `off`.
     pub mode: String,
     /// The shadow branch; absent when incremental mode is off.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowReport>,
     /// The evaluations that took place, each with its two inputs.
     pub evaluations: Vec<EvaluationReport>,
@@ -36,10 +40,13 @@ pub struct Report {
     pub jobs: Vec<JobReport>,
     /// How many jobs ended how.
     pub counters: Counters,
+    /// The caches that an audit by policy caught; their jobs' results are those of the clean builds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lies: Vec<Lie>,
     /// What could not be told to others or kept for later: statuses, pushes, caches.
     pub undelivered: Vec<Undelivered>,
     /// What read-only mode kept from being written.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withheld: Vec<String>,
     /// Anything worth knowing that is not an error.
     pub notices: Vec<String>,
@@ -48,7 +55,7 @@ pub struct Report {
 }
 
 /// The shadow branch before and after.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ShadowReport {
     /// Its ref.
@@ -65,13 +72,15 @@ pub struct ShadowReport {
 }
 
 /// One evaluation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EvaluationReport {
     /// The locked jobset.
     pub flake: String,
     /// SHA-256 of the pointer file, or `null` for the null pointer.
     pub pointer: Option<String>,
+    /// The flake output that names the jobs: where their attribute paths begin.
+    pub output: JobsOutput,
     /// Whether the result was remembered from before.
     pub memoized: bool,
     /// How long it took.
@@ -79,14 +88,14 @@ pub struct EvaluationReport {
 }
 
 /// How a job ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JobStatus {
     /// Its base derivation had succeeded before.
     Fresh,
-    /// Built from a cache.
+    /// Built from a cache: something was restored from it, or the builder says nothing of that.
     Incremental,
-    /// Built from its base derivation.
+    /// Built from its base derivation, or given a cache and nothing was restored from it.
     Clean,
     /// Its build failed.
     Failed,
@@ -94,6 +103,8 @@ pub enum JobStatus {
     Error,
     /// It was stopped before it ended.
     Cancelled,
+    /// It was not built, and nothing is wrong with it: no machine can build it.
+    Skipped,
 }
 
 impl JobStatus {
@@ -106,81 +117,133 @@ impl JobStatus {
             Self::Failed => "failed",
             Self::Error => "error",
             Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
         }
     }
 
-    /// Returns whether the job is fine.
+    /// Returns whether the job does not stand in the way of the whole: it is fine, or skipped.
     pub fn is_success(self) -> bool {
         match self {
-            Self::Fresh | Self::Incremental | Self::Clean => true,
+            Self::Fresh | Self::Incremental | Self::Clean | Self::Skipped => true,
             Self::Failed | Self::Error | Self::Cancelled => false,
         }
     }
 }
 
 /// One job.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobReport {
     /// Its attribute path.
-    pub attr_path: String,
+    pub attr_path: JobName,
     /// Its derivation's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The system it is built for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
     /// How it ended.
     pub status: JobStatus,
     /// The base derivation.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_drv_path: Option<String>,
     /// The derivation that was built, now or when it was fresh.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built_drv_path: Option<String>,
     /// The outputs of a success.
     pub outputs: BTreeMap<String, String>,
-    /// The caches that were used.
+    /// The caches that were given to the build.
     pub caches: Vec<CacheReport>,
     /// What the build said of each set of files that it restored or persisted.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cache_sets: Vec<String>,
-    /// Why no cache was used, when the job has a cache output.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Why nothing was restored from a cache, when the job has a cache output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// The reason, explained.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason_detail: Option<String>,
     /// The key of its cache.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// For a fresh job: the original commit that it is unchanged since.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unchanged_since: Option<String>,
     /// When its build began.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<u64>,
     /// How long its own build took, without its dependencies.
     pub seconds: f64,
     /// The file with its log.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
+    /// Why it was skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
     /// What went wrong.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The last lines of the failing derivation's log.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// The dependencies that failed, so that it was not built.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_dependencies: Vec<FailedDependency>,
+    /// The last lines of the failing derivation's log: its own, or that of the first dependency.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_lines: Vec<String>,
     /// What an audit by policy found.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<Verdict>,
     /// The entry that its pointer has now.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointer: Option<PointerReport>,
 }
 
+impl JobReport {
+    /// Describes a job of which nothing more is known.
+    pub fn new(attr_path: &JobName, status: JobStatus) -> Self {
+        Self {
+            attr_path: attr_path.clone(),
+            name: None,
+            system: None,
+            status,
+            base_drv_path: None,
+            built_drv_path: None,
+            outputs: BTreeMap::new(),
+            caches: Vec::new(),
+            cache_sets: Vec::new(),
+            reason: None,
+            reason_detail: None,
+            key: None,
+            unchanged_since: None,
+            started_at: None,
+            seconds: 0.0,
+            log: None,
+            skipped: None,
+            error: None,
+            failed_dependencies: Vec::new(),
+            last_lines: Vec::new(),
+            audit: None,
+            pointer: None,
+        }
+    }
+}
+
+/// A dependency that failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedDependency {
+    /// Its derivation.
+    pub drv_path: String,
+    /// The derivation's name.
+    pub name: String,
+    /// What went wrong.
+    pub error: String,
+    /// The file with its log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+}
+
 /// A cache that a build started from, with its integrity and origin.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CacheReport {
     /// The path.
@@ -189,8 +252,9 @@ pub struct CacheReport {
     pub nar_hash: String,
     /// Where the entry was found.
     pub origin: Origin,
-    /// The jobset that recorded it.
-    pub jobset: String,
+    /// The shadow branch on which it is recorded.
+    #[serde(rename = "jobset")]
+    pub shadow: ShadowName,
     /// The original commit it was made from.
     pub commit: String,
     /// When it was made.
@@ -207,7 +271,7 @@ impl CacheReport {
             path: dir.display(&entry.path),
             nar_hash: entry.nar_hash.to_string(),
             origin,
-            jobset: candidate.jobset.clone(),
+            shadow: candidate.shadow.clone(),
             commit: entry.commit.clone(),
             time: entry.time,
             depth: entry.depth,
@@ -216,7 +280,7 @@ impl CacheReport {
 }
 
 /// Where a job's pointer points.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PointerReport {
     /// The path it names.
@@ -226,13 +290,13 @@ pub struct PointerReport {
 }
 
 /// How many jobs ended how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Nothing to build.
     pub fresh: usize,
     /// Built from a cache.
     pub incremental: usize,
-    /// Built without one.
+    /// Built without one, or with nothing restored from it.
     pub clean: usize,
     /// The build failed.
     pub failed: usize,
@@ -240,41 +304,94 @@ pub struct Counters {
     pub errors: usize,
     /// Stopped.
     pub cancelled: usize,
+    /// Not built, since no machine can build them.
+    pub skipped: usize,
 }
 
 impl Counters {
     /// Counts the jobs of a report.
     pub fn of<'a>(jobs: impl IntoIterator<Item = &'a JobReport>) -> Self {
+        Self::of_statuses(jobs.into_iter().map(|job| job.status))
+    }
+
+    /// Counts jobs by how they ended.
+    pub fn of_statuses(jobs: impl IntoIterator<Item = JobStatus>) -> Self {
         let mut counters = Self::default();
-        for job in jobs {
-            *match job.status {
+        for status in jobs {
+            *match status {
                 JobStatus::Fresh => &mut counters.fresh,
                 JobStatus::Incremental => &mut counters.incremental,
                 JobStatus::Clean => &mut counters.clean,
                 JobStatus::Failed => &mut counters.failed,
                 JobStatus::Error => &mut counters.errors,
                 JobStatus::Cancelled => &mut counters.cancelled,
+                JobStatus::Skipped => &mut counters.skipped,
             } += 1;
         }
         counters
     }
+
+    /// Returns whether there are jobs, and all of them were skipped.
+    pub fn only_skipped(self) -> bool {
+        let Self { fresh, incremental, clean, failed, errors, cancelled, skipped } = self;
+        skipped > 0 && fresh + incremental + clean + failed + errors + cancelled == 0
+    }
+}
+
+/// A cache that lied: what was built from it is not what a clean build gives.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lie {
+    /// The job.
+    pub job: JobName,
+    /// What an audit found.
+    pub verdict: Verdict,
+    /// The same in words, with the first files that differ.
+    pub detail: String,
+    /// Why the cache could not be dropped, if so; the next run may use it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_dropped: Option<String>,
 }
 
 /// Something that could not be told to others or kept. It does not change the result.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Undelivered {
-    /// `status`, `push`, `fetch`, `record`: a success whose cache was not kept,
-    /// or `audit`: a cache that lied.
-    pub kind: &'static str,
+    /// What kind of thing.
+    pub kind: UndeliveredKind,
     /// The status context, the ref or the job.
     pub subject: String,
     /// Why.
     pub error: String,
 }
 
+/// What could not be told to others or kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UndeliveredKind {
+    /// A status.
+    Status,
+    /// A push of the shadow branch.
+    Push,
+    /// A fetch of the shadow branches.
+    Fetch,
+    /// A success, whose cache was not kept.
+    Record,
+}
+
+impl fmt::Display for UndeliveredKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Status => "status",
+            Self::Push => "push",
+            Self::Fetch => "fetch",
+            Self::Record => "record",
+        })
+    }
+}
+
 /// Where the time of a run went.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Seconds {
     /// Finding the commit, writing shadow commits, fetching and pushing.
@@ -296,8 +413,15 @@ pub struct Seconds {
 }
 
 impl Report {
-    /// Returns whether every job is fine.
+    /// Adds what came of telling the forge, once the run itself has ended.
+    pub fn add_statuses(&mut self, undelivered: Vec<Undelivered>, seconds: f64) {
+        self.undelivered.extend(undelivered);
+        self.seconds.statuses += seconds;
+        self.seconds.total += seconds;
+    }
+
+    /// Returns whether every job is fine. Where all were skipped, nobody knows: that is no success.
     pub fn is_success(&self) -> bool {
-        self.jobs.iter().all(|job| job.status.is_success())
+        self.jobs.iter().all(|job| job.status.is_success()) && !self.counters.only_skipped()
     }
 }

@@ -1,4 +1,5 @@
-//! Garbage collector roots of caches: one link for each path that a pointer names.
+//! Garbage collector roots: one link for each cache that a pointer names, and for each output that is
+//! kept.
 //!
 //! The links live beside the other state and are registered with the store as
 //! indirect roots, so deleting the repository releases them too.
@@ -10,8 +11,6 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use levain_store::{Connection, ProtocolError, StoreDir, StorePath};
-
-use crate::state::StateWriter;
 
 /// A root could not be made or removed.
 #[derive(Debug, thiserror::Error)]
@@ -34,14 +33,15 @@ pub enum RootError {
     },
 }
 
-/// Keeps `path` from garbage collection until [`sync`] finds that no pointer names it.
+/// Keeps `path` from garbage collection by a link in the directory `links`, until [`sync`] finds that
+/// nobody names it.
 pub(crate) fn add(
-    writer: &StateWriter,
+    links: &Path,
     connection: &mut Connection,
     dir: &StoreDir,
     path: &StorePath,
 ) -> Result<(), RootError> {
-    let link = writer.state().roots().join(path.to_string());
+    let link = links.join(path.to_string());
     let failed = |source| RootError::Link { link: link.display().to_string(), source };
     let target = dir.display(path);
     match fs::read_link(&link) {
@@ -61,8 +61,8 @@ pub(crate) fn add(
 }
 
 /// Releases every path that is not in `named`.
-pub(crate) fn sync(writer: &StateWriter, named: &BTreeSet<String>) -> Result<(), RootError> {
-    let Ok(links) = fs::read_dir(writer.state().roots()) else { return Ok(()) };
+pub(crate) fn sync(links: &Path, named: &BTreeSet<String>) -> Result<(), RootError> {
+    let Ok(links) = fs::read_dir(links) else { return Ok(()) };
     for link in links.flatten() {
         let link = link.path();
         let keeps = fs::read_link(&link)

@@ -1,36 +1,41 @@
 //! The main job: one jobset from reference to result.
 //!
-//! Start at [`run`], which reads as the list of steps; each step is a method
-//! of [`Run`] in the order in which they are taken.
+//! Start at [`open`]. `Run::carry_out` reads as the list of steps; each step is a method of `Run` in
+//! the order in which they are taken.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use levain_actions::forge::Token;
-use levain_actions::status::{JobPhase, RetryPolicy, SummaryPhase};
-use levain_evaluator::EvaluateError;
+use levain_actions::status::SummaryPhase;
 use levain_evaluator::pointer::Entry;
+use levain_evaluator::{EvaluateError, JobName};
+use levain_store::scratch::Scratch;
 use levain_store::{BuildOptions, ConnectError, ProtocolError};
-use tokio::runtime::Handle;
 
-use crate::build::{BuildError, unix_now};
+use crate::build::{BuildError, Standing, unix_now};
 use crate::cancel::Cancel;
 use crate::connections::Connections;
 use crate::declaration::Mode;
+use crate::event::{Event, Stage, Tell, What};
 use crate::jobset::Head;
+use crate::local_paths::without_paths;
 use crate::plan::PlanError;
-use crate::pointers::{Entries, known};
-use crate::progress::{Progress, Stage};
-use crate::project::{Access, Place, Project, ProjectError, Selection, Surroundings};
-use crate::report::{Counters, EvaluationReport, JobReport, Report, Seconds, Undelivered};
-use crate::shadowing::{Mirrored, Shadowing, ShadowingError};
-use crate::statuses::{Statuses, StatusesError};
+use crate::pointers::{Entries, PointerMoveError, known};
+use crate::project::{
+    Asking, Opening, Place, Project, ProjectError, Selection, Surroundings, WriteAccess,
+};
+use crate::report::{EvaluationReport, JobReport, Lie, Report, Seconds, Undelivered};
+use crate::shadowing::{Shadowing, ShadowingError, WrittenShadow};
+use crate::statuses::{StatusPlan, StatusesError};
 
 mod auditing;
 mod building;
 mod evaluating;
 mod finishing;
 mod planning;
+mod reporting;
+mod resolving;
 mod why;
 
 pub use auditing::{AuditJobsError, Audited, audit};
@@ -45,17 +50,19 @@ pub struct Options {
     /// Another repository to read the declaration from.
     pub declaration: Option<String>,
     /// Whether anything may be written.
-    pub access: Access,
+    pub access: WriteAccess,
     /// Whether the shadow branch may be pushed.
     pub push: bool,
+    /// Whether fresh jobs are built as well.
+    pub rebuild: bool,
+    /// Whether the outputs of all jobs must be in the store at the end.
+    pub outputs: bool,
     /// Options for Nix.
     pub build: BuildOptions,
-    /// Secret for the forge.
-    pub token: Option<Token>,
-    /// How patiently statuses are sent.
-    pub retries: RetryPolicy,
-    /// What sends statuses.
-    pub runtime: Handle,
+    /// How the run stands among others that build at the same time.
+    pub standing: Standing,
+    /// Whether somebody tells the forge how the run fares, if the declaration names one.
+    pub tells_forge: bool,
 }
 
 /// Why a run could not be carried through. Jobs that fail are no such reason.
@@ -93,59 +100,157 @@ pub enum RunError {
     Cancelled,
 }
 
-/// Evaluates, builds and acts; reports how each job ended.
-pub fn run(
-    surroundings: &Surroundings,
-    options: &Options,
+/// Opens the project and finds the commit: what there is to know before a run begins.
+///
+/// Fetches if the place is elsewhere, which `tell` hears of. Whoever tells a forge makes ready between
+/// this and [`OpenRun::carry_out`].
+pub fn open<'a>(
+    surroundings: &'a Surroundings,
+    options: &'a Options,
     cancel: &Cancel,
-    progress: &mut dyn Progress,
-) -> Result<Report, RunError> {
+    tell: &dyn Fn(Event),
+) -> Result<OpenRun<'a>, RunError> {
     let started = Instant::now();
     let stop = surroundings.stop.clone();
     cancel.on_cancel(move || stop.stop());
     if let Place::Url(_) = options.place {
-        progress.stage(Stage::Fetch);
+        Tell::new(tell).stage(Stage::Fetch);
     }
-    let Opened { project, head, statuses } = Opened::new(surroundings, options)?;
-    let shadowing = Shadowing::new(&project, &head)?;
-    let mut run = Run::new(surroundings, options, cancel, &project, &head, &statuses, &shadowing);
-    let result = run.carry_out(progress);
-    match result {
-        Ok(mut report) => {
-            report.seconds.total = started.elapsed().as_secs_f64();
-            Ok(report)
+    let opened = Opened::new(surroundings, options).map_err(|error| stopped(error, cancel))?;
+    Ok(OpenRun { surroundings, options, opened, started })
+}
+
+/// A run that can begin. Until it ends, it holds the repository's lock if it may write.
+pub struct OpenRun<'a> {
+    surroundings: &'a Surroundings,
+    options: &'a Options,
+    opened: Opened,
+    started: Instant,
+}
+
+impl OpenRun<'_> {
+    /// Returns what there is to know for telling a forge how the run fares.
+    pub fn status_plan(&self) -> &StatusPlan {
+        &self.opened.statuses
+    }
+
+    /// Returns the directory where may be remembered what a forge was told.
+    pub fn status_memory(&self) -> PathBuf {
+        self.opened.project.state.statuses()
+    }
+
+    /// Evaluates, builds and acts; reports how each job ended, and gives up the lock.
+    ///
+    /// `tell` hears what happens, and `is_over` says whether a pull request is closed or merged, as
+    /// far as that can be found out; in doubt it is not.
+    pub fn carry_out(
+        self,
+        cancel: &Cancel,
+        tell: &dyn Fn(Event),
+        is_over: &dyn Fn(u64) -> bool,
+    ) -> Result<Report, RunError> {
+        let Self { surroundings, options, opened, started } = self;
+        let Opened { mut project, head, statuses } = opened;
+        let hearers = Hearers { tell: Tell::new(tell), is_over };
+        // A run of the same jobset ends first: what it leaves is what this one begins with.
+        let writer = project.writer.as_ref();
+        if writer.is_some_and(|writer| !writer.lent().take_jobset(&head.jobset.name(), cancel)) {
+            return Err(RunError::Cancelled);
         }
-        Err(error) => {
-            let error = if cancel.is_cancelled() { RunError::Cancelled } else { error };
-            // The author must not wait for a status that never comes.
-            let counters = Counters::default();
-            let phase = match error {
-                RunError::Cancelled => SummaryPhase::Cancelled,
-                // An author must not be blamed for the machine's Nix.
-                RunError::Evaluate(
-                    EvaluateError::NixProgram(_) | EvaluateError::Unreadable { .. },
-                ) => SummaryPhase::Error,
-                RunError::Evaluate(_) => SummaryPhase::Failure,
-                RunError::Project(_)
-                | RunError::Statuses(_)
-                | RunError::Shadow(_)
-                | RunError::Plan(_)
-                | RunError::Build(_)
-                | RunError::Connect(_)
-                | RunError::Store(_)
-                | RunError::Logs(_) => SummaryPhase::Error,
-            };
-            // A forge has little room, and its readers need not know our directories.
-            let text = if let RunError::Evaluate(error) = &error {
-                error.brief()
-            } else {
-                error.to_string()
-            };
-            statuses.summary(phase, 0, counters, text.lines().next());
-            for undelivered in options.runtime.block_on(statuses.flush()) {
-                progress.warning(&format!("{}: {}", undelivered.subject, undelivered.error));
+        hearers.tell.what(What::Opened { statuses: Box::new(statuses) });
+        let result = if let Err(error) = project.require_declaration(Some(head.commit)) {
+            Err(error.into())
+        } else {
+            Shadowing::new(&project, &head).map_err(RunError::from).and_then(|shadowing| {
+                Run::new(surroundings, options, cancel, hearers, &project, &head, &shadowing)
+                    .carry_out()
+            })
+        };
+        match result {
+            Ok(mut report) => {
+                report.seconds.total = started.elapsed().as_secs_f64();
+                Ok(report)
             }
-            Err(error)
+            Err(error) => {
+                let error = stopped(error, cancel);
+                // The author must not wait for a status that never comes.
+                let text = error.brief().lines().next().unwrap_or_default().to_owned();
+                hearers.tell.what(What::Failed { phase: error.phase(), error: text });
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Whatever a step makes of being stopped, for the caller the run was stopped.
+fn stopped(error: RunError, cancel: &Cancel) -> RunError {
+    if cancel.is_cancelled() { RunError::Cancelled } else { error }
+}
+
+/// Whom a run talks to.
+#[derive(Clone, Copy)]
+struct Hearers<'a> {
+    /// Hears what happens.
+    tell: Tell<'a>,
+    /// Knows whether a pull request is over.
+    is_over: &'a dyn Fn(u64) -> bool,
+}
+
+impl RunError {
+    /// Returns whether the author has something to mend.
+    pub fn is_the_authors(&self) -> bool {
+        match self {
+            // An author must not be blamed for the machine's Nix.
+            Self::Evaluate(EvaluateError::Limit(_) | EvaluateError::TooManyJobs { .. }) => true,
+            Self::Evaluate(error) => error.is_the_flakes(),
+            Self::Project(error) => error.is_the_declarations(),
+            Self::Statuses(_)
+            | Self::Shadow(_)
+            | Self::Plan(_)
+            | Self::Build(_)
+            | Self::Connect(_)
+            | Self::Store(_)
+            | Self::Logs(_)
+            | Self::Cancelled => false,
+        }
+    }
+
+    /// Returns how the jobset fares as a whole.
+    fn phase(&self) -> SummaryPhase {
+        if matches!(self, Self::Cancelled) {
+            SummaryPhase::Cancelled
+        } else if self.is_the_authors() {
+            SummaryPhase::Failure
+        } else {
+            SummaryPhase::Error
+        }
+    }
+
+    /// Returns what went wrong for readers who have little room and know nothing of this machine.
+    pub fn brief(&self) -> String {
+        // Forges truncate descriptions, and local paths must not leak. Those that the author wrote are
+        // part of the answer.
+        match self.is_the_authors() {
+            true => self.summed_up(),
+            false => without_paths(&self.summed_up()),
+        }
+    }
+
+    fn summed_up(&self) -> String {
+        match self {
+            Self::Evaluate(error) => error.brief(),
+            Self::Project(ProjectError::DeclarationFlake(error)) => {
+                format!("cannot read the declaration of the project: {}", error.brief())
+            }
+            Self::Project(_)
+            | Self::Statuses(_)
+            | Self::Shadow(_)
+            | Self::Plan(_)
+            | Self::Build(_)
+            | Self::Connect(_)
+            | Self::Store(_)
+            | Self::Logs(_)
+            | Self::Cancelled => self.to_string(),
         }
     }
 }
@@ -154,19 +259,21 @@ pub fn run(
 struct Opened {
     project: Project,
     head: Head,
-    statuses: Statuses,
+    statuses: StatusPlan,
 }
 
 impl Opened {
     fn new(surroundings: &Surroundings, options: &Options) -> Result<Self, RunError> {
-        let declared = options.declaration.as_deref();
-        let mut project = Project::open(surroundings, &options.place, declared, options.access)?;
-        project.declaration.shadow.push &= options.push;
-        let head = project.select(&options.selection)?;
-        let token = options.token.as_ref();
-        let runtime = options.runtime.clone();
-        let statuses =
-            Statuses::new(&project, &head, options.access, token, &options.retries, runtime)?;
+        let opening = Opening {
+            place: &options.place,
+            declaration: options.declaration.as_deref(),
+            access: options.access,
+            push: options.push,
+            asking: Asking::Remote,
+        };
+        let project = Project::open(surroundings, &opening)?;
+        let (project, head) = project.select(&options.selection)?;
+        let statuses = StatusPlan::new(&project, &head)?;
         Ok(Self { project, head, statuses })
     }
 }
@@ -176,14 +283,18 @@ struct Run<'a> {
     surroundings: &'a Surroundings,
     options: &'a Options,
     cancel: &'a Cancel,
+    tell: Tell<'a>,
+    is_over: &'a dyn Fn(u64) -> bool,
     project: &'a Project,
     head: &'a Head,
-    statuses: &'a Statuses,
     shadowing: &'a Shadowing<'a>,
     mode: Mode,
     notices: Vec<String>,
     withheld: Vec<String>,
     undelivered: Vec<Undelivered>,
+    lies: Vec<Lie>,
+    /// The jobs whose audits earlier runs owe.
+    owed: BTreeSet<JobName>,
     evaluations: Vec<EvaluationReport>,
     seconds: Seconds,
 }
@@ -193,23 +304,26 @@ impl<'a> Run<'a> {
         surroundings: &'a Surroundings,
         options: &'a Options,
         cancel: &'a Cancel,
+        hearers: Hearers<'a>,
         project: &'a Project,
         head: &'a Head,
-        statuses: &'a Statuses,
         shadowing: &'a Shadowing<'a>,
     ) -> Self {
         Self {
             surroundings,
             options,
             cancel,
+            tell: hearers.tell,
+            is_over: hearers.is_over,
             project,
             head,
-            statuses,
             shadowing,
             mode: project.declaration.incremental.mode(&head.jobset),
             notices: Vec::new(),
             withheld: Vec::new(),
             undelivered: Vec::new(),
+            lies: Vec::new(),
+            owed: BTreeSet::new(),
             evaluations: Vec::new(),
             seconds: Seconds {
                 git: project.git_seconds,
@@ -219,42 +333,52 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn carry_out(&mut self, progress: &mut dyn Progress) -> Result<Report, RunError> {
-        self.tell_what_is_left_out(progress);
-        self.tell_if_nobody_is_told(progress);
-        self.statuses.summary(SummaryPhase::Pending, 0, Counters::default(), None);
-        progress.stage(Stage::EvaluateBase);
+    fn carry_out(&mut self) -> Result<Report, RunError> {
+        for text in &self.project.notices {
+            self.notice(text.clone());
+        }
+        self.tell_what_is_left_out();
+        self.tell_if_nobody_is_told();
+        self.tell.stage(Stage::EvaluateBase);
         let mut connections = Connections::new(&self.surroundings.store);
-        let base = self.evaluate_base(&mut || connections.warm(), progress)?;
+        let (base, mode) = self.evaluate_base(&mut || connections.warm())?;
+        self.mode = mode;
         let watch = &mut connections.watch;
-        let mut survey = self.survey(base, watch)?;
-        let shadow_before = self.choose(&mut survey, watch, progress)?;
-        let (mirrored, entries) = self.mirror(&survey, &shadow_before)?;
-        let targets = self.resolve(&mut survey, mirrored.as_ref(), &entries, watch, progress)?;
+        let mut planned = self.plan(base, watch)?;
+        let jobs = planned.jobs.iter().map(|job| &job.attr_path);
+        let broken = planned.errors.iter().map(|(attr_path, _)| attr_path);
+        let jobs = jobs.chain(broken).cloned().collect();
+        self.tell.what(What::JobsFound { jobs });
+        let shadow_before = self.choose(&mut planned, watch)?;
+        let (written, entries) = self.write_shadow(&planned, &shadow_before)?;
+        let targets = self.resolve(&mut planned, written.as_ref(), &entries, watch)?;
         self.stop_if_cancelled()?;
+        self.note_owed();
         let logs = self.logs(!targets.is_empty())?;
-        let mut built =
-            self.build(&survey, &targets, &entries, &logs, &mut connections, progress)?;
-        self.audit_by_policy(&survey, &mut built, &logs, &mut connections, progress)?;
-        progress.stage(Stage::Deliver);
+        let mut built = self.build(&planned, &targets, &entries, logs.path(), &mut connections)?;
+        self.audit_by_policy(&planned, &mut built, logs.path(), &mut connections)?;
+        self.settle_aggregates(&planned, &mut built);
+        logs.settle(&mut built);
+        self.tell.stage(Stage::Deliver);
+        self.release_gone();
         self.release_roots();
         let pushed = self.push();
         let before = shadow_before.head.map(|commit| commit.to_string());
-        let report = self.report(built, before, mirrored.as_ref(), pushed);
-        self.finish(report)
+        let report = self.report(built, before, written.as_ref(), pushed);
+        Ok(self.finish(report))
     }
 
     fn stop_if_cancelled(&self) -> Result<(), RunError> {
         if self.cancel.is_cancelled() { Err(RunError::Cancelled) } else { Ok(()) }
     }
 
-    fn notice(&mut self, progress: &mut dyn Progress, text: String) {
-        progress.notice(&text);
+    fn notice(&mut self, text: String) {
+        self.tell.notice(&text);
         self.notices.push(text);
     }
 
     /// Commits are built, never work trees; whoever has changes should know.
-    fn tell_what_is_left_out(&mut self, progress: &mut dyn Progress) {
+    fn tell_what_is_left_out(&mut self) {
         if matches!(self.options.place, Place::Url(_)) || !self.project.has_work_tree() {
             return;
         }
@@ -266,9 +390,7 @@ impl<'a> Run<'a> {
                     changes.iter().take(3).map(|path| format!("`{path}`")).collect();
                 let more = if changes.len() > 3 { " and more" } else { "" };
                 let commit = self.head.commit.short();
-                self.notice(
-                    progress,
-                    format!(
+                self.notice(format!(
                         "the work tree has uncommitted changes ({}{more}); commit {commit} is built without them",
                         shown.join(", ")
                     ),
@@ -280,25 +402,25 @@ impl<'a> Run<'a> {
     }
 
     /// A declared forge that hears nothing is a surprise that shows nowhere else.
-    fn tell_if_nobody_is_told(&mut self, progress: &mut dyn Progress) {
+    fn tell_if_nobody_is_told(&mut self) {
         let (Some(forge), Some(_)) = (&self.project.declaration.forge, &self.project.writer) else {
             return;
         };
-        if self.options.token.is_none() {
+        if !self.options.tells_forge {
             let text = format!(
                 "no statuses are sent to {}, for want of a token; see `--token-file`",
                 forge.kind
             );
-            self.notice(progress, text);
+            self.notice(text);
         }
     }
 
-    /// Makes the shadow branch mirror the original commit, if there is to be one.
-    fn mirror(
+    /// Writes the shadow commit of the original commit, if there is to be one.
+    fn write_shadow(
         &mut self,
-        survey: &planning::Survey,
+        planned: &planning::PlannedJobs,
         before: &planning::ShadowBefore,
-    ) -> Result<(Option<Mirrored>, Entries), RunError> {
+    ) -> Result<(Option<WrittenShadow>, Entries), RunError> {
         let own = before.entries.clone().unwrap_or_default();
         if self.mode == Mode::Off {
             return Ok((None, own));
@@ -311,9 +433,9 @@ impl<'a> Run<'a> {
                     && repository.is_ancestor(self.head.commit, commit).unwrap_or(false)
             })
         };
-        let entries = survey.pointer(&own, &is_newer);
+        let entries = planned.pointer(&own, &is_newer);
         let is_current = before.original == Some(self.head.commit);
-        if survey.is_all_fresh() && is_current {
+        if planned.is_all_fresh() && is_current {
             return Ok((None, own));
         }
         let lock = self.project.writer.as_ref().map(|writer| writer.run_lock());
@@ -323,38 +445,64 @@ impl<'a> Run<'a> {
                 self.head.commit.short(),
                 self.shadowing.reference
             ));
-            if survey.is_all_fresh() {
+            if planned.is_all_fresh() {
                 return Ok((None, own));
             }
         }
-        let mirrored = self.shadowing.mirror(lock, before.recorded.as_ref(), &entries)?;
+        let written = self.shadowing.write(lock, before.recorded.as_ref(), &entries);
         self.seconds.git += started.elapsed().as_secs_f64();
-        Ok((Some(mirrored), entries))
+        match written {
+            Ok(written) => Ok((Some(written), entries)),
+            // What somebody put in the way of the ref costs the caches, not the run.
+            Err(ShadowingError::Move(
+                error @ (PointerMoveError::Git(_) | PointerMoveError::LostRaces { .. }),
+            )) => {
+                let text = "cannot write the shadow branch, building without caches";
+                self.notice(format!("{text}: {error}"));
+                Ok((None, own))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Returns where logs are kept: read-only, in a directory that is made for them.
-    fn logs(&self, builds: bool) -> Result<PathBuf, RunError> {
+    fn logs(&self, builds: bool) -> Result<Logs, RunError> {
         match &self.project.writer {
-            Some(_) => Ok(self.project.state.logs()),
-            None if !builds => Ok(self.project.state.logs()),
-            None => Ok(tempfile::Builder::new()
-                .prefix("levain-logs-")
-                .tempdir()
-                .map_err(RunError::Logs)?
-                .keep()),
+            None if builds => Scratch::new("logs").map(Logs::Scratch).map_err(RunError::Logs),
+            Some(_) | None => Ok(Logs::Kept(self.project.state.logs())),
         }
     }
 }
 
-/// Tells that a job has ended, to the forge and to whoever watches.
-fn tell(statuses: &Statuses, progress: &mut dyn Progress, job: &JobReport) {
-    statuses.job_ended(job);
-    progress.job_done(job);
+/// Where the logs of a run's builds are.
+enum Logs {
+    /// Where levain keeps them.
+    Kept(PathBuf),
+    /// In a temporary directory.
+    Scratch(Scratch),
 }
 
-/// Tells the forge that a job is going to be built.
-fn tell_pending(statuses: &Statuses, job: &JobReport) {
-    statuses.job_phase(job, JobPhase::Pending);
+impl Logs {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Kept(path) => path,
+            Self::Scratch(scratch) => scratch.path(),
+        }
+    }
+
+    /// Leaves temporary logs to be read until the next levain starts, if one of them explains a
+    /// failure; or else removes them, and what reports say of them.
+    fn settle(self, jobs: &mut [JobReport]) {
+        let Self::Scratch(scratch) = self else { return };
+        let needed = |job: &JobReport| job.error.is_some() && job.log.is_some();
+        if jobs.iter().any(needed) {
+            scratch.leave();
+        } else {
+            for job in jobs {
+                job.log = None;
+            }
+        }
+    }
 }
 
 /// The present, once per run.

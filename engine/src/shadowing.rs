@@ -1,4 +1,6 @@
-//! One run's shadow branch: its name, where it is written, and its remote twin.
+//! One run's shadow branch: its name, where it is written, and its tracking ref.
+//!
+//! The tracking ref is what the remote's shadow branch was at the last fetch.
 //!
 //! With the right to write it is the project's own ref. Read-only, the same
 //! commit is made in a temporary repository, so that evaluation sees exactly
@@ -8,18 +10,21 @@ use std::collections::BTreeMap;
 
 use levain_actions::git::{
     CommitId, GitError, Overlay, Prune, PushOutcome, PushUpdate, RemoteError, Repository, RunLock,
-    Swap,
+    Swap, is_ref_name,
 };
-use levain_actions::shadow::{self, ShadowCommit, ShadowError};
+use levain_actions::shadow::{self, ShadowCommit, ShadowError, ShadowFiles};
 use levain_actions::template::{self, TemplateError};
-use levain_evaluator::LockedFlakeRef;
+use levain_evaluator::{JobName, JobsetName, LockedFlakeRef};
 use serde::Serialize;
 
+use crate::declaration::ShadowSettings;
 use crate::jobset::{Head, JobsetKind};
 use crate::pointers::{
-    Change, Entries, Layout, PointerMoveError, Recorded, ShadowBranch, merge, print,
+    Change, Entries, FoundBranch, Layout, PointerMoveError, ShadowBranch, merge, print,
 };
 use crate::project::{Project, Remote};
+
+mod releasing;
 
 /// The shadow branch could not be made, read or pushed.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +76,7 @@ pub enum ShadowingError {
 /// The variables of `shadow.ref` and `shadow.message`.
 #[derive(Serialize)]
 struct Variables<'a> {
-    jobset: &'a str,
+    jobset: &'a JobsetName,
     branch: Option<&'a str>,
     pull_request: Option<u64>,
     commit: String,
@@ -88,7 +93,7 @@ pub(crate) struct Shadowing<'a> {
 }
 
 /// A shadow commit and where it can be evaluated.
-pub(crate) struct Mirrored {
+pub(crate) struct WrittenShadow {
     /// The commit.
     pub id: CommitId,
     /// How to evaluate it.
@@ -102,6 +107,20 @@ const ATTEMPTS: u32 = 5;
 /// Reflog message of a removed shadow branch.
 const GONE: &str = "levain: the branch is gone";
 
+/// Returns whether the templates of `settings` give what a shadow branch needs, for a branch at `commit`.
+pub(crate) fn are_usable(settings: &ShadowSettings, commit: CommitId) -> bool {
+    let variables = Variables {
+        jobset: &JobsetName::branch("main"),
+        branch: Some("main"),
+        pull_request: None,
+        commit: commit.to_string(),
+        short_commit: commit.short(),
+    };
+    let reference = template::render_once("shadow.ref", &settings.reference, &variables);
+    let message = template::render_once("shadow.message", &settings.message, &variables);
+    message.is_ok() && reference.is_ok_and(|reference| is_ref_name(&reference))
+}
+
 impl<'a> Shadowing<'a> {
     /// Names the shadow branch of `head`'s jobset.
     pub(crate) fn new(project: &'a Project, head: &'a Head) -> Result<Self, ShadowingError> {
@@ -110,7 +129,7 @@ impl<'a> Shadowing<'a> {
             jobset: &jobset,
             branch: head.jobset.branch(),
             pull_request: match head.jobset.kind {
-                JobsetKind::PullRequest { number, .. } => Some(number),
+                JobsetKind::PullRequest { number } => Some(number),
                 JobsetKind::Branch { .. } => None,
             },
             commit: head.commit.to_string(),
@@ -152,15 +171,36 @@ impl<'a> Shadowing<'a> {
         format!("refs/levain-remote/{}/{rest}", remote.name)
     }
 
+    /// Returns whether shadow branches are exchanged with the remote at all.
+    fn exchanges(&self) -> bool {
+        self.project.pushes
+    }
+
+    /// Returns the remote, if this shadow branch is pushed there.
+    ///
+    /// A project that lists the keys it trusts has no use for entries signed with another.
+    fn pushed_to(&self) -> Option<&'a Remote> {
+        self.exchanged().filter(|_| self.layout().keys.is_of_use())
+    }
+
+    /// Returns why the shadow branch stays here although it may be exchanged.
+    pub(crate) fn why_not_pushed(&self) -> Option<String> {
+        let (Some(remote), None) = (self.exchanged(), self.pushed_to()) else { return None };
+        Some(format!(
+            "`{}` is not pushed to `{}`: the key of this levain is not in `levainProject.incremental.trustedKeys`; see `levain cache key`",
+            self.reference, remote.name
+        ))
+    }
+
     /// Returns the remote, if this shadow branch may be exchanged with it.
     pub(crate) fn exchanged(&self) -> Option<&'a Remote> {
-        let allowed = self.project.declaration.shadow.push && self.head.jobset.may_be_pushed();
+        let allowed = self.exchanges() && self.head.jobset.may_be_pushed();
         self.project.remote.as_ref().filter(|_| allowed)
     }
 
     /// Fetches what others recorded, if this project exchanges shadow branches.
     pub(crate) fn fetch(&self) -> Result<bool, ShadowingError> {
-        if !self.project.declaration.shadow.push {
+        if !self.exchanges() {
             return Ok(false);
         }
         let Some(remote) = &self.project.remote else { return Ok(false) };
@@ -170,7 +210,7 @@ impl<'a> Shadowing<'a> {
     }
 
     /// Returns all shadow branches that are known here, the remote's included.
-    pub(crate) fn known(&self) -> Result<Vec<Recorded>, GitError> {
+    pub(crate) fn known(&self) -> Result<Vec<FoundBranch>, GitError> {
         let mut known = self.layout().read_all(self.repository(), &self.layout().prefix)?;
         if let Some(remote) = &self.project.remote {
             known.extend(self.layout().read_all(self.repository(), &self.tracking_prefix(remote))?);
@@ -178,23 +218,24 @@ impl<'a> Shadowing<'a> {
         Ok(known)
     }
 
-    /// Returns the entries of this jobset, its remote twin's newer ones
+    /// Returns the entries of this jobset, the newer ones of its tracking ref
     /// included, or why its pointer file is rejected; and its head.
     pub(crate) fn own(
         &self,
-    ) -> Result<(Option<Recorded>, Result<Entries, String>), ShadowingError> {
-        let local =
-            self.layout().read(self.repository(), &self.reference, &self.head.jobset.name())?;
-        let twin = match self.exchanged() {
-            Some(remote) => self.layout().read(self.repository(), &self.tracking(remote), "")?,
+    ) -> Result<(Option<FoundBranch>, Result<Entries, String>), ShadowingError> {
+        let local = self.layout().read(self.repository(), &self.reference)?;
+        let tracked = match self.exchanged() {
+            Some(remote) => self.layout().read(self.repository(), &self.tracking(remote))?,
             None => None,
         };
-        let local_entries = match &local {
-            Some(local) => local.entries.clone(),
-            None => Ok(Entries::new()),
+        let local_entries = match (&local, &tracked) {
+            (Some(local), _) => local.entries.clone(),
+            // Whatever is there, it is replaced by the next push.
+            (None, Some(FoundBranch { entries: Err(why), .. })) => Err(why.clone()),
+            (None, _) => Ok(Entries::new()),
         };
-        let entries = match (local_entries, &twin) {
-            (ours, Some(Recorded { entries: Ok(theirs), .. })) => {
+        let entries = match (local_entries, &tracked) {
+            (ours, Some(FoundBranch { entries: Ok(theirs), .. })) => {
                 // A good file at the remote stands in for a broken one here.
                 let mut merged = ours.unwrap_or_default();
                 merge(self.repository(), self.head.tip, &mut merged, theirs)?;
@@ -202,31 +243,31 @@ impl<'a> Shadowing<'a> {
             }
             (ours, Some(_) | None) => ours,
         };
-        Ok((local.or(twin), entries))
+        Ok((local.or(tracked), entries))
     }
 
-    /// Makes the shadow branch mirror the head with `entries`.
-    pub(crate) fn mirror(
+    /// Writes the shadow commit of the head with `entries`.
+    pub(crate) fn write(
         &self,
         lock: Option<&RunLock>,
-        previous: Option<&Recorded>,
+        previous: Option<&FoundBranch>,
         entries: &Entries,
-    ) -> Result<Mirrored, ShadowingError> {
-        let Some(lock) = lock else { return self.mirror_aside(previous, entries) };
+    ) -> Result<WrittenShadow, ShadowingError> {
+        let Some(lock) = lock else { return self.write_aside(previous, entries) };
         self.clear_the_way(lock)?;
         let branch = self.branch(lock);
         if let Some(remote) = self.exchanged()
-            && let Some(twin) = self.layout().read(self.repository(), &self.tracking(remote), "")?
+            && let Some(tracked) = self.layout().read(self.repository(), &self.tracking(remote))?
         {
-            branch.take_over(&twin)?;
+            branch.take_over(&tracked)?;
         }
-        let id = branch.mirror(self.head.commit, entries)?;
+        let id = branch.write(self.head.commit, entries)?;
         let flake = Project::flake(self.repository(), &self.reference, id);
-        Ok(Mirrored { id, flake, _overlay: None })
+        Ok(WrittenShadow { id, flake, _overlay: None })
     }
 
     /// Removes shadow branches whose names leave no room for this one's (`a`
-    /// and `a/b`), if the branches that they mirrored are gone.
+    /// and `a/b`), if the branches that they belong to are gone.
     fn clear_the_way(&self, lock: &RunLock) -> Result<(), ShadowingError> {
         for (name, id) in self.obstacles(&self.layout().prefix, &self.reference)? {
             let swap = self.repository().swap(lock, &name, Some(id), None, GONE)?;
@@ -235,23 +276,23 @@ impl<'a> Shadowing<'a> {
         Ok(())
     }
 
-    /// Returns refs below `prefix` that cannot exist beside `wanted` and mirror a deleted branch.
+    /// Returns refs below `prefix` that cannot exist beside `wanted` and belong to a deleted branch.
     fn obstacles(
         &self,
         prefix: &str,
         wanted: &str,
     ) -> Result<Vec<(String, CommitId)>, ShadowingError> {
         let mut found = Vec::new();
-        for (name, id) in self.repository().references(prefix)? {
+        for (name, id) in self.repository().targets(prefix)? {
             let is_obstacle =
                 |a: &str, b: &str| a.strip_prefix(b).is_some_and(|r| r.starts_with('/'));
             if !is_obstacle(&name, wanted) && !is_obstacle(wanted, &name) {
                 continue;
             }
-            let mirrored =
+            let of_branch =
                 name.strip_prefix(prefix).and_then(|jobset| jobset.strip_prefix("heads/"));
-            if let Some(branch) = mirrored
-                && self.repository().reference(&format!("refs/heads/{branch}"))?.is_none()
+            if let Some(branch) = of_branch
+                && self.repository().target(&format!("refs/heads/{branch}"))?.is_none()
             {
                 found.push((name, id));
             }
@@ -259,27 +300,32 @@ impl<'a> Shadowing<'a> {
         Ok(found)
     }
 
-    fn mirror_aside(
+    fn write_aside(
         &self,
-        previous: Option<&Recorded>,
+        previous: Option<&FoundBranch>,
         entries: &Entries,
-    ) -> Result<Mirrored, ShadowingError> {
+    ) -> Result<WrittenShadow, ShadowingError> {
         let previous = previous.and_then(|recorded| recorded.shadow.as_ref());
         let text = print(&self.layout().store_dir, entries);
         let pointer = text.as_bytes();
-        if let Some(shadow) = previous
-            && shadow.original == self.head.commit
-            && shadow.pointer.as_deref() == Some(pointer)
-        {
-            let flake = Project::flake(self.repository(), &self.reference, shadow.id);
-            return Ok(Mirrored { id: shadow.id, flake, _overlay: None });
-        }
-        let previous = previous.map(|shadow| shadow.id);
+        // What is there already is not evaluated but made again: the same commit, if its tree is
+        // what it says to be the tree of.
+        let previous = match previous {
+            Some(shadow)
+                if shadow.original == self.head.commit
+                    && shadow.pointer.as_deref() == Some(pointer) =>
+            {
+                shadow.previous
+            }
+            Some(shadow) => Some(shadow.id),
+            None => None,
+        };
         let commit =
             ShadowCommit { previous, original: self.head.commit, pointer, message: &self.message };
-        let (overlay, id) = aside(self.repository(), &commit, self.layout(), &self.reference)?;
+        let (overlay, id) =
+            aside(self.repository(), &commit, &self.layout().files, &self.reference)?;
         let flake = Project::flake(&overlay.repository, &self.reference, id);
-        Ok(Mirrored { id, flake, _overlay: Some(overlay) })
+        Ok(WrittenShadow { id, flake, _overlay: Some(overlay) })
     }
 
     /// Changes entries at this moment's head; returns the head and the jobs that changed.
@@ -287,8 +333,8 @@ impl<'a> Shadowing<'a> {
         &self,
         lock: &RunLock,
         original: CommitId,
-        changes: &BTreeMap<String, Change>,
-    ) -> Result<(Option<CommitId>, Vec<String>), ShadowingError> {
+        changes: &BTreeMap<JobName, Change>,
+    ) -> Result<(Option<CommitId>, Vec<JobName>), ShadowingError> {
         Ok(self.branch(lock).apply(original, changes)?)
     }
 
@@ -297,12 +343,16 @@ impl<'a> Shadowing<'a> {
     /// A lost race is not lost work: what the other recorded is taken over, and
     /// the push repeated. Returns whether the remote has it now.
     pub(crate) fn push(&self, lock: &RunLock) -> Result<bool, ShadowingError> {
-        let Some(remote) = self.exchanged() else { return Ok(false) };
+        let Some(remote) = self.pushed_to() else { return Ok(false) };
         let tracking = self.tracking(remote);
         self.clear_the_way_there(remote, lock, &tracking)?;
         for _ in 0..ATTEMPTS {
-            let Some(own) = self.repository().reference(&self.reference)? else { return Ok(false) };
-            let expected = self.repository().reference(&tracking)?;
+            // Nobody else needs what is no shadow commit here.
+            let own = self.layout().read(self.repository(), &self.reference)?;
+            let Some(own) = own.filter(|own| own.shadow.is_some()).map(|own| own.head) else {
+                return Ok(false);
+            };
+            let expected = self.repository().target(&tracking)?;
             if expected == Some(own) {
                 return Ok(true);
             }
@@ -332,8 +382,8 @@ impl<'a> Shadowing<'a> {
                 Some(PushOutcome::Stale) | None => {
                     let refspec = format!("+{}:{tracking}", self.reference);
                     self.repository().fetch(&remote.name, &[refspec], Prune::Yes)?;
-                    if let Some(twin) = self.layout().read(self.repository(), &tracking, "")? {
-                        self.branch(lock).take_over(&twin)?;
+                    if let Some(tracked) = self.layout().read(self.repository(), &tracking)? {
+                        self.branch(lock).take_over(&tracked)?;
                     }
                 }
             }
@@ -366,11 +416,11 @@ impl Shadowing<'_> {
 pub(crate) fn aside(
     repository: &Repository,
     commit: &ShadowCommit<'_>,
-    layout: &Layout,
+    files: &ShadowFiles,
     reference: &str,
 ) -> Result<(Overlay, CommitId), ShadowingError> {
     let overlay = repository.overlay()?;
-    let id = shadow::write(&overlay.repository, commit, &layout.files)?;
+    let id = shadow::write(&overlay.repository, commit, files)?;
     let lock = RunLock::acquire(&overlay.repository.git_dir().join("levain.lock"))?;
     match overlay.repository.swap(&lock, reference, None, Some(id), "levain")? {
         Swap::Moved => Ok((overlay, id)),

@@ -6,8 +6,13 @@
 //! successes/DRV.json   which base derivations have succeeded, and how
 //! keys/KEY.json        what went into a key, to explain why another differs
 //! dropped/ID.json      until when caches were dropped by hand
+//! project/NAME.json    facts about the project that no limit removes
+//! signing-key          what entries are signed with; secret
+//! kept/ID.json         which outputs a jobset keeps
+//! outputs/NAME         links that keep them from garbage collection
 //! roots/NAME           links that keep caches from garbage collection
-//! logs/DRV.log         the last build log of a derivation
+//! logs/DRV.TIME.log    the log of a build, by when it began, in milliseconds since 1970
+//! statuses/COMMIT.json what a forge was told about a commit
 //! ```
 //!
 //! `evaluations`, `keys` and `logs` can be deleted at any time without
@@ -24,6 +29,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
+use crate::hold::{Holds, IsNew, Lent};
+
 /// What was remembered.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -34,7 +41,7 @@ pub struct State {
 #[derive(Debug)]
 pub struct StateWriter {
     state: State,
-    lock: RunLock,
+    lent: Lent,
 }
 
 /// A file below the state directory could not be read or written.
@@ -77,10 +84,15 @@ pub enum Kind {
     Keys,
     /// Caches that were dropped by hand.
     Dropped,
+    /// Which outputs a jobset keeps.
+    Kept,
+    /// Facts about the project: a few, that nothing else can tell.
+    Project,
 }
 
 /// Every kind.
-const KINDS: [Kind; 4] = [Kind::Evaluations, Kind::Successes, Kind::Keys, Kind::Dropped];
+const KINDS: [Kind; 6] =
+    [Kind::Evaluations, Kind::Successes, Kind::Keys, Kind::Dropped, Kind::Kept, Kind::Project];
 
 impl Kind {
     fn directory(self) -> &'static str {
@@ -89,6 +101,8 @@ impl Kind {
             Self::Successes => "successes",
             Self::Keys => "keys",
             Self::Dropped => "dropped",
+            Self::Kept => "kept",
+            Self::Project => "project",
         }
     }
 }
@@ -99,14 +113,39 @@ impl State {
         Self { dir: git_dir.join("levain") }
     }
 
+    /// Returns the directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Returns the directory of the links that keep caches alive.
     pub fn roots(&self) -> PathBuf {
         self.dir.join("roots")
     }
 
+    /// Returns the directory of the links that keep outputs alive.
+    pub(crate) fn output_roots(&self) -> PathBuf {
+        self.dir.join("outputs")
+    }
+
+    /// Returns the directories of links that an evaluation sees.
+    pub(crate) fn links(&self) -> Vec<PathBuf> {
+        vec![self.roots(), self.output_roots()]
+    }
+
+    /// Returns the file of the key that entries are signed with.
+    pub(crate) fn signing_key(&self) -> PathBuf {
+        self.dir.join("signing-key")
+    }
+
     /// Returns the directory of build logs.
     pub fn logs(&self) -> PathBuf {
         self.dir.join("logs")
+    }
+
+    /// Returns the directory of what forges were told.
+    pub fn statuses(&self) -> PathBuf {
+        self.dir.join("statuses")
     }
 
     fn path(&self, kind: Kind, name: &str) -> PathBuf {
@@ -144,14 +183,20 @@ impl State {
 
     /// Takes the lock; an error if another levain works on this repository.
     pub fn lock(&self) -> Result<StateWriter, StateError> {
-        for dir in [&self.dir, &self.roots(), &self.logs()] {
+        self.lend(&Holds::default()).map(|(writer, _)| writer)
+    }
+
+    /// Takes the lock, or a part in it if this process has it; an error if another levain works on this
+    /// repository.
+    pub(crate) fn lend(&self, holds: &Holds) -> Result<(StateWriter, IsNew), StateError> {
+        for dir in [&self.dir, &self.roots(), &self.output_roots(), &self.logs()] {
             create_dir(dir)?;
         }
         for kind in KINDS {
             create_dir(&self.dir.join(kind.directory()))?;
         }
-        let lock = RunLock::acquire(&self.dir.join("lock"))?;
-        Ok(StateWriter { state: self.clone(), lock })
+        let (lent, is_new) = holds.lend(&self.dir.join("lock"))?;
+        Ok((StateWriter { state: self.clone(), lent }, is_new))
     }
 }
 
@@ -171,7 +216,12 @@ impl StateWriter {
 
     /// Returns the proof that no other levain writes.
     pub fn run_lock(&self) -> &RunLock {
-        &self.lock
+        self.lent.run_lock()
+    }
+
+    /// Returns what this run shares with others of this process on the same repository.
+    pub(crate) fn lent(&self) -> &Lent {
+        &self.lent
     }
 
     /// Remembers `value` under `name`; whoever reads sees the old or the new
@@ -197,60 +247,71 @@ impl StateWriter {
         }
     }
 
-    /// Removes the oldest evaluations and logs beyond `keep` of each, and
-    /// temporary files of a killed levain.
-    pub fn tidy(&self, keep: usize) {
-        for dir in [self.state.dir.join(Kind::Evaluations.directory()), self.state.logs()] {
-            keep_newest(&dir, keep);
+    /// Removes the oldest evaluations, logs and statuses beyond `keep` of each, those
+    /// logs beyond `log_bytes`, and temporary files of a killed levain.
+    pub fn tidy(&self, keep: usize, log_bytes: u64) {
+        let evaluations = self.state.dir.join(Kind::Evaluations.directory());
+        for (dir, bytes) in [
+            (evaluations, u64::MAX),
+            (self.state.logs(), log_bytes),
+            (self.state.statuses(), u64::MAX),
+        ] {
+            keep_newest(&dir, keep, bytes);
         }
         for kind in KINDS {
-            remove_temporary(&self.state.dir.join(kind.directory()));
+            remove_unfinished(&self.state.dir.join(kind.directory()), ".tmp", WRITTEN);
         }
+        remove_unfinished(&self.state.statuses(), ".tmp", WRITTEN);
+        // A key that a killed levain did not finish to write.
+        remove_unfinished(&self.state.dir, ".tmp", WRITTEN);
         if let Some(git_dir) = self.state.dir.parent() {
-            remove_unfinished(&git_dir.join("objects"));
+            let objects = git_dir.join("objects");
+            remove_unfinished(&objects, "tmp_object_git2_", WRITTEN);
+            // Packs that a killed `git fetch` did not finish; no collection runs in a mirror.
+            remove_unfinished(&objects.join("pack"), "tmp_", RECEIVED);
         }
     }
 }
 
-fn keep_newest(dir: &Path, keep: usize) {
+fn keep_newest(dir: &Path, keep: usize, bytes: u64) {
     let Ok(entries) = fs::read_dir(dir) else { return };
-    let entries: Vec<_> = entries.flatten().collect();
-    if entries.len() <= keep {
-        return;
-    }
     let mut files: Vec<_> = entries
-        .iter()
-        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .flatten()
+        .filter_map(|entry| {
+            let data = entry.metadata().ok()?;
+            Some((data.modified().ok()?, entry.path(), data.len()))
+        })
         .collect();
     files.sort();
-    for (_, path) in files.iter().take(files.len().saturating_sub(keep)) {
-        remove_quietly(path);
-    }
-}
-
-fn remove_temporary(dir: &Path) {
-    let Ok(entries) = fs::read_dir(dir) else { return };
-    for entry in entries.flatten() {
-        if entry.file_name().as_encoded_bytes().starts_with(b".tmp") {
-            remove_quietly(&entry.path());
+    let mut left = bytes;
+    for (index, (_, path, length)) in files.iter().rev().enumerate() {
+        match left.checked_sub(*length).filter(|_| index < keep) {
+            Some(rest) => left = rest,
+            None => {
+                left = 0;
+                remove_quietly(path);
+            }
         }
     }
 }
 
-/// No program takes this long to write one object.
+/// No program takes this long to write one object or file.
 const WRITTEN: Duration = Duration::from_secs(60);
 
-/// Removes objects that a killed levain did not finish writing: libgit2 gives
-/// them a name by which `git gc` does not know them. Another program may be
-/// writing one right now, so young ones stay.
-fn remove_unfinished(objects: &Path) {
-    let Ok(entries) = fs::read_dir(objects) else { return };
+/// No program lets this long pass between two writes to one pack.
+const RECEIVED: Duration = Duration::from_secs(24 * 3600);
+
+/// Removes what a killed levain did not finish writing. To objects libgit2 gives
+/// a name by which `git gc` does not know them. Another program, or another run of
+/// this one, may be writing one right now, so young ones stay.
+fn remove_unfinished(directory: &Path, prefix: &str, age: Duration) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
-        if !entry.file_name().as_encoded_bytes().starts_with(b"tmp_object_git2_") {
+        if !entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
             continue;
         }
         let changed = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-        if changed.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > WRITTEN) {
+        if changed.and_then(|time| time.elapsed().ok()).is_some_and(|passed| passed > age) {
             remove_quietly(&entry.path());
         }
     }
@@ -260,5 +321,59 @@ fn remove_unfinished(objects: &Path) {
 fn remove_quietly(path: &Path) {
     if let Err(error) = fs::remove_file(path) {
         tracing::debug!(path = %path.display(), %error, "cannot remove");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_evaluations_removes_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = State::of(dir.path()).lock().unwrap();
+        for kind in KINDS {
+            writer.store(kind, "name", &"value").unwrap();
+        }
+        // What a levain leaves that is killed while it makes a key.
+        let unfinished = writer.state().dir.join(".tmpkey");
+        fs::write(&unfinished, "secret").unwrap();
+        let young = writer.state().dir.join(".tmpyoung");
+        fs::write(&young, "being written").unwrap();
+        let old = fs::File::options().append(true).open(&unfinished).unwrap();
+        old.set_modified(std::time::SystemTime::now() - 2 * WRITTEN).unwrap();
+        fs::write(writer.state().signing_key(), "key").unwrap();
+        writer.tidy(0, u64::MAX);
+        assert!(!unfinished.exists() && young.exists() && writer.state().signing_key().exists());
+        for kind in KINDS {
+            let expected = (kind != Kind::Evaluations).then(|| "value".to_owned());
+            assert_eq!(writer.state().load::<String>(kind, "name"), expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_newest_files_stay_within_number_and_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = std::time::SystemTime::now();
+        for (index, length) in [5, 100, 10, 10].into_iter().enumerate() {
+            let file = fs::File::create(dir.path().join(index.to_string())).unwrap();
+            file.set_len(length).unwrap();
+            file.set_modified(now + Duration::from_secs(index as u64)).unwrap();
+        }
+        let left = || {
+            let mut names: Vec<_> = fs::read_dir(dir.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names.join(" ")
+        };
+        keep_newest(dir.path(), 4, 125);
+        assert_eq!(left(), "0 1 2 3");
+        // Not even the small one that is older than one that went.
+        keep_newest(dir.path(), 4, 119);
+        assert_eq!(left(), "2 3");
+        keep_newest(dir.path(), 1, u64::MAX);
+        assert_eq!(left(), "3");
     }
 }

@@ -1,23 +1,17 @@
-//! Tells the forge, on the original commit, how the jobs of a run fare.
+//! What there is to know about a run for telling a forge how it fares, as plain data.
 //!
-//! Words and formats are in `levain_actions`; this file knows which of them a
-//! run's events call for. Without a client (read-only mode, or no token)
-//! nothing is sent.
+//! Nothing is sent from here, and no token is known: whoever listens to a run's events does that.
 
-use std::time::Duration;
+use levain_actions::forge::ForgeConfig;
+use levain_actions::git::CommitId;
+use levain_actions::status::Texts;
+use levain_actions::template::{self, TemplateError};
+use levain_evaluator::JobsetName;
+use serde::{Deserialize, Serialize};
 
-use levain_actions::forge::{ForgeConfig, Token};
-use levain_actions::status::{
-    JobPhase, JobText, Outbox, RetryPolicy, Status, StatusClient, StatusSink, StatusTexts,
-    SummaryPhase, SummaryText, seconds,
-};
-use levain_actions::template;
-use serde::Serialize;
-use tokio::runtime::Handle;
-
+use crate::declaration::Declaration;
 use crate::jobset::Head;
-use crate::project::{Access, Project};
-use crate::report::{Counters, JobReport, JobStatus, Undelivered};
+use crate::project::{Project, Remote};
 
 /// Why statuses cannot be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +24,7 @@ pub enum StatusesError {
     Texts(#[from] levain_actions::status::TextsError),
     /// A template of the declaration.
     #[error("the declaration is wrong: {0}")]
-    Template(#[from] levain_actions::template::TemplateError),
+    Template(#[from] TemplateError),
     /// The repository is not declared and the remote does not tell.
     #[error(
         "the declaration names a forge but no repository, and there is no remote to derive it from\nhint: set `levainProject.forge.repository`"
@@ -38,189 +32,116 @@ pub enum StatusesError {
     NoRepository,
 }
 
-/// The statuses of one run.
-pub(crate) struct Statuses {
-    outbox: Outbox,
-    texts: StatusTexts,
-    prefix: String,
-    project: String,
-    jobset: String,
-    branch: Option<String>,
-    commit: String,
-    target_url: Option<String>,
+/// What statuses of a run are made of, besides what happens in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusPlan {
+    /// Which repository of which forge is told; none: nobody is.
+    pub forge: Option<ForgeConfig>,
+    /// The texts that the declaration changes.
+    pub texts: Texts,
+    /// What the names of the statuses begin with.
+    pub prefix: String,
+    /// What the project is called in texts.
+    pub project: String,
+    /// The jobset.
+    pub jobset: JobsetName,
+    /// The branch, for forges that want its name beside the commit.
+    pub branch: Option<String>,
+    /// The author's commit, which all statuses are about.
+    pub commit: CommitId,
+    /// The page that they link to.
+    pub target_url: Option<String>,
+    /// The template that the declaration has for the address of that page.
+    pub target_url_template: Option<String>,
 }
 
 /// The variables of `forge.targetUrl`.
 #[derive(Serialize)]
 struct TargetVariables<'a> {
-    commit: &'a str,
-    jobset: &'a str,
+    commit: CommitId,
+    jobset: &'a JobsetName,
 }
 
-impl Statuses {
-    /// Prepares the statuses about `head`.
-    ///
-    /// A client is only made when the run may write, a forge is declared and
-    /// there is a token; nothing else can send.
-    pub(crate) fn new(
-        project: &Project,
-        head: &Head,
-        access: Access,
-        token: Option<&Token>,
-        retries: &RetryPolicy,
-        runtime: Handle,
-    ) -> Result<Self, StatusesError> {
-        let texts = project.declaration.status.compile()?;
-        let config = forge_config(project)?;
-        let commit = head.commit.to_string();
+impl StatusPlan {
+    /// Works out how the forge is told about `head`.
+    pub(crate) fn new(project: &Project, head: &Head) -> Result<Self, StatusesError> {
+        let declaration = &project.declaration;
+        let commit = head.commit;
         let jobset = head.jobset.name();
-        let target_url =
-            match project.declaration.forge.as_ref().and_then(|f| f.target_url.as_ref()) {
-                Some(text) => {
-                    let variables = TargetVariables { commit: &commit, jobset: &jobset };
-                    Some(template::render_once("forge.targetUrl", text, &variables)?)
-                }
-                None => None,
-            };
-        let prefix = config
-            .as_ref()
-            .map_or_else(ForgeConfig::default_context_prefix, |c| c.context_prefix.clone());
-        let name = config.as_ref().map_or_else(|| project.label.clone(), |c| c.repository.clone());
-        let sink = match (access, config, token) {
-            (Access::Write, Some(config), Some(token)) => {
-                let client = StatusClient::new(&config, token.clone(), retries.clone())?;
-                StatusSink::Forge(Box::new(client))
-            }
-            (Access::Write | Access::ReadOnly, _, _) => StatusSink::Nowhere,
+        let _compiled = declaration.status.compile()?;
+        let forge = forge_config(declaration, project.remote.as_ref())?;
+        let target_url = target_url(declaration, commit, &jobset)?;
+        let (prefix, name) = match &forge {
+            Some(forge) => (forge.context_prefix.clone(), forge.repository.clone()),
+            None => (ForgeConfig::default_context_prefix(), project.label.clone()),
         };
         Ok(Self {
-            outbox: Outbox::new(sink, runtime),
-            texts,
+            forge,
+            texts: declaration.status.clone(),
             prefix,
             project: name,
             jobset,
             branch: head.jobset.branch().map(str::to_owned),
             commit,
             target_url,
+            target_url_template: declaration.forge.as_ref().and_then(|f| f.target_url.clone()),
         })
     }
 
-    /// Tells where the jobset as a whole stands.
-    pub(crate) fn summary(
-        &self,
-        phase: SummaryPhase,
-        jobs: usize,
-        counters: Counters,
-        error: Option<&str>,
-    ) {
-        let Counters { fresh, incremental, clean, failed, errors, cancelled: _ } = counters;
-        let text = SummaryText {
-            prefix: self.prefix.clone(),
-            project: self.project.clone(),
-            jobset: self.jobset.clone(),
-            commit: self.commit.clone(),
-            jobs,
-            done: fresh + incremental + clean + failed + errors,
-            fresh,
-            incremental,
-            clean,
-            failed,
-            errors,
-            seconds: None,
-            error: error.map(str::to_owned),
-        };
-        match self.texts.summary(phase, &text) {
-            Ok(status) => self.post(status),
-            Err(error) => tracing::warn!(%error, "cannot word the summary"),
+    /// Makes one for tests.
+    #[cfg(test)]
+    pub(crate) fn example() -> Self {
+        Self {
+            forge: None,
+            texts: Texts { failure: Some("no".into()), ..Texts::default() },
+            prefix: "levain".into(),
+            project: "o/bread".into(),
+            jobset: JobsetName::branch("main"),
+            branch: Some("main".into()),
+            commit: "a".repeat(40).parse().unwrap(),
+            target_url: None,
+            target_url_template: None,
         }
-    }
-
-    /// Tells that a job waits or is being built.
-    pub(crate) fn job_phase(&self, job: &JobReport, phase: JobPhase) {
-        // Wording a thousand statuses for nobody would cost more than everything else.
-        if !self.outbox.sends() {
-            return;
-        }
-        match self.texts.job(phase, &self.job_text(job)) {
-            Ok(status) => self.post(status),
-            Err(error) => tracing::warn!(%error, job = job.attr_path, "cannot word a status"),
-        }
-    }
-
-    /// Tells how a job ended.
-    pub(crate) fn job_ended(&self, job: &JobReport) {
-        self.job_phase(
-            job,
-            match job.status {
-                JobStatus::Fresh => JobPhase::Fresh,
-                JobStatus::Incremental => JobPhase::Incremental,
-                JobStatus::Clean => JobPhase::Clean,
-                JobStatus::Failed => JobPhase::Failure,
-                JobStatus::Error => JobPhase::Error,
-                JobStatus::Cancelled => JobPhase::Cancelled,
-            },
-        );
-    }
-
-    fn job_text(&self, job: &JobReport) -> JobText {
-        let short = |commit: &String| commit.chars().take(12).collect::<String>();
-        let cache = job.caches.first();
-        JobText {
-            prefix: self.prefix.clone(),
-            project: self.project.clone(),
-            jobset: self.jobset.clone(),
-            job: job.attr_path.clone(),
-            commit: self.commit.clone(),
-            cache: cache.map(|cache| cache.path.clone()),
-            cache_commit: cache.map(|cache| short(&cache.commit)),
-            since: job.unchanged_since.as_ref().map(short),
-            seconds: job.started_at.map(|_| seconds(Duration::from_secs_f64(job.seconds))),
-            reason: job.reason.map(|reason| reason.name().to_owned()),
-            error: job.error.as_ref().and_then(|error| error.lines().next()).map(str::to_owned),
-        }
-    }
-
-    fn post(&self, status: Status) {
-        let status = match &self.branch {
-            Some(branch) => status.with_git_ref(branch),
-            None => status,
-        };
-        let status = match &self.target_url {
-            Some(url) => match status.clone().with_target_url(url) {
-                Ok(status) => status,
-                Err(error) => {
-                    tracing::warn!(%error, "`forge.targetUrl` is left out");
-                    status
-                }
-            },
-            None => status,
-        };
-        self.outbox.post(status);
-    }
-
-    /// Waits until everything is sent; returns what could not be delivered.
-    pub(crate) async fn flush(&self) -> Vec<Undelivered> {
-        let undelivered = self.outbox.flush().await;
-        undelivered
-            .into_iter()
-            .map(|undelivered| Undelivered {
-                kind: "status",
-                subject: undelivered.status.context().to_owned(),
-                error: undelivered.error.to_string(),
-            })
-            .collect()
     }
 }
 
-fn forge_config(project: &Project) -> Result<Option<ForgeConfig>, StatusesError> {
-    let Some(forge) = &project.declaration.forge else { return Ok(None) };
-    let remote = project.remote.as_ref().map(|remote| remote.url.as_str());
+/// Checks all that a declaration says of statuses, for a project at `remote`.
+pub(crate) fn check(
+    declaration: &Declaration,
+    remote: Option<&Remote>,
+    commit: CommitId,
+) -> Result<(), StatusesError> {
+    let _texts = declaration.status.compile()?;
+    let _config = forge_config(declaration, remote)?;
+    let _url = target_url(declaration, commit, &JobsetName::branch("main"))?;
+    Ok(())
+}
+
+/// Returns the page that statuses link to.
+fn target_url(
+    declaration: &Declaration,
+    commit: CommitId,
+    jobset: &JobsetName,
+) -> Result<Option<String>, TemplateError> {
+    let url = declaration.forge.as_ref().and_then(|forge| forge.target_url.as_ref());
+    let variables = TargetVariables { commit, jobset };
+    url.map(|text| template::render_once("forge.targetUrl", text, &variables)).transpose()
+}
+
+fn forge_config(
+    declaration: &Declaration,
+    remote: Option<&Remote>,
+) -> Result<Option<ForgeConfig>, StatusesError> {
+    let Some(forge) = &declaration.forge else { return Ok(None) };
+    let remote = remote.map(|remote| remote.url.as_str());
     let mut config = match (&forge.repository, remote) {
         (Some(repository), _) => ForgeConfig {
             kind: forge.kind,
             api_url: None,
             repository: repository.clone(),
             context_prefix: ForgeConfig::default_context_prefix(),
+            ca_file: None,
         },
         (None, Some(url)) => ForgeConfig::from_remote(forge.kind, url)?,
         (None, None) => return Err(StatusesError::NoRepository),

@@ -2,20 +2,31 @@
 
 use std::collections::BTreeMap;
 
+use levain_actions::git::CommitId;
+use levain_evaluator::key::Key;
 use levain_evaluator::pointer::{Entry, Tier};
+use levain_evaluator::{JobName, JobsetName};
+use levain_store::{DerivationPath, StoreDir};
 use serde::{Deserialize, Serialize};
 
-use crate::jobset::Jobset;
+use crate::jobset::{Head, Jobset};
+use crate::state::{Kind, State, StateError, StateWriter};
+
+/// The version of these records. Older ones held outputs that a flake had claimed.
+const FORMAT: u32 = 2;
 
 /// All known successes of one base derivation.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Successes {
+    /// The version.
+    #[serde(default)]
+    format: u32,
     /// The build of the base derivation itself. A pure derivation that
     /// succeeded has succeeded for everyone, whoever started it.
     pub clean: Option<Success>,
     /// Builds from caches, by jobset: trusted only as far as that jobset is.
-    pub incremental: BTreeMap<String, Success>,
+    pub incremental: BTreeMap<JobsetName, Success>,
 }
 
 /// One success.
@@ -27,13 +38,13 @@ pub(crate) struct Success {
     /// Its outputs, as store paths.
     pub outputs: BTreeMap<String, String>,
     /// The original commit.
-    pub commit: String,
+    pub commit: CommitId,
     /// When it was found to be a success, in seconds since 1970.
     pub time: u64,
     /// Trust in the jobset that made it.
     pub tier: Tier,
-    /// The job's attribute path in the evaluation that made it.
-    pub job: String,
+    /// The job, in the evaluation that made it.
+    pub job: JobName,
     /// What a pointer may say of its cache output.
     pub cache: RecordedCache,
 }
@@ -46,7 +57,8 @@ pub(crate) enum RecordedCache {
     None,
     /// There is a content-addressed copy; this is its pointer entry.
     Entry(StoredEntry),
-    /// There is one that must not be used: it was dropped, or refers to itself.
+    /// There is one that must not be used: it was dropped, refers to itself, or is referred to by
+    /// another output.
     Unusable,
 }
 
@@ -57,7 +69,7 @@ pub(crate) struct StoredEntry(String);
 impl StoredEntry {
     /// Stores `entry`.
     pub(crate) fn new(dir: &levain_store::StoreDir, entry: &Entry) -> Self {
-        let entries = [("entry".to_owned(), Ok(entry.clone()))].into();
+        let entries = [("entry".into(), Ok(entry.clone()))].into();
         Self(levain_evaluator::pointer::Pointer::Entries(entries).print(dir))
     }
 
@@ -71,7 +83,67 @@ impl StoredEntry {
     }
 }
 
+impl Success {
+    /// Returns whether its cache can be named by a pointer and is not named by `own` yet.
+    pub(crate) fn lacks_pointer(&self, dir: &StoreDir, own: Option<&Entry>) -> bool {
+        match &self.cache {
+            RecordedCache::Entry(stored) => {
+                stored.entry(dir).is_some_and(|entry| own.is_none_or(|own| own.path != entry.path))
+            }
+            RecordedCache::None => true,
+            RecordedCache::Unusable => false,
+        }
+    }
+
+    /// Returns whether the base derivation itself was built.
+    pub(crate) fn is_clean(&self, dir: &StoreDir, base: &DerivationPath) -> bool {
+        self.built == dir.display(base.as_store_path())
+    }
+
+    /// Returns the entry with which the pointer of `head`'s jobset may name the cache of this
+    /// success, whose recorded entry is `recorded`.
+    ///
+    /// What the base derivation gave when it was built itself is as good as if this jobset had built
+    /// it, whoever did. But the key is partly what the job says about itself, and whoever built it
+    /// first may have said anything; so it must be `own_key`, the key in this jobset's own evaluation.
+    /// What a cache was part of stays as trusted as its maker.
+    pub(crate) fn entry_for(
+        &self,
+        head: &Head,
+        is_clean: bool,
+        recorded: Entry,
+        own_key: Option<Key>,
+    ) -> Option<Entry> {
+        let entry = Entry { commit: head.commit.to_string(), unused: None, ..recorded };
+        if is_clean {
+            return Some(Entry { key: own_key?, depth: 0, tier: head.jobset.tier(), ..entry });
+        }
+        Some(entry)
+    }
+}
+
+impl Default for Successes {
+    fn default() -> Self {
+        Self { format: FORMAT, clean: None, incremental: BTreeMap::new() }
+    }
+}
+
 impl Successes {
+    /// Returns what is known of a base derivation.
+    pub(crate) fn load(state: &State, base: &DerivationPath) -> Option<Self> {
+        let found: Self = state.load(Kind::Successes, &base.to_string())?;
+        (found.format == FORMAT).then_some(found)
+    }
+
+    /// Remembers what is known of a base derivation.
+    pub(crate) fn store(
+        &self,
+        writer: &StateWriter,
+        base: &DerivationPath,
+    ) -> Result<(), StateError> {
+        writer.store(Kind::Successes, &base.to_string(), self)
+    }
+
     /// Returns the best success that `jobset` may rely on: a clean one, else
     /// its own, else the newest of a jobset that it trusts.
     pub(crate) fn usable(&self, jobset: &Jobset) -> Option<&Success> {
@@ -107,3 +179,6 @@ pub(crate) enum BuiltFrom {
     /// A derivation with a cache among its inputs.
     Cache,
 }
+
+#[cfg(test)]
+mod tests;

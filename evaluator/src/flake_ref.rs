@@ -5,12 +5,15 @@
 //! Start at [`LockedFlakeRef`]; [`FlakeUrl`] also reads remote locations.
 
 use std::ffi::OsString;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use levain_store::NarHash;
+use percent_encoding::percent_encode;
+
+use crate::percent;
 
 /// A flake in a local git repository, pinned to a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -149,11 +152,11 @@ impl LockedFlakeRef {
     /// repository's own URL.
     pub fn to_nix_url(&self) -> String {
         let mut url = String::from("git+file://");
-        push_encoded(&mut url, self.location.as_os_str().as_bytes(), b"/");
+        url.extend(percent_encode(self.location.as_os_str().as_bytes(), percent::SLASHED));
         url.push_str("?ref=");
-        push_encoded(&mut url, self.reference.as_bytes(), b"/");
+        url.extend(percent_encode(self.reference.as_bytes(), percent::SLASHED));
         url.push_str("&rev=");
-        push_encoded(&mut url, self.revision.as_bytes(), b"");
+        url.extend(percent_encode(self.revision.as_bytes(), percent::COMPONENT));
         if self.shallow {
             url.push_str("&shallow=1");
         }
@@ -167,7 +170,7 @@ impl fmt::Display for LockedFlakeRef {
         match &self.nar_hash {
             Some(hash) => {
                 let mut encoded = String::new();
-                push_encoded(&mut encoded, hash.to_string().as_bytes(), b"");
+                encoded.extend(percent_encode(hash.to_string().as_bytes(), percent::COMPONENT));
                 write!(f, "&narHash={encoded}")
             }
             None => Ok(()),
@@ -280,33 +283,9 @@ impl Parameters {
     }
 }
 
-/// Appends bytes, with `%` escapes for all but letters, digits, `-._~` and `also`.
-fn push_encoded(text: &mut String, bytes: &[u8], also: &[u8]) {
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || also.contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            let _infallible = write!(text, "%{byte:02X}");
-        }
-    }
-}
-
 /// Resolves `%` escapes; nothing when one is broken or hides a NUL, which no file name has.
 fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let [high, low, after @ ..] = rest else { return None };
-        let digit = |c: u8| char::from(c).to_digit(16);
-        bytes.push(u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()?);
-        rest = after;
-    }
-    (!bytes.contains(&0)).then_some(bytes)
+    percent::decode(text).filter(|bytes| !bytes.contains(&0))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attr_path::{AttrPath, AttrPathError};
 use crate::key::{Key, KeyError};
+use crate::names::{JobName, JobsetName, JobsetNameError};
 use crate::nix_data::{Data, DataError};
 
 /// The first line of every pointer file with entries.
@@ -29,7 +30,7 @@ pub enum Pointer {
     /// levain never uses it, see [`BARE_PATH_REASON`].
     Path(String),
     /// An entry per job, under its attribute path in Nix's notation.
-    Entries(BTreeMap<String, Result<Entry, EntryError>>),
+    Entries(BTreeMap<JobName, Result<Entry, EntryError>>),
 }
 
 /// Why levain does not use [`Pointer::Path`].
@@ -53,12 +54,27 @@ pub struct Entry {
     pub time: u64,
     /// The trust in the jobset that made it.
     pub tier: Tier,
+    /// Who made it, signed. Nothing for an entry that nobody signed.
+    pub maker: Option<Maker>,
     /// Why this evaluation does not use the entry; `lib.cache` then gives null.
     pub unused: Option<String>,
 }
 
+/// Who made a cache, and the signature that says so. Whether it is right is not looked at here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Maker {
+    /// The jobset whose build made it.
+    pub jobset: JobsetName,
+    /// The job there.
+    pub job: JobName,
+    /// The signature of all this: `NAME:BASE64`.
+    pub signature: String,
+}
+
 /// How far a jobset is trusted; the first is trusted most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tier {
     /// The project's default branch.
@@ -68,6 +84,7 @@ pub enum Tier {
     /// A pull request from the project's own repository.
     PullRequest,
     /// A pull request from a fork.
+    #[default]
     Fork,
 }
 
@@ -142,6 +159,12 @@ pub enum EntryError {
     /// Its tier is none.
     #[error("attribute `tier`: {0}")]
     Tier(#[source] TierError),
+    /// Its maker is no jobset.
+    #[error("attribute `jobset`: expected `heads/BRANCH` or `pull/NUMBER`, found `{found}`")]
+    Jobset {
+        /// What stands there.
+        found: String,
+    },
     /// A number is too large.
     #[error("attribute `{attribute}`: {found} is too large")]
     Number {
@@ -174,7 +197,7 @@ impl Pointer {
                     .into_iter()
                     .map(|(job, entry)| {
                         let entry = Entry::parse(dir, &job, entry);
-                        (job, entry)
+                        (JobName::new(job), entry)
                     })
                     .collect(),
             )),
@@ -193,7 +216,7 @@ impl Pointer {
             Self::Entries(entries) => {
                 let good = entries.iter().filter_map(|(job, entry)| {
                     let entry = entry.as_ref().ok()?;
-                    Some((job.clone(), entry.to_data(dir)))
+                    Some((job.as_str(), entry.to_data(dir)))
                 });
                 format!("{HEAD}{}\n", Data::set(good).print())
             }
@@ -217,6 +240,17 @@ impl Entry {
         let commit = fields.string("commit")?;
         let time = fields.integer("time")?;
         let tier = fields.string("tier")?.parse().map_err(EntryError::Tier)?;
+        let maker = match fields.0.contains_key("signature") {
+            true => Some(Maker {
+                jobset: fields
+                    .string("jobset")?
+                    .parse()
+                    .map_err(|JobsetNameError { text: found }| EntryError::Jobset { found })?,
+                job: JobName::new(fields.string("job")?),
+                signature: fields.string("signature")?,
+            }),
+            false => None,
+        };
         let unused = match fields.0.contains_key("unused") {
             true => Some(fields.string("unused")?),
             false => None,
@@ -230,7 +264,7 @@ impl Entry {
         if commit.len() != 40 || !commit.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(EntryError::Commit { found: commit });
         }
-        Ok(Self { path, nar_hash, key, depth, commit, time, tier, unused })
+        Ok(Self { path, nar_hash, key, depth, commit, time, tier, maker, unused })
     }
 
     fn to_data(&self, dir: &StoreDir) -> Data {
@@ -243,6 +277,13 @@ impl Entry {
             ("time", Data::Integer(self.time)),
             ("tier", Data::from(self.tier.name())),
         ];
+        if let Some(maker) = &self.maker {
+            attributes.extend([
+                ("jobset", Data::from(maker.jobset.as_str())),
+                ("job", Data::from(maker.job.as_str())),
+                ("signature", Data::from(maker.signature.as_str())),
+            ]);
+        }
         if let Some(reason) = &self.unused {
             attributes.push(("unused", Data::from(reason.as_str())));
         }

@@ -36,7 +36,8 @@ write_project() {
       levain.lib = import ./levain;
     in
     {
-      levainProject = levain.lib.mkProject { incremental.enable = true; };
+      # What fails is shown as it fails from its cache.
+      levainProject = levain.lib.mkProject { incremental = { enable = true; retryClean = false; }; };
       levainJobs.x86_64-linux.app = levain.lib.incremental
         {
           cache = ./cache.nix;

@@ -2,32 +2,11 @@
 
 /// Returns `text` without escape sequences; colours and links leave their text behind.
 pub fn strip_ansi(text: &str) -> String {
-    filter(text, Colours::Drop)
-}
-
-/// Returns `text` without escape sequences other than colours: nothing that moves the cursor,
-/// clears the screen or sets a title.
-pub fn keep_colours(text: &str) -> String {
-    filter(text, Colours::Keep)
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Colours {
-    Keep,
-    Drop,
-}
-
-fn filter(text: &str, colours: Colours) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find('\u{1b}') {
         plain.push_str(&rest[..start]);
-        let length = sequence(&rest[start..]);
-        let (found, after) = rest[start..].split_at(length);
-        if colours == Colours::Keep && found.starts_with("\u{1b}[") && found.ends_with('m') {
-            plain.push_str(found);
-        }
-        rest = after;
+        rest = &rest[start + sequence(&rest[start..])..];
     }
     plain.push_str(rest);
     plain
@@ -57,7 +36,7 @@ fn sequence(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{keep_colours, strip_ansi};
+    use super::strip_ansi;
 
     #[test]
     fn keeps_the_text() {
@@ -66,14 +45,5 @@ mod tests {
         assert_eq!(strip_ansi("cut \u{1b}[3"), "cut ");
         assert_eq!(strip_ansi("cut \u{1b}"), "cut ");
         assert_eq!(strip_ansi("a\u{1b}äb"), "ab");
-    }
-
-    #[test]
-    fn keeps_colours_and_nothing_else() {
-        let text = "\u{1b}[1;31mred\u{1b}[0m";
-        assert_eq!(keep_colours(text), text);
-        let screen = "\u{1b}[2J\u{1b}[1;1H\u{1b}]0;title\u{7}\u{1b}cred \u{1b}[3";
-        assert_eq!(keep_colours(screen), "red ");
-        assert_eq!(keep_colours("\u{1b}]0;m\u{1b}\\x\u{1b}m"), "x");
     }
 }

@@ -4,12 +4,14 @@
 //! executable bit. Where an output names itself or a sibling, the two builds
 //! must differ; such names are told to [`compare`] and count as equal.
 
+mod own_paths;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::store_path::StorePath;
@@ -118,6 +120,21 @@ pub fn compare(
     counterparts: &Counterparts,
 ) -> Result<Vec<Difference>, CompareError> {
     let mut found = Vec::new();
+    differ_only(first, second, counterparts, &mut |difference| {
+        found.push(difference);
+        Ok(true)
+    })?;
+    found.sort();
+    Ok(found)
+}
+
+/// Says whether all places where the trees differ are `allowed`; ends with the first that is not.
+pub fn differ_only(
+    first: &Path,
+    second: &Path,
+    counterparts: &Counterparts,
+    allowed: &mut dyn FnMut(Difference) -> Result<bool, CompareError>,
+) -> Result<bool, CompareError> {
     let mut open = vec![PathBuf::new()];
     while let Some(path) = open.pop() {
         let join = |root: &Path| match path.as_os_str().is_empty() {
@@ -134,28 +151,65 @@ pub fn compare(
                 let below = path.join(&name);
                 if !b_left.remove(&renamed) {
                     let kind = DifferenceKind::OnlyFirst;
-                    found.push(Difference { path: below, kind });
+                    if !allowed(Difference { path: below, kind })? {
+                        return Ok(false);
+                    }
                 } else if renamed == name {
                     open.push(below);
                 } else {
-                    let pair = compare(&a.join(&name), &b.join(&renamed), counterparts)?;
-                    found.extend(pair.into_iter().map(|difference| Difference {
-                        path: below.join(difference.path),
-                        kind: difference.kind,
-                    }));
+                    let mut allowed_below = |Difference { path, kind }| {
+                        allowed(Difference { path: below.join(path), kind })
+                    };
+                    let (a, b) = (a.join(&name), b.join(&renamed));
+                    if !differ_only(&a, &b, counterparts, &mut allowed_below)? {
+                        return Ok(false);
+                    }
                 }
             }
-            let only =
-                |name| Difference { path: path.join(name), kind: DifferenceKind::OnlySecond };
-            found.extend(b_left.into_iter().map(only));
+            for name in b_left {
+                let kind = DifferenceKind::OnlySecond;
+                if !allowed(Difference { path: path.join(name), kind })? {
+                    return Ok(false);
+                }
+            }
             continue;
         }
-        if let Some(kind) = compare_leaves((&a, &a_meta), (&b, &b_meta), counterparts)? {
-            found.push(Difference { path, kind });
+        if let Some(kind) = compare_leaves((&a, &a_meta), (&b, &b_meta), counterparts)?
+            && !allowed(Difference { path, kind })?
+        {
+            return Ok(false);
         }
     }
-    found.sort();
-    Ok(found)
+    Ok(true)
+}
+
+/// A build's outputs, and the same of a clean build and of another clean build.
+#[derive(Debug, Clone, Default)]
+pub struct Triples(Vec<[Vec<u8>; 3]>);
+
+impl Triples {
+    /// Has the hashes of these paths stand for each other.
+    pub fn new<'a>(
+        outputs: impl IntoIterator<Item = (&'a StorePath, &'a StorePath, &'a StorePath)>,
+    ) -> Self {
+        let hash = |path: &StorePath| path.hash_part().as_bytes().to_vec();
+        Self(outputs.into_iter().map(|(a, b, c)| [hash(a), hash(b), hash(c)]).collect())
+    }
+}
+
+/// Says whether a file names some other output where two clean builds each name their own, whole or
+/// in pieces. Files that cannot be compared place by place say no.
+pub fn names_another(
+    [file, clean, twin]: [&Path; 3],
+    outputs: &Triples,
+) -> Result<bool, CompareError> {
+    for path in [file, clean, twin] {
+        if !metadata(path)?.is_file() {
+            return Ok(false);
+        }
+    }
+    let read = |path: &Path| fs::read(path).map_err(at(path));
+    Ok(own_paths::names_another(&read(file)?, &read(clean)?, &read(twin)?, &outputs.0))
 }
 
 fn rename_all(
@@ -193,12 +247,16 @@ fn compare_leaves(
     if a_meta.len() != b_meta.len() {
         return Ok(Some(DifferenceKind::Content));
     }
-    if equal_content(a, b)? {
+    // A store that is optimised has equal files once.
+    let is_one = (a_meta.dev(), a_meta.ino()) == (b_meta.dev(), b_meta.ino());
+    if is_one || equal_content(a, b)? {
         return Ok(None);
     }
-    let mut bytes = fs::read(a).map_err(at(a))?;
+    let (mut bytes, other) = (fs::read(a).map_err(at(a))?, fs::read(b).map_err(at(b))?);
+    // Before renaming, which may join a piece with its neighbour.
+    let only_pieces = own_paths::only_pieces(&bytes, &other, &counterparts.0);
     counterparts.rename(&mut bytes);
-    let same = bytes == fs::read(b).map_err(at(b))?;
+    let same = only_pieces || bytes == other;
     Ok((!same).then_some(DifferenceKind::Content))
 }
 
@@ -301,6 +359,29 @@ mod tests {
             new: only in the second"#]]
         .assert_eq(&shown(first.path(), second.path(), &Counterparts::default()));
         assert_eq!(shown(first.path(), first.path(), &Counterparts::default()), "");
+    }
+
+    #[test]
+    fn the_first_difference_that_is_not_allowed_is_the_last_looked_at() {
+        let first = tree(|root| {
+            for name in ["a", "b", "c"] {
+                fs::write(root.join(name), "1").unwrap();
+            }
+        });
+        let second = tree(|root| fs::hard_link(first.path().join("b"), root.join("b")).unwrap());
+        let mut seen = 0;
+        let mut allow = |most: u32| {
+            seen = 0;
+            let mut allowed = |_| {
+                seen += 1;
+                Ok(seen <= most)
+            };
+            let none = Counterparts::default();
+            (differ_only(first.path(), second.path(), &none, &mut allowed).unwrap(), seen)
+        };
+        assert_eq!(allow(0), (false, 1));
+        assert_eq!(allow(1), (false, 2));
+        assert_eq!(allow(2), (true, 2));
     }
 
     #[test]

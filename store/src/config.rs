@@ -7,9 +7,15 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
 use crate::store_path::{StoreDir, StorePathError};
+
+/// What would end the value of a setting in a store URL.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b'&').add(b'?').add(b'#').add(b'+').add(b' ');
 
 /// The variables that Nix and the programs which it starts (git, ssh, curl) get from us; nothing else
 /// of the environment reaches them.
@@ -43,7 +49,8 @@ const PASSED_ON: &[&str] = &[
 ];
 
 /// The variables that only the daemon child gets: it may build on other machines as this user.
-const OF_THE_USER: &[&str] = &["HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME"];
+const OF_THE_USER: &[&str] =
+    &["HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS"];
 
 /// Where the store is, and how to reach the Nix that keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,8 +145,16 @@ impl StoreConfig {
             environment: collect(PASSED_ON),
             user_environment: collect(OF_THE_USER),
         };
-        if let Some(value) = text("NIX_REMOTE")? {
-            config.read_remote(&value)?;
+        let remote = text("NIX_REMOTE")?;
+        if let Some(value) = &remote {
+            config.read_remote(value)?;
+        }
+        let is_usual = !["NIX_STORE_DIR", "NIX_STATE_DIR", "NIX_LOCALSTATE_DIR"]
+            .iter()
+            .any(|name| lookup(name).is_some());
+        let is_auto = remote.is_none_or(|value| value == "auto");
+        if is_usual && is_auto && !is_root() && !config.state_dir.exists() {
+            config.move_home(lookup);
         }
         if let (Remote::Socket(socket), Some(path)) =
             (&mut config.remote, lookup("NIX_DAEMON_SOCKET_PATH"))
@@ -202,7 +217,11 @@ impl StoreConfig {
         }
         let settings = query.split('&').filter(|setting| !setting.is_empty());
         let settings = settings
-            .map(|setting| setting.split_once('=').map(|(key, value)| (key, percent_decode(value))))
+            .map(|setting| {
+                setting.split_once('=').map(|(key, value)| {
+                    (key, percent_decode_str(value).decode_utf8_lossy().into_owned())
+                })
+            })
             .collect::<Option<Vec<_>>>()
             .ok_or_else(unknown)?;
         // The root first, since the other settings are exceptions from it.
@@ -221,6 +240,23 @@ impl StoreConfig {
         Ok(())
     }
 
+    /// Uses the store in the user's home, as Nix from version 2.10 on does by itself where there is none
+    /// for the whole machine and only root could make one.
+    fn move_home(&mut self, lookup: impl Fn(&str) -> Option<OsString>) {
+        let home = || Some(PathBuf::from(lookup("HOME")?).join(".local/share"));
+        let data = lookup("XDG_DATA_HOME").map(PathBuf::from).or_else(home);
+        let Some(root) = data.filter(|data| data.is_absolute()).map(|data| data.join("nix/root"))
+        else {
+            return;
+        };
+        // Nix older than 2.10 has to be told.
+        let Some(text) = root.to_str() else { return };
+        let url = format!("local?root={}", utf8_percent_encode(text, ESCAPED));
+        self.environment.insert("NIX_REMOTE".to_owned(), url.into());
+        self.remote = Remote::Child;
+        self.set_root(&root);
+    }
+
     fn set_root(&mut self, root: &Path) {
         self.real_dir = root.join("nix/store");
         self.state_dir = root.join("nix/var/nix");
@@ -232,25 +268,9 @@ fn absolute(variable: &'static str, path: OsString) -> Result<PathBuf, StoreConf
     if path.is_absolute() { Ok(path) } else { Err(StoreConfigError::Relative { variable, path }) }
 }
 
-/// Undoes the escapes of a store URL; a `%` that begins none stays.
-fn percent_decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let escape = after.get(..2).filter(|_| *first == b'%');
-        let escape = escape.and_then(|hex| data_encoding::HEXLOWER_PERMISSIVE.decode(hex).ok());
-        match escape {
-            Some(byte) => {
-                bytes.extend(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+/// Returns whether we are root. Asked of `/proc`, since the system call needs `unsafe`.
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|data| data.uid() == 0)
 }
 
 /// Returns the first file named `name` on `search_path` that may be executed.
@@ -296,6 +316,28 @@ mod tests {
             assert_eq!(config.environment.keys().collect::<Vec<_>>(), ["NIX_REMOTE"]);
             assert_eq!(config.user_environment.keys().collect::<Vec<_>>(), ["HOME"]);
         }
+    }
+
+    #[test]
+    fn a_store_in_the_home_is_told_to_nix() {
+        let moved = |variables: &[(&str, &str)]| {
+            let mut config = read(&[]).unwrap();
+            let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
+            config.move_home(|name| find(name).map(|(_, value)| OsString::from(value)));
+            config
+        };
+        let config = moved(&[("HOME", "/h ome")]);
+        assert_eq!(config.real_dir, Path::new("/h ome/.local/share/nix/root/nix/store"));
+        assert_eq!(config.remote, Remote::Child);
+        let remote = config.environment["NIX_REMOTE"].clone();
+        assert_eq!(remote, "local?root=/h%20ome/.local/share/nix/root");
+        // Nix and we read the same in it.
+        let again = read(&[("NIX_REMOTE", remote.to_str().unwrap())]).unwrap();
+        assert_eq!((again.real_dir, again.state_dir), (config.real_dir, config.state_dir));
+        let config = moved(&[("HOME", "/h"), ("XDG_DATA_HOME", "/d")]);
+        assert_eq!(config.state_dir, Path::new("/d/nix/root/nix/var/nix"));
+        assert_eq!(moved(&[("HOME", "relative")]).remote, Remote::Auto);
+        assert_eq!(moved(&[]).real_dir, Path::new("/nix/store"));
     }
 
     #[test]

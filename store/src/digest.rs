@@ -7,12 +7,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::{BASE64, HEXLOWER, HEXLOWER_PERMISSIVE};
+use md5::Md5;
+use sha1::Sha1;
 use sha2::Digest as _;
 
 use crate::base32;
-
-mod md5;
-mod sha1;
 
 /// A hash algorithm that Nix accepts without experimental features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -154,8 +153,8 @@ impl Digest {
     /// Returns the hash of `bytes`.
     pub fn of(algorithm: HashAlgorithm, bytes: &[u8]) -> Self {
         let bytes = match algorithm {
-            HashAlgorithm::Md5 => md5::md5(bytes).to_vec(),
-            HashAlgorithm::Sha1 => sha1::sha1(bytes).to_vec(),
+            HashAlgorithm::Md5 => Md5::digest(bytes).to_vec(),
+            HashAlgorithm::Sha1 => Sha1::digest(bytes).to_vec(),
             HashAlgorithm::Sha256 => sha2::Sha256::digest(bytes).to_vec(),
             HashAlgorithm::Sha512 => sha2::Sha512::digest(bytes).to_vec(),
         };
@@ -263,20 +262,6 @@ fn decode_base32(digits: &str, algorithm: HashAlgorithm) -> Option<Vec<u8>> {
         HashAlgorithm::Sha256 => base32::decode::<32>(digits).map(Vec::from),
         HashAlgorithm::Sha512 => base32::decode::<64>(digits).map(Vec::from),
     }
-}
-
-/// Gives `each` the 64-byte blocks of `bytes` with the padding that MD5 and SHA-1 share; only the
-/// order of the bytes of the length differs.
-fn blocks(bytes: &[u8], length: fn(u64) -> [u8; 8], mut each: impl FnMut(&[u8])) {
-    let chunks = bytes.chunks_exact(64);
-    let mut last = chunks.remainder().to_vec();
-    chunks.for_each(&mut each);
-    last.push(0x80);
-    while last.len() % 64 != 56 {
-        last.push(0);
-    }
-    last.extend(length((bytes.len() as u64).wrapping_mul(8)));
-    last.chunks_exact(64).for_each(each);
 }
 
 #[cfg(test)]

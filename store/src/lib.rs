@@ -17,29 +17,36 @@ pub mod derivation;
 pub mod derivation_hash;
 pub mod digest;
 pub mod hash;
+pub mod machines;
 pub mod nar;
 pub mod nix;
 pub mod protocol;
+pub mod scratch;
 mod store;
 pub mod store_path;
 pub mod tree;
 mod twin;
+mod visible;
 
-pub use ansi::{keep_colours, strip_ansi};
+pub use ansi::strip_ansi;
 pub use aterm::AtermError;
 pub use config::{Remote, StoreConfig, StoreConfigError};
-pub use derivation::{Derivation, DerivationOutput};
+pub use derivation::{Derivation, DerivationOutput, UnknownOutputs};
 pub use derivation_hash::{DerivationHash, DerivationHashError, Finished};
 pub use digest::{Digest, DigestError, HashAlgorithm, HashFormat};
 pub use hash::{HashError, NarHash};
 pub use nar::NarError;
 pub use nix::{
-    Confinement, EvalError, EvalFailure, EvalRequest, Exit, NixProgram, NixProgramError, NixVersion,
+    AllowedPath, BuildSettings, BuildSettingsError, CommitView, Confinement, Deadline,
+    DecliningHook, DirectProtocol, EvalError, EvalFailure, EvalRequest, EvalSession, Exceeded,
+    Exit, FetchRequest, Network, NixProgram, NixProgramError, NixVersion, ProcessLimits, Refusal,
+    SessionError, ShowError, ShownCommit,
 };
 pub use protocol::{
     BuildEvent, BuildOptions, BuildResult, BuildStatus, Closer, ConnectError, Connection, Copied,
-    CopyError, PathInfo, ProtocolError,
+    CopyError, Missing, PathInfo, ProtocolError,
 };
 pub use store::{Store, StoreError};
 pub use store_path::{DerivationPath, StoreDir, StorePath, StorePathError};
 pub use twin::TwinError;
+pub use visible::{is_hidden, visible, visible_json, visible_line, visible_name};

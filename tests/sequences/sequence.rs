@@ -45,7 +45,7 @@ const FLAKE: &str = r#"{
       levain.lib = import ./lib;
     in {
       levainProject = levain.lib.mkProject {
-        incremental = { enable = true; defaultBranch = true; };
+        incremental = { enable = true; defaultBranch = true; audit.every = 0; };
       };
       levainJobs.x86_64-linux.app = levain.lib.incremental {
         cache = ./cache.nix;
@@ -213,14 +213,14 @@ impl<'a> Sequence<'a> {
 
         Ok(match job["status"].as_str().unwrap_or_default() {
             "fresh" => Built::Fresh,
-            "clean" => Built::Clean(job["reason"].as_str().unwrap_or("no reason given").into()),
-            _ => match refused(job) {
-                Some(reason) => Built::Clean(reason),
-                None => {
-                    self.clean_seconds.push(seconds);
-                    Built::Incremental
-                }
+            "clean" => match (job["reason"].as_str(), refused(job)) {
+                (Some("not-restored"), Some(reason)) => Built::Clean(reason),
+                (reason, _) => Built::Clean(reason.unwrap_or("no reason given").into()),
             },
+            _ => {
+                self.clean_seconds.push(seconds);
+                Built::Incremental
+            }
         })
     }
 

@@ -1,6 +1,7 @@
 //! Audits: a lying cache is caught, a job that is not deterministic is told from it.
 
 use crate::environment::{BUILDER, Environment, Repository, flake};
+use crate::shadow::Started;
 
 const ON: &str = "{ enable = true; defaultBranch = true; }";
 
@@ -53,6 +54,41 @@ fn an_honest_cache_passes() {
 }
 
 #[test]
+fn an_audit_that_was_stopped_has_not_passed() {
+    let environment = Environment::new();
+    let gate = environment.path("gate");
+    let wait = format!(
+        "if [ -z \"$previous\" ] && grep -q A \"$src/a.txt\"; then\n  \
+         until [ -e {} ]; do sleep 0.1; done\nfi\nmkdir \"$cache\"",
+        gate.display()
+    );
+    let builder = BUILDER.replace("mkdir \"$cache\"", &wait);
+    let every = "{ enable = true; defaultBranch = true; audit.every = 1; }";
+    let repository = built_twice(&environment, &builder, every);
+    let stop = |args: &[&str]| {
+        let mut started = Started::levain(&environment, &repository.path, args);
+        started.wait_for("auditing");
+        let kill = format!("kill -TERM {}", started.child.id());
+        let _sent = environment.run("sh", &repository.path, &["-c", &kill]).ok();
+        started.end().code(130)
+    };
+    let report = stop(&["run", "--format", "json"]).json();
+    assert_eq!(report["jobs"][0]["audit"], "unfinished", "{report:#}");
+    let notices = report["notices"].to_string();
+    assert!(notices.contains("x86_64-linux.app: audit: the clean build could not be done: "));
+    assert!(notices.contains("; the next run audits it"), "{notices}");
+    let ran = stop(&["audit"]);
+    assert!(ran.stdout.contains("x86_64-linux.app: the clean build could not be done"), "{ran:?}");
+
+    std::fs::write(&gate, "").unwrap();
+    let report = repository.report(&[]);
+    assert_eq!(report["jobs"][0]["status"], "fresh", "{report:#}");
+    assert_eq!(report["jobs"][0]["audit"], "same", "{report:#}");
+    let report = repository.report(&[]);
+    assert!(report["jobs"][0]["audit"].is_null(), "{report:#}");
+}
+
+#[test]
 fn a_lying_cache_is_dropped_and_stays_off_until_allowed() {
     let environment = Environment::new();
     let repository = built_twice(&environment, LIAR, ON);
@@ -90,16 +126,36 @@ fn the_policy_audits_within_a_run_and_keeps_the_clean_result() {
     let environment = Environment::new();
     let on = "{ enable = true; defaultBranch = true; audit.every = 1; }";
     let repository = built_twice(&environment, LIAR, on);
-    let ran = repository.levain(&["run", "--format", "json"]).code(4);
+    let ran = repository.levain(&["run", "--format", "json"]).code(5);
     let report = ran.json();
     let job = &report["jobs"][0];
     assert_eq!(job["status"], "clean", "{report:#}");
     assert_eq!(job["audit"], "lied");
     assert_eq!(job["builtDrvPath"], job["baseDrvPath"]);
-    assert_eq!(report["undelivered"][0]["kind"], "audit");
+    assert_eq!(report["undelivered"].as_array().unwrap().len(), 0);
+    assert_eq!(report["lies"][0]["job"], "x86_64-linux.app");
+    assert_eq!(report["lies"][0]["verdict"], "lied");
+    assert_eq!(
+        report["lies"][0]["detail"],
+        "audit: the cache lied; `a.txt` of `out`: different content"
+    );
     let out = std::path::Path::new(job["outputs"]["out"].as_str().unwrap()).join("a.txt");
     assert_eq!(std::fs::read_to_string(out).unwrap(), "A\n");
     assert_eq!(repository.levain(&["cache", "list"]).ok().stdout, "no caches are recorded\n");
+}
+
+#[test]
+fn what_a_log_says_of_itself_spares_no_audit() {
+    let environment = Environment::new();
+    let on = "{ enable = true; defaultBranch = true; audit.every = 1; }";
+    let claim = "echo 'levain-cache: not restored x: not at all; clean build; 0.00 s'";
+    let builder = LIAR.replace("exit 0", &format!("{claim}\nexit 0"));
+    let repository = built_twice(&environment, &builder, on);
+    let ran = repository.levain(&["run"]).code(5);
+    assert!(
+        ran.stdout.contains("\nx86_64-linux.app: audit: the cache lied; `a.txt` of `out`: "),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -114,6 +170,50 @@ fn a_build_that_is_not_deterministic_is_no_lie() {
     assert_eq!(audited[0]["verdict"], "not-deterministic", "{audited:#}");
     assert_eq!(audited[0]["files"][0]["path"], "now");
     assert_eq!(audited[0]["files"][0]["alsoInClean"], true);
+}
+
+/// Keeps a text with its own path, cut into pieces as a compiler does, beside something that differs
+/// between any two builds.
+const OWN_PATH: &str = r#"
+export PATH=/usr/bin:/bin
+mkdir "$cache" "$out"
+if [ -n "$previous" ] && STALE; then
+  cp "$previous/code" "$cache/code"
+else
+  echo "$out/share" | fold -w 8 | sed 's/^/movabs /' > "$cache/code"
+fi
+cp "$cache/code" "$out/code"
+cp "$cache/code" "$out/with-id"
+CLOCK
+cat "$src"/*.txt > "$out/sources"
+exit 0
+"#;
+
+#[test]
+fn an_own_path_in_pieces_is_no_difference_and_another_builds_path_is_a_lie() {
+    let id = "date +%N | sha256sum >> \"$out/with-id\"";
+    for (stale, clock, verdict, path) in [
+        ("false", ":", "same", None),
+        ("false", id, "not-deterministic", Some("with-id")),
+        ("true", ":", "lied", Some("code")),
+        ("true", id, "lied", Some("with-id")),
+    ] {
+        let environment = Environment::new();
+        let builder = OWN_PATH.replace("STALE", stale).replace("CLOCK", clock);
+        let repository = built_twice(&environment, &builder, ON);
+        let report = repository.report(&[]);
+        assert_eq!(report["counters"]["incremental"], 1, "{report:#}");
+        let code = i32::from(verdict == "lied");
+        let audited = repository.levain(&["audit", "--format", "json"]).code(code).json();
+        assert_eq!(audited[0]["verdict"], verdict, "{stale} {clock}: {audited:#}");
+        if let Some(path) = path {
+            let files = audited[0]["files"].as_array().unwrap();
+            let file = files.iter().find(|file| file["path"] == path).unwrap();
+            assert_eq!(file["alsoInClean"], verdict == "not-deterministic", "{audited:#}");
+            let names_another = "names the output of another build";
+            assert_eq!(file["difference"] == names_another, verdict == "lied", "{audited:#}");
+        }
+    }
 }
 
 #[test]
@@ -180,26 +280,61 @@ fn a_clean_build_that_always_fails_is_a_lie() {
 }
 
 #[test]
-fn an_output_that_only_the_incremental_build_has_is_a_difference() {
+fn a_cache_that_users_get_is_not_used() {
+    // Without a cache, and with one: the cache output, or the cache that was given.
+    let real = "cat \"$src\"/*.txt > \"$out\"";
+    let own = "echo evil > \"$cache/evil\"; ln -s \"$cache/evil\" \"$out\"";
+    let given = "ln -s \"$previous/a.txt\" \"$out\"";
+    for (clean, incremental, detail) in [
+        (real, own, "output `out` refers to the cache output; it is built clean"),
+        (
+            real,
+            given,
+            "output `out` refers to the cache that the build started from; it is built clean",
+        ),
+        (
+            "cp \"$src\"/*.txt \"$cache\"; ln -s \"$cache/a.txt\" \"$out\"",
+            own,
+            "output `out` refers to the cache output; no cache is kept",
+        ),
+    ] {
+        let environment = Environment::new();
+        let builder = format!(
+            "export PATH=/usr/bin:/bin\nmkdir \"$cache\"\necho a > \"$cache/a.txt\"\n\
+             if [ -n \"$previous\" ]; then {incremental}; else {clean}; fi\nexit 0\n"
+        );
+        let repository = built_twice(&environment, &builder, ON);
+        let report = repository.report(&[]);
+        let job = &report["jobs"][0];
+        assert_eq!((&job["status"], &job["reason"]), (&"clean".into(), &"cache-in-output".into()));
+        assert_eq!(job["reasonDetail"], detail, "{report:#}");
+        assert_eq!(job["builtDrvPath"], job["baseDrvPath"]);
+        assert_eq!(job["pointer"].is_null(), clean != real, "{report:#}");
+        let out = job["outputs"]["out"].as_str().unwrap();
+        assert_eq!(std::fs::read_to_string(out).unwrap(), "A\n");
+        // Nothing else is recorded for the base derivation.
+        repository.levain(&["audit", "x86_64-linux.app"]).ok().says("");
+        let report = repository.report(&[]);
+        assert_eq!(report["jobs"][0]["status"], "fresh", "{report:#}");
+        assert_eq!(report["jobs"][0]["outputs"]["out"], out);
+    }
+}
+
+#[test]
+fn a_cache_that_a_plain_build_gives_is_not_kept() {
     let environment = Environment::new();
     let repository = environment.repository("project");
-    let flake = flake(&["app"], ON).replace(
-        "outputs = [ \"out\" \"cache\" ];",
-        "outputs = [ \"out\" \"cache\" ] ++ (if levain.cache ./cache.nix \"x86_64-linux.${name}\" == null then [ ] else [ \"more\" ]);",
-    );
-    repository.write("flake.nix", &flake);
-    let more = "if [ -n \"${more-}\" ]; then echo more > $more; fi\nexit 0";
-    repository.write("builder.sh", &BUILDER.replace("exit 0", more));
+    let order = flake(&["app"], ON).replace("[ \"out\" \"cache\" ]", "[ \"cache\" \"out\" ]");
+    repository.write("flake.nix", &order);
+    repository.write("builder.sh", BUILDER);
     repository.write("src/a.txt", "a\n");
     repository.commit("first");
-    repository.levain(&["run"]).ok();
-    repository.write("src/a.txt", "A\n");
-    repository.commit("second");
     let report = repository.report(&[]);
-    assert_eq!(report["counters"]["incremental"], 1, "{report:#}");
-    let audited = repository.levain(&["audit", "--format", "json"]).code(1).json();
-    assert_eq!(audited[0]["verdict"], "lied", "{audited:#}");
-    assert_eq!(audited[0]["files"][0]["output"], "more");
+    let job = &report["jobs"][0];
+    assert_eq!((&job["status"], &job["reason"]), (&"clean".into(), &"cache-in-output".into()));
+    let detail = "the cache output is the first output; no cache is kept";
+    assert_eq!(job["reasonDetail"], detail);
+    assert_eq!(repository.levain(&["cache", "list"]).ok().stdout, "no caches are recorded\n");
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn unknown_branch_commit_and_pull_request() {
         .levain(&["run", "--rev", &nowhere])
         .refused(&[&format!("there is no commit `{nowhere}`"), "hint: `git fetch` it first"]);
     repository.levain(&["run", "--pull-request", "7"]).refused(&[
-        "pull request 7 cannot be fetched: the repository has no remote `origin`",
+        "pull request 7 cannot be fetched: the repository has no remote",
         "hint: run `levain run URL --pull-request 7`",
     ]);
     repository.git(&["switch", "--quiet", "--orphan", "other"]);
@@ -167,9 +167,11 @@ fn unknown_branch_commit_and_pull_request() {
         "hint: name the branch or pull request that contains it",
     ]);
     repository.git(&["checkout", "--quiet", "--detach", "main"]);
-    repository
-        .levain(&["run"])
-        .refused(&["is on no branch (detached HEAD at", "hint: name one with `--branch`"]);
+    repository.commit("on no branch");
+    repository.levain(&["run"]).refused(&[
+        "is on no branch (detached HEAD at",
+        "hint: name the jobset with `--branch` or `--pull-request`",
+    ]);
     repository.git(&["remote", "add", "origin", "."]);
     repository.levain(&["run", "--pull-request", "7"]).refused(&[
         "the remote has no pull request 7: tried refs/pull/7/head, refs/merge-requests/7/head",

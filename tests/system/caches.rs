@@ -1,6 +1,6 @@
 //! Caches that cannot be relied on: always a clean build with the reason, never an aborted run.
 
-use crate::environment::{Environment, Repository};
+use crate::environment::{BUILDER, Environment, Repository, flake};
 use crate::shadow::{EVERYWHERE, History, attr_path, job};
 
 const BRANCH: &str = "heads/main";
@@ -57,7 +57,7 @@ fn the_path_is_gone() {
 }
 
 #[test]
-fn the_nar_hash_differs() {
+fn the_entry_is_not_what_was_signed() {
     let environment = Environment::new();
     let repository = built(&environment, &["app"]);
     let entry = repository.entry(BRANCH, "app");
@@ -65,8 +65,10 @@ fn the_nar_hash_differs() {
     let text = repository.pointer_text(BRANCH).unwrap().replace(&entry.nar_hash, &other);
     repository.edit_pointer(BRANCH, &text, History::Replaced);
     let listed = repository.levain(&["cache", "list", "--format", "json"]).ok().json();
-    assert_eq!(listed[0]["state"], "differs");
-    falls_back(&repository, "app", "rejected", &format!("the entry says {other}"));
+    assert_eq!(listed[0]["state"], "untrusted");
+    let shown = repository.levain(&["cache", "show", &attr_path("app")]).ok().stdout;
+    assert!(shown.contains("does not fit"), "{shown}");
+    falls_back(&repository, "app", "untrusted", "does not fit: the entry was changed");
 }
 
 #[test]
@@ -81,7 +83,7 @@ fn the_shadow_commit_before_still_has_a_good_entry() {
     repository.commit("edit");
     let why = repository.levain(&["why", "x86_64-linux.app", "--format", "json"]).ok().json();
     assert_eq!(why["considered"][0]["origin"], "own");
-    assert_eq!(why["considered"][0]["refusal"]["reason"], "rejected");
+    assert_eq!(why["considered"][0]["refusal"]["reason"], "untrusted");
     let report = repository.report(&[]);
     let cache = &job(&report, "app")["caches"][0];
     assert_eq!((&cache["origin"], &cache["path"]), (&"ancestor".into(), &entry.path.into()));
@@ -152,19 +154,11 @@ fn one_entry_is_bad_and_the_others_are_used() {
 fn an_entry_of_another_job_under_this_jobs_name_has_another_key() {
     let environment = Environment::new();
     let repository = built(&environment, &["a", "b"]);
-    let (a, b) = (repository.entry(BRANCH, "a"), repository.entry(BRANCH, "b"));
-    let text = repository
-        .pointer_text(BRANCH)
-        .unwrap()
-        .replace(&a.path, "PATH")
-        .replace(&b.path, &a.path)
-        .replace("PATH", &b.path)
-        .replace(&a.nar_hash, "HASH")
-        .replace(&b.nar_hash, &a.nar_hash)
-        .replace("HASH", &b.nar_hash)
-        .replace(&a.key, "KEY")
-        .replace(&b.key, &a.key)
-        .replace("KEY", &b.key);
+    let a = repository.entry(BRANCH, "a");
+    let [under_a, under_b] = ["a", "b"].map(|job| format!("\"{}\" = {{", attr_path(job)));
+    let text = repository.pointer_text(BRANCH).unwrap();
+    assert!(text.contains(&under_a) && text.contains(&under_b), "{text}");
+    let text = text.replace(&under_a, "@").replace(&under_b, &under_a).replace('@', &under_b);
     repository.edit_pointer(BRANCH, &text, History::Replaced);
     // The entry of `a` stands under the name of `b`, where its key is shared again.
     repository.write("src/a/second.txt", "2\n");
@@ -218,7 +212,7 @@ fn the_author_commits_something_else_under_that_name() {
     assert!(notice.contains("`cache.nix` of commit"), "{notice}");
     assert!(notice.contains("make it `null`"), "{notice}");
     let app = job(&report, "app");
-    assert_eq!((&app["status"], &app["reason"]), (&"clean".into(), &"disabled".into()));
+    assert_eq!((&app["status"], &app["reason"]), (&"clean".into(), &serde_json::Value::Null));
     assert_eq!(repository.entry(BRANCH, "app"), before);
     assert!(repository.entries(BRANCH).contains_key(&attr_path("app")));
 }
@@ -229,4 +223,42 @@ fn the_shadow_ref_points_at_something_else() {
     let repository = built(&environment, &["app"]);
     repository.git(&["update-ref", "refs/levain/heads/main", "refs/heads/main"]);
     falls_back(&repository, "app", "rejected", "cache pointer rejected");
+}
+
+#[test]
+fn a_build_that_fails_from_its_cache_is_done_clean_before_that_counts() {
+    let environment = Environment::new();
+    let repository = environment.repository("project");
+    let trap = "if [ -n \"$previous\" ] && [ -e \"$src/trap\" ]; then echo caught; exit 7; fi";
+    repository.write("builder.sh", &format!("{trap}\n{BUILDER}"));
+    let settings = "enable = true; defaultBranch = true;";
+    repository.write("flake.nix", &flake(&["app"], &format!("{{ {settings} }}")));
+    repository.write("src/a.txt", "a\n");
+    repository.commit("first");
+    repository.report(&[]);
+    repository.write("src/trap", "");
+    repository.commit("a cache does harm");
+    let report = repository.report(&[]);
+    let app = job(&report, "app");
+    assert_eq!((&app["status"], &app["reason"]), (&"clean".into(), &"failed-with-cache".into()));
+    assert!(app["reasonDetail"].as_str().unwrap().contains("exit code 7"), "{app:#}");
+    assert_eq!(app["builtDrvPath"], app["baseDrvPath"]);
+    assert!(app["pointer"]["moved"].as_bool().unwrap(), "the next build starts from this one");
+
+    // What fails either way has failed, with the clean build's log.
+    repository.write("src/fail", "");
+    repository.commit("broken");
+    let report = repository.levain(&["run", "--format", "json"]).code(1).json();
+    let app = job(&report, "app");
+    assert_eq!(app["status"], "failed");
+    assert!(app["error"].as_str().unwrap().contains("exit code 1"), "{app:#}");
+    assert_eq!(app["builtDrvPath"], app["baseDrvPath"]);
+
+    let settings = format!("{{ {settings} retryClean = false; }}");
+    repository.write("flake.nix", &flake(&["app"], &settings));
+    repository.commit("as it is");
+    let report = repository.levain(&["run", "--format", "json"]).code(1).json();
+    let app = job(&report, "app");
+    assert!(app["error"].as_str().unwrap().contains("exit code 7"), "{app:#}");
+    assert_ne!(app["builtDrvPath"], app["baseDrvPath"]);
 }

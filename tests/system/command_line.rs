@@ -52,6 +52,12 @@ fn usage_errors_and_help() {
         &["eval"],
         &["why"],
         &["cache"],
+        &["serve", "--listen", "here"],
+        &["serve", "--workers", "0"],
+        &["serve", "--public-url", "https://x/'; reboot; '"],
+        &["project"],
+        &["project", "add", "bread"],
+        &["project", "add", "bread", "x", "--pull-requests", "some"],
     ] {
         let ran = environment.levain(&here, args).code(2).says("--help");
         assert_eq!(ran.stdout, "", "{args:?}");
@@ -89,9 +95,9 @@ fn results_on_standard_output_and_the_rest_on_standard_error() {
     let ran = repository.levain(&["run"]).code(1);
     let out = shown(&repository, &ran.stdout);
     for text in [
-        "--- x86_64-linux.app: failed\nbuilder for 'ROOT/store/HASH-app.drv' failed with exit code 1",
+        "--- x86_64-linux.app: failed\nbuilder failed with exit code 1",
         "last 2 log lines:\n  compiling a.txt\n  this build fails\nwhole log: ROOT/project/.git/levain/logs/",
-        "\nx86_64-linux.app  failed in N s, from the cache of COMMIT (own)\n",
+        "\nx86_64-linux.app  failed in N s, no cache: failed-with-cache (built from a cache, it failed: ",
         "\nheads/main at COMMIT: 0 fresh, 0 incremental, 0 clean, 1 failed; N s\n",
     ] {
         assert!(out.contains(text), "{text}\n\n{out}");
@@ -143,6 +149,8 @@ fn an_url_is_mirrored_and_built() {
     let environment = Environment::new();
     let repository = incremental(&environment, "");
     repository.git(&["branch", "topic"]);
+    // It has a work tree, and would not be believed otherwise.
+    repository.git(&["config", "levain.ownBranches", "true"]);
     let away = environment.path("tmp");
     let path = repository.path.display().to_string();
     for url in [&path, &format!("file://{path}"), &"../project".to_owned()] {
@@ -160,4 +168,12 @@ fn an_url_is_mirrored_and_built() {
     // A branch that is gone there is gone here.
     repository.git(&["branch", "-D", "topic"]);
     environment.levain(&away, &args).code(1).says("there is no branch `topic`");
+}
+
+#[test]
+fn values_that_mean_nothing_are_refused() {
+    let environment = Environment::new();
+    let repository = environment.repository("project");
+    repository.levain(&["run", "--git-timeout", "0"]).code(2).says("--git-timeout");
+    repository.levain(&["run", "--allow-path", "a/b"]).code(2).says("expected an absolute path");
 }

@@ -58,10 +58,23 @@ fn wrong_keys_and_types_are_named() {
         ("{ forge = { kind = \"sourcehut\"; }; }", ["`levainProject.forge.kind`", "sourcehut"]),
         ("{ shadow.ref = \"levain/{{jobset}}\"; }", ["`levainProject.shadow.ref`", "`refs/`"]),
         ("{ shadow.ref = \"refs/levain/x\"; }", ["`levainProject.shadow.ref`", "`{{jobset}}`"]),
+        (
+            "{ shadow.ref = \"refs/tags/{{branch}}\"; }",
+            ["`levainProject.shadow.ref`", "`refs/tags/`"],
+        ),
+        (
+            "{ shadow.ref = \"refs/heads/{{branch}}\"; }",
+            ["`levainProject.shadow.ref`", "any branch"],
+        ),
         ("{ files.pointer = \"../x\"; }", ["`levainProject.files", "../x"]),
         ("{ files.pointer = \"commit.txt\"; }", ["`levainProject.files", "commit.txt"]),
         ("{ incremental.cacheOutput = \"out\"; }", ["incremental.cacheOutput`", "`out`"]),
-        ("7", ["the declaration is wrong", "invalid type: integer `7`"]),
+        ("7", ["the declaration is wrong at `levainProject`:", "invalid type: integer `7`"]),
+        ("[ ]", ["`levainProject`", "expected an attribute set, found a list"]),
+        (
+            "{ d = (let d = n: if n == 0 then 1 else { a = d (n - 1); }; in d 200); }",
+            ["`levainProject` is nested too deeply", "docs/declaration.md"],
+        ),
         ("x: x", ["cannot read the declaration", "function"]),
     ] {
         declare(&repository, declaration);
@@ -163,7 +176,7 @@ fn a_pull_request_cannot_change_it() {
     let repository = incremental(&environment, &declared(&ours));
     repository.levain_with_token(&["run"]).ok();
     let count = ours.requests().len();
-    let more = "; shadow.ref = \"refs/heads/main-{{jobset}}\"; evaluation.allowImportFromDerivation = true";
+    let more = "; shadow.ref = \"refs/heads/evil/{{jobset}}\"; evaluation.allowImportFromDerivation = true";
     let settings = format!("{{ enable = false; }}{}{more}", declared(&theirs));
     let head = pull_request(&repository, &settings);
 
@@ -235,8 +248,9 @@ fn the_cache_output_has_the_name_that_the_project_gives_it() {
 
     names("other", "");
     let report = edit("five\n");
-    assert_eq!(job(&report, APP)["reason"], "disabled");
-    assert_eq!(job(&report, APP)["reasonDetail"], "the job has no cache output");
+    // A job without a cache output is silent about caches.
+    assert_eq!(ended(&report), [(APP, "clean")].into());
+    assert_eq!(job(&report, APP)["reason"], Value::Null);
 }
 
 #[test]
@@ -263,7 +277,9 @@ fn what_the_remote_tells_of_the_forge_need_not_be_declared() {
     repository.git(&["remote", "add", "origin", &url]);
     let commit = repository.git(&["rev-parse", "HEAD"]);
     repository.levain(&["run"]).ok();
-    let requests = forge.requests();
+    let mut requests = forge.requests();
+    // Git asks the same address for its branches.
+    requests.retain(|request| request.method.as_str() == "POST");
     assert!(!requests.is_empty());
     for request in requests {
         let expected = format!("/api/v1/repos/octo/bread/statuses/{commit}");
@@ -273,7 +289,8 @@ fn what_the_remote_tells_of_the_forge_need_not_be_declared() {
 
 #[test]
 fn the_example_in_the_library_is_a_declaration() {
-    let environment = Environment::new();
+    // Nobody is asked for that repository's branches.
+    let environment = Environment::new().with("https_proxy", "http://127.0.0.1:1");
     let repository = environment.repository("project");
     let library = fs::read_to_string(repository.path.join("lib/mkProject.nix")).unwrap();
     let (_, example) = library.split_once("levain.lib.mkProject").unwrap();
@@ -282,4 +299,84 @@ fn the_example_in_the_library_is_a_declaration() {
     repository.git(&["remote", "add", "origin", "https://github.com/octo/bread.git"]);
     let why: Value = repository.levain(&["why", "good", "--format", "json"]).ok().json();
     assert_eq!(why["wouldBuild"], true, "{why:#}");
+}
+
+/// A default branch that nobody can evaluate must not stop the branch that mends it.
+#[test]
+fn a_broken_default_branch_stops_nobody_else() {
+    let environment = Environment::new();
+    let repository = environment.repository("project");
+    declare(&repository, "{ incremental.enable = true; shadow.ref = \"refs/mine/{{jobset}}\"; }");
+    let good = repository.commit("good");
+    repository.levain(&["run"]).ok();
+    repository.git(&["branch", "topic"]);
+    let text = fs::read_to_string(repository.path.join("flake.nix")).unwrap();
+    for (broken, words) in [
+        ("{ outputs = ".to_owned(), "syntax error"),
+        (text.replace("incremental.enable", "incremental.enabel"), "incremental.enabel"),
+        (
+            text.replace("{ incremental.enable", "throw \"no flour\" { incremental.enable"),
+            "no flour",
+        ),
+    ] {
+        repository.git(&["checkout", "-q", "main"]);
+        repository.write("flake.nix", &broken);
+        repository.commit("broken");
+        // The broken commit itself is told so, and what is about the project as a whole.
+        repository.levain(&["run"]).code(1).says(words);
+        repository.levain(&["cache", "list"]).code(1).says(words);
+        // The branch that mends it is built, with what was declared last.
+        repository.git(&["checkout", "-q", "topic"]);
+        repository.write("mended", words);
+        repository.commit("mended");
+        let report = repository.report(&[]);
+        assert_eq!(ended(&report)["good"], "fresh");
+        let notices = report["notices"].to_string();
+        for part in [words, "cannot be read", &good[..12]] {
+            assert!(notices.contains(part), "{part}: {notices}");
+        }
+        assert!(repository.reference("refs/mine/heads/topic").is_some());
+    }
+}
+
+/// Where nothing is remembered, history is looked through; what never could be read is no obstacle.
+#[test]
+fn a_new_clone_of_a_broken_default_branch_builds_others() {
+    let environment = Environment::new();
+    let repository = environment.repository("project");
+    repository.write("flake.nix", "{ outputs = ");
+    repository.commit("never was a good one");
+    repository.git(&["checkout", "-q", "-b", "mended"]);
+    repository.write("flake.nix", &simple("levainJobs.good = job \"good\";"));
+    repository.commit("mended");
+    let report = repository.report(&[]);
+    assert_eq!(ended(&report)["good"], "clean");
+    let notices = report["notices"].to_string();
+    assert!(notices.contains("no earlier one can be read either"), "{notices}");
+}
+
+/// What could be read but not used is no declaration to fall back on, and its error is nobody else's.
+#[test]
+fn a_wrong_declaration_is_not_told_as_an_older_ones_error() {
+    let environment = Environment::new();
+    for older in [
+        "{ forge.kind = \"gitea\"; }",
+        "{ incremental.enable = true; shadow.ref = \"refs/levain/{{job}}\"; }",
+        "{ incremental.enable = true; shadow.ref = \"refs/heads/{{branch}}\"; }",
+    ] {
+        let repository = environment.repository("project");
+        declare(&repository, "{ incremental.enable = true; }");
+        repository.levain(&["run"]).ok();
+        declare(&repository, older);
+        repository.levain(&["run"]).code(1);
+        repository.git(&["branch", "topic"]);
+        declare(&repository, "{ statuses = { }; }");
+        repository.levain(&["run"]).code(1).says("`levainProject.statuses`");
+        repository.git(&["checkout", "-q", "topic"]);
+        repository.write("other", "");
+        repository.commit("other");
+        let report = repository.report(&[]);
+        assert_eq!(report["mode"], "incremental", "{older}: {report:#}");
+        std::fs::remove_dir_all(&repository.path).unwrap();
+    }
 }

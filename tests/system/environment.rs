@@ -107,6 +107,11 @@ impl Environment {
         self
     }
 
+    /// Lets every levain here sign with the same key, as an operator's machines do.
+    pub(crate) fn with_one_signing_key(self) -> Self {
+        self.with("LEVAIN_SIGNING_KEY", SIGNING_KEY)
+    }
+
     /// Returns a path in this environment.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().canonicalize().unwrap().join(name)
@@ -236,6 +241,11 @@ pub(crate) fn flake(jobs: &[&str], incremental: &str) -> String {
     let jobs: Vec<String> = jobs.iter().map(|job| format!("\"{job}\"")).collect();
     FLAKE.replace("@jobs@", &jobs.join(" ")).replace("@incremental@", incremental)
 }
+
+/// A secret key for these tests alone, made by Nix, and its public part.
+pub(crate) const SIGNING_KEY: &str = "tests.example.org-1:sLfR9cCIq9V1jUIjSNQktAvQ5hw7KGjqZbtAxcZ82+cqnus5Y+w7dvY4A9YPK0YFsknVy9245s6tL1TJwfV/ZA==";
+pub(crate) const PUBLIC_KEY: &str =
+    "tests.example.org-1:Kp7rOWPsO3b2OAPWDytGBbJJ1cvduObOrS9UycH1f2Q=";
 
 const FLAKE: &str = r#"{
   outputs = { self }:

@@ -154,11 +154,11 @@ fn only_what_an_edit_concerns_is_compiled() {
 
     // The wildcard would go on linking its object.
     repository.git(&["rm", "--quiet", "src/g.c"]);
-    assert_eq!(step(&repository, "gone"), both("incremental", &["f.c", "h.c", "main.c"]));
+    assert_eq!(step(&repository, "gone"), both("clean", &["f.c", "h.c", "main.c"]));
 
     // make does not depend on its Makefile.
     repository.write("src/Makefile", &MAKEFILE.replace("-O1", "-O2"));
-    assert_eq!(step(&repository, "flag"), both("incremental", &["f.c", "h.c", "main.c"]));
+    assert_eq!(step(&repository, "flag"), both("clean", &["f.c", "h.c", "main.c"]));
 
     repository.write("src/main.c", "#include \"value.h\"\nint main(void) { return 1 + f(); }\n");
     assert_eq!(step(&repository, "after all that"), both("incremental", &["main.c"]));
@@ -166,6 +166,68 @@ fn only_what_an_edit_concerns_is_compiled() {
     let audited = repository.levain(&["audit", "--format", "json"]).ok().json();
     let verdicts: Vec<_> = audited.as_array().unwrap().iter().map(|job| &job["verdict"]).collect();
     assert_eq!(verdicts, ["same", "same"], "{audited:#}");
+}
+
+#[test]
+fn a_job_that_restored_nothing_is_clean_and_says_why() {
+    let environment = Environment::new();
+    let repository = project(&environment);
+    step(&repository, "first");
+    repository.write("src/Makefile", &MAKEFILE.replace("-O1", "-O2"));
+    repository.commit("flag");
+    let ran = repository.levain(&["run"]).ok();
+    let said = "nothing restored from the cache of ";
+    assert!(ran.stdout.contains(said) && ran.stdout.contains("0 incremental, 2 clean"), "{ran:?}");
+    repository.write("src/Makefile", &MAKEFILE.replace("-O1", "-O0"));
+    repository.commit("another flag");
+    let report = repository.report(&[]);
+    assert_eq!(report["counters"]["incremental"], 0, "{report:#}");
+    for job in report["jobs"].as_array().unwrap() {
+        assert_eq!((&job["status"], &job["reason"]), (&"clean".into(), &"not-restored".into()));
+        assert_eq!(job["reasonDetail"], "the definition file `Makefile` is changed");
+        // A cache was among its inputs all the same, and the next one is deeper.
+        assert_eq!(job["caches"][0]["depth"], 1);
+    }
+    let list = repository.levain(&["cache", "list", "--format", "json"]).ok().json();
+    assert_eq!(list[0]["depth"], 2, "{list:#}");
+}
+
+#[test]
+fn a_job_that_keeps_its_own_path_builds_clean_unless_it_may() {
+    let environment = Environment::new();
+    let repository = project(&environment);
+    let flake = fs::read_to_string(repository.path.join("flake.nix")).unwrap();
+    let flags = MAKEFILE.replace("-O1", "-O1 -DPREFIX='\"$(out)\"'");
+    repository.write("src/Makefile", &flags);
+    let show =
+        "#include \"value.h\"\nint puts(const char *);\nint f(void) { return puts(PREFIX); }\n";
+    repository.write("src/f.c", show);
+    let run = |message: &str| {
+        repository.commit(message);
+        let report = repository.report(&[]);
+        let of = |job: &Value| {
+            let out = job["outputs"]["out"].as_str().unwrap().to_owned();
+            let shown = environment.run(&out, &repository.path, &[]).stdout;
+            assert_eq!(shown.trim(), out, "{job:#}");
+            (job["status"].clone(), job["reasonDetail"].as_str().unwrap_or_default().to_owned())
+        };
+        report["jobs"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+    };
+    run("first");
+    repository.write("src/g.c", "int g(void) { return 3; }\n");
+    for (status, detail) in run("edit") {
+        assert_eq!(status, "clean");
+        let names = "`build/app` names the build's own output `out`, and that path differs";
+        assert!(detail.starts_with(names), "{detail}");
+        assert!(
+            detail.ends_with("`allowOwnPaths` in the job's settings would restore it all the same")
+        );
+    }
+    let allowed = "levain.lib.settings.make { } // { allowOwnPaths = true; }";
+    repository.write("flake.nix", &flake.replace("levain.lib.settings.make { }", allowed));
+    run("allowed");
+    repository.write("src/g.c", "int g(void) { return 4; }\n");
+    assert_eq!(run("edit again"), vec![("incremental".into(), String::new()); 2]);
 }
 
 #[test]
@@ -204,7 +266,7 @@ fn sources_beside_the_directory_of_the_build_are_not_overlooked() {
     assert_eq!(step(&repository, "inside")[0], both("incremental", &["g.c"])[0]);
     repository.write("src/value.h", "#define VALUE 7\nint f(void);\n");
     let jobs = step(&repository, "beside");
-    assert_eq!(jobs[0], both("incremental", &["f.c", "g.c", "main.c"])[0]);
+    assert_eq!(jobs[0], both("clean", &["f.c", "g.c", "main.c"])[0]);
     assert_eq!(jobs[1], both("incremental", &["f.c", "main.c"])[1]);
 }
 

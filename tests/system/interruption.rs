@@ -16,8 +16,8 @@ const BRANCH: &str = "heads/main";
 const JOBS: [&str; 3] = ["a", "b", "c"];
 const ROUNDS: u64 = 10;
 
-/// Numbers that look random and are the same for the same seed (SplitMix64).
-struct Random(u64);
+/// Numbers that look random and are the same for the same seed.
+struct Random(fastrand::Rng);
 
 impl Random {
     #[expect(clippy::print_stdout, reason = "shown when the test fails, to repeat it")]
@@ -27,15 +27,11 @@ impl Random {
             Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64,
         };
         println!("seed of lane {lane}: LEVAIN_TEST_SEED={seed}");
-        Self(seed ^ (lane << 56))
+        Self(fastrand::Rng::with_seed(seed ^ (lane << 56)))
     }
 
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
+        self.0.u64(..limit)
     }
 }
 
@@ -209,7 +205,7 @@ fn set_writable(path: &Path) -> &Path {
 
 /// Waits until no process with this environment is left, for at most a minute.
 #[track_caller]
-fn wait_until_nothing_runs(environment: &Environment) {
+pub(crate) fn wait_until_nothing_runs(environment: &Environment) {
     let root = environment.path("store").display().to_string();
     let started = Instant::now();
     loop {
@@ -218,6 +214,17 @@ fn wait_until_nothing_runs(environment: &Environment) {
             return;
         }
         assert!(started.elapsed() < Duration::from_secs(60), "still there: {running:#?}");
+        std::thread::yield_now();
+    }
+}
+
+/// Waits until a process of this environment has `text` in its arguments, for at most a minute.
+#[track_caller]
+pub(crate) fn wait_until_runs(environment: &Environment, text: &str) {
+    let root = environment.path("store").display().to_string();
+    let started = Instant::now();
+    while !processes_with(&root).iter().any(|line| line.contains(text)) {
+        assert!(started.elapsed() < Duration::from_secs(60), "it never ran");
         std::thread::yield_now();
     }
 }

@@ -8,26 +8,42 @@
 
 mod audit;
 mod bad_input;
+mod browser;
 mod building;
 mod caches;
+mod checkouts;
+mod claims;
 mod command_line;
+mod confinement;
 mod declaration;
 mod environment;
 mod expressions;
+mod failures;
 mod garbage;
+mod hidden_files;
 mod incremental;
 mod interruption;
 mod jobs;
 mod keys;
 mod main_job;
+mod outputs;
+mod pages;
 mod pointers;
+mod provenance;
 mod read_only;
-mod readme;
+mod releasing;
 mod remote;
+mod serve;
 mod shadow;
 mod shadow_branch;
+mod shadow_evaluation;
+mod shown;
+mod signing;
 mod status;
 mod trust;
+mod tutorial;
+mod upkeep;
+mod waiting;
 
 #[test]
 fn every_file_is_a_module() {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::environment::{BUILDER, Environment, flake};
-use crate::shadow::{EVERYWHERE, History, Started, attr_path, job, parts, pointer};
+use crate::shadow::{EVERYWHERE, Started, attr_path, job, parts, pointer};
 
 fn now() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -33,7 +33,7 @@ fn an_entry_says_everything_about_its_cache() {
 
 #[test]
 fn an_older_build_that_finishes_later_does_not_move_the_pointer_back() {
-    let environment = Environment::new();
+    let environment = Environment::new().with_one_signing_key();
     let first = environment.project("first", &["app"], EVERYWHERE);
     let gate = environment.path("gate");
     first.write("src/app/wait", gate.to_str().unwrap());
@@ -195,29 +195,6 @@ fn at_the_depth_limit_the_next_build_is_clean() {
             "incremental - 2",
         ]
     );
-}
-
-#[test]
-fn an_entry_expires() {
-    let environment = Environment::new();
-    let repository = environment.project("project", &["app"], EVERYWHERE);
-    repository.commit("first");
-    let _first = repository.report(&[]);
-    let entry = repository.entry("heads/main", "app");
-    let text = repository.pointer_text("heads/main").unwrap();
-    let old = text.replace(&entry.time.to_string(), &(now() - 31 * 86_400).to_string());
-    repository.edit_pointer("heads/main", &old, History::Replaced);
-    repository.write("src/app/main.txt", "edit\n");
-    repository.commit("edit");
-    let report = repository.report(&[]);
-    let app = job(&report, "app");
-    assert_eq!((&app["status"], &app["reason"]), (&"clean".into(), &"expired".into()), "{app:#}");
-    assert_eq!(app["reasonDetail"], "recorded 31 days ago");
-    // The clean build's entry is as good as new.
-    repository.write("src/app/main.txt", "again\n");
-    repository.commit("again");
-    let report = repository.report(&[]);
-    assert_eq!(job(&report, "app")["status"], "incremental");
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn the_variable_does_the_same() {
 
 #[test]
 fn caches_of_others_are_used_once_they_are_known() {
-    let environment = Environment::new();
+    let environment = Environment::new().with_one_signing_key();
     let project = Project::new(&environment);
     project.work.levain_with_token(&["run"]).ok();
     let path = environment.path("clone");

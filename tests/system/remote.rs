@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::bad_input::incremental;
 use crate::environment::{Environment, Repository};
 use crate::shadow::{EVERYWHERE, Started, job, parts, pointer};
 
@@ -9,7 +10,7 @@ const SHADOW: &str = "refs/levain/heads/main";
 
 #[test]
 fn the_shadow_branch_is_pushed_and_warms_other_clones() {
-    let environment = Environment::new();
+    let environment = Environment::new().with_one_signing_key();
     let first = environment.project("first", &["app"], EVERYWHERE);
     first.commit("first");
     let remote = environment.remote_of(&first, "remote.git");
@@ -44,7 +45,7 @@ fn the_shadow_branch_is_pushed_and_warms_other_clones() {
 
 #[test]
 fn a_lost_race_loses_nothing() {
-    let environment = Environment::new();
+    let environment = Environment::new().with_one_signing_key();
     let first = environment.project("first", &["a", "b"], EVERYWHERE);
     first.commit("base");
     let remote = environment.remote_of(&first, "remote.git");
@@ -76,8 +77,51 @@ fn a_lost_race_loses_nothing() {
 }
 
 #[test]
+fn a_shadow_ref_to_something_else_costs_a_cache_and_is_replaced() {
+    let environment = Environment::new().with_one_signing_key();
+    let first = environment.project("first", &["app"], EVERYWHERE);
+    first.commit("first");
+    let remote = environment.remote_of(&first, "remote.git");
+    let _base = first.report(&[]);
+    let tree = remote.git(&["rev-parse", "main^{tree}"]);
+    let blob = remote.git(&["rev-parse", "main:flake.nix"]);
+    let raw = environment.path("raw");
+    fs::write(&raw, format!("tree {tree}\n\nno author")).unwrap();
+    let raw = raw.to_str().unwrap();
+    let broken = remote.git(&["hash-object", "-w", "-t", "commit", "--literally", raw]);
+    for (number, object) in [&blob, &tree, &broken].into_iter().enumerate() {
+        let place = || remote.git(&["update-ref", SHADOW, object]);
+        place();
+        // Who has another one goes on with that.
+        first.write("src/app/main.txt", &format!("edit {number}\n"));
+        first.commit("edit");
+        let report = first.report(&[]);
+        assert_eq!(job(&report, "app")["status"], "incremental", "{report:#}");
+        assert_eq!(report["shadow"]["pushed"], true, "{report:#}");
+        assert_eq!(remote.reference(SHADOW), first.reference(SHADOW));
+        // Who has none builds clean and says why.
+        place();
+        let other = environment.clone_of(&remote, &format!("clone-{number}"));
+        other.write("src/app/main.txt", &format!("edit {number} of another\n"));
+        other.commit("edit");
+        let report = other.report(&[]);
+        assert_eq!(job(&report, "app")["status"], "clean", "{report:#}");
+        assert_eq!(job(&report, "app")["reason"], "rejected", "{report:#}");
+        assert_eq!(remote.reference(SHADOW), other.reference(SHADOW));
+        // Here as well as there.
+        first.git(&["update-ref", SHADOW, object]);
+        place();
+        first.write("src/app/main.txt", &format!("another edit {number}\n"));
+        first.commit("edit");
+        let report = first.report(&[]);
+        assert_eq!(job(&report, "app")["reason"], "rejected", "{report:#}");
+        assert_eq!(remote.reference(SHADOW), first.reference(SHADOW));
+    }
+}
+
+#[test]
 fn heads_that_diverged_are_merged() {
-    let environment = Environment::new();
+    let environment = Environment::new().with_one_signing_key();
     let first = environment.project("first", &["a", "b"], EVERYWHERE);
     first.commit("base");
     let remote = environment.remote_of(&first, "remote.git");
@@ -125,7 +169,7 @@ fn not_pushing_keeps_the_shadow_branch_here() {
 
 #[test]
 fn a_url_is_mirrored_and_needs_no_checkout() {
-    let environment = Environment::new();
+    let environment = Environment::new().with_one_signing_key();
     let author = environment.project("author", &["app"], EVERYWHERE);
     let commit = author.commit("first");
     let remote = environment.remote_of(&author, "remote.git");
@@ -159,4 +203,25 @@ fn a_url_is_mirrored_and_needs_no_checkout() {
     let mirror = fs::read_dir(&mirrors).unwrap().next().unwrap().unwrap().path();
     let mirror = Repository { environment: &environment, path: mirror };
     assert_eq!(mirror.reference(SHADOW), remote.reference(SHADOW));
+}
+
+/// Killed while it moves a ref, git leaves a lock file that stands in the way of every later fetch.
+#[test]
+fn a_mirror_whose_fetch_was_killed_is_fetched_again() {
+    let environment = Environment::new();
+    let repository = incremental(&environment, "");
+    repository.git(&["config", "levain.ownBranches", "true"]);
+    let away = environment.path("tmp");
+    let path = repository.path.display().to_string();
+    let args = ["run", &path, "--format", "json"];
+    environment.levain(&away, &args).ok();
+    let mirrors = environment.path("home/.local/state/levain/mirrors");
+    let mirror = fs::read_dir(mirrors).unwrap().next().unwrap().unwrap().path();
+    for name in ["refs/heads/main.lock", "packed-refs.lock"] {
+        fs::write(mirror.join(name), "").unwrap();
+    }
+    repository.write("src/b.txt", "b\n");
+    let commit = repository.commit("second");
+    let report = environment.levain(&away, &args).ok().json();
+    assert_eq!(report["originalCommit"], commit.as_str());
 }

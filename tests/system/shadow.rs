@@ -32,6 +32,12 @@ pub(crate) struct Entry {
     pub time: u64,
     /// Trust in its maker.
     pub tier: String,
+    /// The jobset that made it.
+    pub jobset: String,
+    /// The job that made it.
+    pub job: String,
+    /// Who says so.
+    pub signature: String,
     /// Why the last evaluation did not use it.
     pub unused: Option<String>,
 }

@@ -245,7 +245,11 @@ fn everything_that_a_tree_can_hold() {
     }
     let original = repository.commit("everything");
 
-    assert_ended(&repository.report(&[]), "clean");
+    let report = repository.report(&[]);
+    assert_ended(&report, "clean");
+    let notices = report["notices"].as_array().unwrap();
+    let of_submodules = |notice: &&Value| notice.to_string().contains("has submodules");
+    assert_eq!(notices.iter().filter(of_submodules).count(), 1, "{report:#}");
     let shadow = repository.reference(SHADOW).unwrap();
     repository.assert_mirrors(&shadow, &original, FILES);
     let tree = repository.tree(&shadow);
@@ -283,6 +287,8 @@ fn a_linked_work_tree() {
 fn a_shallow_clone() {
     let environment = Environment::new();
     let origin = incremental(&environment, "");
+    // It has a work tree, and would not be believed otherwise.
+    origin.git(&["config", "levain.ownBranches", "true"]);
     edit(&origin, "more\n");
     let head = edit(&origin, "history\n");
     let path = environment.path("shallow");
@@ -377,7 +383,7 @@ fn a_clean_default_branch_warms_the_others() {
 
 #[test]
 fn the_remote_gets_it_and_the_next_clone_starts_warm() {
-    let environment = Environment::new();
+    let environment = Environment::new().with_one_signing_key();
     let work = incremental(&environment, "");
     let origin = environment.path("origin.git").display().to_string();
     work.git(&["init", "--quiet", "--bare", &origin]);

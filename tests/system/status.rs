@@ -171,6 +171,52 @@ fn every_job_and_a_summary_on_every_forge() {
 }
 
 #[test]
+fn what_was_skipped_is_no_success() {
+    let odd = |name: &str| {
+        format!(
+            "{name} = derivation {{ name = \"{name}\"; system = \"x86_64-linux\"; builder = \"/bin/sh\"; requiredSystemFeatures = [ \"nobody\" ]; }};"
+        )
+    };
+    let some = format!(
+        "levainJobs = {{ good = job \"good\"; {} all = job \"all\" // {{ _hydraAggregate = true; constituents = [ \"good\" \"odd\" ]; }}; }};",
+        odd("odd")
+    );
+    let all = format!("levainJobs = {{ {} {} }};", odd("odd"), odd("even"));
+    for (kind, name, skipped) in [
+        ("github", "context", "pending"),
+        ("gitlab", "name", "skipped"),
+        ("gitea", "context", "pending"),
+    ] {
+        let environment = Environment::new();
+        let forge = Forge::new();
+        let repository = project(&environment, &forge.declared(kind, "octo/bread"), &some);
+        repository.levain_with_token(&["run"]).ok();
+        let sent = |context: &str| forge.sent(name, context, ["state", "description"]);
+        let last = |context: &str| sent(context).pop().unwrap();
+        let why = "skipped: no builder for x86_64-linux with nobody";
+        assert_eq!(last("levain/odd"), [skipped, why], "{kind}");
+        let why = "skipped: constituent `odd`: skipped";
+        assert_eq!(last("levain/all"), [skipped, why], "{kind}");
+        for context in ["levain/odd", "levain/all"] {
+            assert!(sent(context).iter().all(|[state, _]| state != "success"), "{kind}");
+        }
+        let summary = "3 jobs: 0 unchanged, 0 incremental, 1 clean, 2 skipped";
+        assert_eq!(last("levain"), ["success", summary], "{kind}");
+
+        // Nobody built anything.
+        let flake = simple(&format!(
+            "levainProject = {{ {}; }}; {all}",
+            forge.declared(kind, "octo/bread")
+        ));
+        repository.write("flake.nix", &flake);
+        repository.commit("second");
+        let ran = repository.levain_with_token(&["run"]).code(1);
+        assert!(ran.stdout.contains("nothing was built: all jobs were skipped"), "{ran:?}");
+        assert_eq!(last("levain"), [skipped, "nothing was built: 2 of 2 jobs skipped"], "{kind}");
+    }
+}
+
+#[test]
 fn statuses_go_to_the_original_commit() {
     let environment = Environment::new();
     let forge = Forge::new();
@@ -189,6 +235,13 @@ fn statuses_go_to_the_original_commit() {
     assert!(description.starts_with("built incrementally in "), "{description}");
     assert_eq!(last("levain")[1], "1 jobs: 0 unchanged, 1 incremental, 0 clean");
 
+    // The same commit again: the forge shows all that there is to say.
+    let before = forge.requests().len();
+    repository.levain_with_token(&["run"]).ok();
+    assert_eq!(forge.requests().len(), before);
+
+    repository.git(&["commit", "--quiet", "--allow-empty", "-m", "nothing"]);
+    commits.push(repository.git(&["rev-parse", "HEAD"]));
     repository.levain_with_token(&["run"]).ok();
     let since = format!("unchanged since {}", &commits[1][..12]);
     assert_eq!(last(context), ["success".to_owned(), since]);
@@ -340,7 +393,15 @@ fn what_ends_a_run_early_is_told() {
     let told = "cannot be evaluated: evaluation aborted with the following error message: 'the oven is cold'";
     assert_eq!(forge.statuses("levain").pop().unwrap(), ["failure", told]);
 
-    // The author is not blamed for the machine's Nix.
+    // The author is not blamed for what the machine cannot write, nor told where.
+    let machines = "creating directory '/srv/ci/.cache/nix': Read-only file system";
+    repository.write("flake.nix", &simple(&format!("levainJobs = throw \"{machines}\";")));
+    repository.commit("read-only");
+    repository.levain_with_token(&["run"]).code(1).says(machines);
+    let told = "cannot be evaluated: creating directory '…': Read-only file system";
+    assert_eq!(forge.statuses("levain").pop().unwrap(), ["error", told]);
+
+    // Nor for its Nix.
     repository.write("flake.nix", &simple("levainJobs.other = job \"other\";"));
     repository.commit("mended");
     let bin = environment.path("bin");
@@ -357,7 +418,7 @@ fn what_ends_a_run_early_is_told() {
 }
 
 #[test]
-fn a_job_that_cannot_be_built_here_is_no_failure_of_the_author() {
+fn a_job_that_cannot_be_built_here_is_neither_a_failure_nor_a_success() {
     let environment = Environment::new();
     let forge = Forge::new();
     let jobs = "levainJobs.other = derivation {
@@ -365,6 +426,53 @@ fn a_job_that_cannot_be_built_here_is_no_failure_of_the_author() {
     };";
     let repository = project(&environment, &forge.declared("github", "octo/bread"), jobs);
     repository.levain_with_token(&["run"]).code(1);
-    assert_eq!(forge.statuses("levain/other").pop().unwrap()[0], "error");
-    assert_eq!(forge.statuses("levain").pop().unwrap()[0], "error");
+    assert_eq!(forge.statuses("levain/other").pop().unwrap()[0], "pending");
+    assert_eq!(forge.statuses("levain").pop().unwrap()[0], "pending");
+}
+
+#[test]
+fn a_forge_is_not_told_twice() {
+    let environment = Environment::new();
+    let refuse = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let refusing = std::sync::Arc::clone(&refuse);
+    let forge = Forge::with(move |request| {
+        let is_b = body(request)["context"] == "levain/b";
+        match is_b && refusing.load(Ordering::SeqCst) {
+            true => ResponseTemplate::new(422),
+            false => ResponseTemplate::new(201).set_body_json(json!({ "id": 1 })),
+        }
+    });
+    let jobs = "levainJobs = { a = job \"a\"; b = job \"b\"; thrown = throw \"no\"; };";
+    let repository = project(&environment, &forge.declared("github", "octo/bread"), jobs);
+    repository.levain_with_token(&["run"]).code(1);
+    assert_eq!(forge.statuses("levain/a").len(), 2);
+    refuse.store(false, Ordering::SeqCst);
+    let before = forge.requests().len();
+    // Only what could not be delivered is sent.
+    repository.levain_with_token(&["run"]).code(1);
+    let sent: Vec<Value> = forge.requests()[before..].iter().map(body).collect();
+    assert_eq!(sent.len(), 1, "{sent:#?}");
+    assert_eq!((&sent[0]["context"], &sent[0]["state"]), (&"levain/b".into(), &"success".into()));
+    repository.levain_with_token(&["run"]).code(1);
+    assert_eq!(forge.requests().len(), before + 1);
+    // Another commit is another matter.
+    repository.write("README", "new");
+    repository.commit("docs");
+    repository.levain_with_token(&["run"]).code(1);
+    assert!(forge.requests().len() > before + 3);
+}
+
+#[test]
+fn no_two_jobs_share_a_name() {
+    let environment = Environment::new();
+    let forge = Forge::new();
+    let jobs = "levainJobs = { app = job \"a\"; App = job \"b\"; \"a b\" = job \"c\"; \"a  b\" = job \"d\"; };";
+    let repository = project(&environment, &forge.declared("gitea", "octo/bread"), jobs);
+    repository.levain_with_token(&["run"]).ok();
+    let names: std::collections::BTreeSet<String> = forge
+        .requests()
+        .iter()
+        .map(|request| body(request)["context"].as_str().unwrap().to_lowercase())
+        .collect();
+    assert_eq!(names.len(), 5, "{names:?}");
 }

@@ -110,6 +110,27 @@ fn no_static_holds_state() {
     none("no `static` holds state", &found);
 }
 
+/// What levain shows was mostly written by others, and may be a secret: one file sees to both.
+#[test]
+fn the_program_writes_in_one_place() {
+    const WAYS: [&str; 6] = ["io::stdout", "io::stderr", "println!", "print!(", "Stdout", "Stderr"];
+    let mut found = Vec::new();
+    for source in sources(&[".rs"]) {
+        // Out of memory, nothing can be masked any more: what is said then is fixed text.
+        if !source.path.starts_with("cli/src/")
+            || ["cli/src/terminal.rs", "cli/src/memory.rs"].contains(&source.path.as_str())
+        {
+            continue;
+        }
+        for (index, line) in source.text.lines().enumerate() {
+            if WAYS.iter().any(|way| line.contains(way)) {
+                found.push(format!("{}:{}: {}", source.path, index + 1, line.trim()));
+            }
+        }
+    }
+    none("all that is shown goes through cli/src/terminal.rs", &found);
+}
+
 #[test]
 fn declarations_are_understood() {
     for (line, name) in [

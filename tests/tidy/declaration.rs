@@ -38,6 +38,10 @@ fn documented() -> BTreeMap<String, String> {
     text.lines()
         .filter_map(|line| {
             let mut cells = line.strip_prefix("| `")?.split(" | ");
+            // An option of the command line is no key.
+            if line.starts_with("| `--") {
+                return None;
+            }
             let key = cells.next()?.trim_end_matches('`').to_owned();
             let default = cells.next()?.trim().to_owned();
             cells.next().map(|_meaning| (key, default))
@@ -58,10 +62,24 @@ fn every_key_is_documented() {
     none("docs/declaration.md lists every key", &wrong);
 }
 
+/// Returns a number as the documentation writes it, `null` for none.
+fn optional(number: Option<impl ToString>) -> String {
+    number.map_or_else(|| "null".to_owned(), |number| number.to_string())
+}
+
 #[test]
 fn documented_defaults_are_the_codes() {
-    let Declaration { incremental, files, shadow, evaluation, forge, status: _ } =
-        Declaration::default();
+    let Declaration {
+        incremental,
+        files,
+        shadow,
+        evaluation,
+        forge,
+        status: _,
+        logs,
+        systems,
+        outputs,
+    } = Declaration::default();
     let Incremental {
         enable,
         default_branch,
@@ -70,6 +88,8 @@ fn documented_defaults_are_the_codes() {
         depth_limit,
         max_age_days,
         cache_output,
+        trusted_keys,
+        retry_clean,
         audit,
     } = incremental;
     let ShadowSettings { reference, message, push } = shadow;
@@ -85,6 +105,11 @@ fn documented_defaults_are_the_codes() {
         ("incremental.depthLimit", depth_limit.to_string()),
         ("incremental.maxAgeDays", max_age_days.to_string()),
         ("incremental.cacheOutput", format!("\"{cache_output}\"")),
+        (
+            "incremental.trustedKeys",
+            if trusted_keys.is_empty() { "[ ]".into() } else { format!("{trusted_keys:?}") },
+        ),
+        ("incremental.retryClean", retry_clean.to_string()),
         ("incremental.audit.every", audit.every.to_string()),
         ("files.pointer", format!("\"{}\"", files.pointer)),
         ("files.commit", format!("\"{}\"", files.commit)),
@@ -95,6 +120,15 @@ fn documented_defaults_are_the_codes() {
             "evaluation.allowImportFromDerivation",
             evaluation.allow_import_from_derivation.to_string(),
         ),
+        ("evaluation.timeout", optional(evaluation.timeout)),
+        ("evaluation.memory", optional(evaluation.memory)),
+        ("evaluation.maxJobs", optional(evaluation.max_jobs)),
+        ("systems", format!("[ {}]", systems.join(" "))),
+        ("outputs.keep", outputs.keep.to_string()),
+        ("outputs.keepDays", outputs.keep_days.to_string()),
+        ("logs.lineBytes", logs.line_bytes.to_string()),
+        ("logs.logBytes", logs.log_bytes.to_string()),
+        ("logs.totalBytes", logs.total_bytes.to_string()),
     ] {
         let expected = format!("`{default}`");
         match documented.get(key) {

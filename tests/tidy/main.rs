@@ -7,6 +7,7 @@
 
 mod code;
 mod declaration;
+mod dependencies;
 mod documents;
 mod layers;
 mod secrets;
@@ -50,8 +51,12 @@ pub(crate) fn sources(endings: &[&str]) -> Vec<Source> {
         for entry in fs::read_dir(&directory).unwrap() {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
+            // In a linked work tree `.git` is a file.
+            if name == ".git" || name == "target" {
+                continue;
+            }
             let kind = entry.file_type().unwrap();
-            if kind.is_dir() && name != ".git" && name != "target" {
+            if kind.is_dir() {
                 open.push(entry.path());
             }
             let wanted = endings.is_empty() || endings.iter().any(|ending| name.ends_with(ending));

@@ -2,6 +2,14 @@
 
 use crate::{none, sources};
 
+/// Returns whether a line has a path that begins with `path`, and not only in the middle of another.
+fn names(line: &str, path: &str) -> bool {
+    line.match_indices(path).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        before.is_none_or(|c| !c.is_alphanumeric() && !"/._-".contains(c))
+    })
+}
+
 #[test]
 fn no_file_knows_one_machine() {
     // In two parts, so that this file keeps its own rule.
@@ -19,7 +27,9 @@ fn no_file_knows_one_machine() {
             continue;
         }
         for (index, line) in source.text.lines().enumerate() {
-            if paths.iter().chain(&hosts).any(|text| line.contains(text)) {
+            if paths.iter().any(|path| names(line, path))
+                || hosts.iter().any(|host| line.contains(host))
+            {
                 found.push(format!("{}:{}: {}", source.path, index + 1, line.trim()));
             }
         }

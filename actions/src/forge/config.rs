@@ -1,12 +1,14 @@
 //! Which forge, which repository, and how statuses are called there: checked once, at the edge.
 
+use std::path::PathBuf;
+
 use reqwest::Url;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{ForgeKind, remote};
 
 /// The forge part of a declaration.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ForgeConfig {
     /// Which forge it is.
@@ -19,6 +21,9 @@ pub struct ForgeConfig {
     /// What the names of levain's statuses start with.
     #[serde(default = "ForgeConfig::default_context_prefix")]
     pub context_prefix: String,
+    /// A file with certificates that are trusted besides the system's; no part of a declaration.
+    #[serde(skip)]
+    pub ca_file: Option<PathBuf>,
 }
 
 impl ForgeConfig {
@@ -38,6 +43,7 @@ impl ForgeConfig {
             api_url: Some(remote.api_url),
             repository: remote.repository,
             context_prefix: Self::default_context_prefix(),
+            ca_file: None,
         })
     }
 
@@ -60,21 +66,19 @@ impl ForgeConfig {
     pub(crate) fn endpoint(&self) -> Result<Endpoint, ForgeError> {
         let kind = self.kind;
         if !is_repository(kind, &self.repository) {
-            let expected = match kind {
-                ForgeKind::GitHub | ForgeKind::Gitea | ForgeKind::Forgejo => "`owner/name`",
-                ForgeKind::GitLab => "`group/name` or the project's number",
-            };
+            let expected = kind.record().repository_names;
             let found = self.repository.clone();
             return Err(ForgeError::Repository { kind, found, expected });
         }
-        let base = match (&self.api_url, kind) {
-            (Some(url), _) => api_url(kind, url)?,
-            (None, ForgeKind::GitHub) => api_url(kind, "https://api.github.com")?,
-            (None, ForgeKind::GitLab | ForgeKind::Gitea | ForgeKind::Forgejo) => {
-                return Err(ForgeError::ApiUrlMissing { kind });
-            }
-        };
-        Ok(Endpoint { kind, base, repository: self.repository.clone() })
+        // Only where the public interface has an address of its own does one mean it without saying so.
+        let url = self.api_url.as_deref().or(kind.record().public_api);
+        let base = api_url(kind, url.ok_or(ForgeError::ApiUrlMissing { kind })?)?;
+        Ok(Endpoint {
+            kind,
+            base,
+            repository: self.repository.clone(),
+            ca_file: self.ca_file.clone(),
+        })
     }
 }
 
@@ -85,6 +89,7 @@ pub(crate) struct Endpoint {
     /// An `http` or `https` URL without user, query and fragment.
     pub(crate) base: Url,
     pub(crate) repository: String,
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 impl Endpoint {
@@ -173,7 +178,7 @@ pub enum ForgeError {
     Certificates {
         /// The file.
         path: String,
-        /// The environment variable that names it.
+        /// The setting that names it.
         variable: &'static str,
         /// Why not.
         message: String,
@@ -210,11 +215,9 @@ pub(super) fn is_repository(kind: ForgeKind, text: &str) -> bool {
             && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.+~".contains(&b))
     });
     well_formed
-        && match kind {
-            ForgeKind::GitHub | ForgeKind::Gitea | ForgeKind::Forgejo => segments.len() == 2,
-            ForgeKind::GitLab => {
-                segments.len() >= 2 || text.bytes().all(|byte| byte.is_ascii_digit())
-            }
+        && match kind.record().has_groups {
+            false => segments.len() == 2,
+            true => segments.len() >= 2 || text.bytes().all(|byte| byte.is_ascii_digit()),
         }
 }
 
@@ -233,15 +236,17 @@ fn api_url(kind: ForgeKind, text: &str) -> Result<Url, ForgeError> {
         return Err(problem("has a query or a fragment"));
     }
     let path = url.path().trim_end_matches('/').to_owned();
-    let root = match kind {
-        ForgeKind::GitHub => {
-            if matches!(url.host_str(), Some("github.com" | "www.github.com")) {
+    let forge = kind.record();
+    let root = match forge.public_api {
+        Some(_) => {
+            let host = url.host_str().unwrap_or_default();
+            if host.trim_start_matches("www.") == forge.public_host {
                 return Err(problem("is the web site, not the interface"));
             }
+            // There it stands alone on a host, and elsewhere below a path.
             ""
         }
-        ForgeKind::GitLab => "/api/v4",
-        ForgeKind::Gitea | ForgeKind::Forgejo => "/api/v1",
+        None => forge.api_path,
     };
     let path = if path.ends_with(root) { path } else { path + root };
     url.set_path(&path);

@@ -4,15 +4,29 @@
 //! [`Status`](crate::status::Status) into a request and reads what an answer means; the sending is
 //! [`StatusClient`](crate::status::StatusClient)'s. Start at [`ForgeConfig`].
 
+mod checkout;
 mod config;
+mod git;
 mod gitea;
 mod github;
 mod gitlab;
+mod http;
+mod masks;
+mod people;
+mod pull_request;
+mod questions;
+mod reach;
+mod record;
+mod reference;
 mod remote;
+mod shown_status;
+mod sign_in;
 mod tls;
 mod token;
+pub mod webhook;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use reqwest::header::HeaderMap;
@@ -20,14 +34,25 @@ use reqwest::{StatusCode, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use checkout::{CheckedOut, pull_request_of};
 pub use config::{ForgeConfig, ForgeError};
-pub use remote::{RemoteRepository, repository_from_remote};
-pub use token::{Token, TokenError, mask};
+pub use masks::Masks;
+pub use people::{Account, Comment, Right};
+pub use pull_request::{Origin, PullRequest, UnreadablePullRequest};
+pub use questions::{QuestionError, Questions};
+pub use reach::{ReachError, answer_to_post};
+pub use reference::{ReferenceError, Source, source};
+pub use remote::{RemoteRepository, place_of_remote, repository_from_remote};
+pub use sign_in::{Departure, SignIn, SignInError, is_at};
+pub use token::{Token, TokenError};
 
 pub(crate) use config::Endpoint;
-pub(crate) use tls::tls_config;
+pub(crate) use http::{client, headers, read, read_within};
+pub(crate) use shown_status::{ShownStatus, is_shown};
+use tls::tls_config;
 
-use crate::status::Status;
+use crate::git::Login;
+use crate::status::{State, Status};
 
 /// A kind of forge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,32 +74,24 @@ impl ForgeKind {
 
     /// Returns the kind's name as it is written in a declaration.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::GitHub => "github",
-            Self::GitLab => "gitlab",
-            Self::Gitea => "gitea",
-            Self::Forgejo => "forgejo",
-        }
+        self.record().name
     }
 
     /// Returns the kind of forge behind a remote's URL, for the few public hosts that tell.
     pub fn of_remote(url: &str) -> Option<Self> {
-        match remote::host(url)?.as_str() {
-            "github.com" => Some(Self::GitHub),
-            "gitlab.com" => Some(Self::GitLab),
-            "gitea.com" => Some(Self::Gitea),
-            "codeberg.org" => Some(Self::Forgejo),
-            _ => None,
-        }
+        let host = remote::host(url)?;
+        Self::ALL.into_iter().find(|kind| kind.record().public_host == host)
     }
 
     /// Returns the rights that a token needs to post a status, for a hint.
     pub fn token_rights(self) -> &'static str {
-        match self {
-            Self::GitHub => github::TOKEN_RIGHTS,
-            Self::GitLab => gitlab::TOKEN_RIGHTS,
-            Self::Gitea | Self::Forgejo => gitea::TOKEN_RIGHTS,
-        }
+        self.record().token_rights
+    }
+
+    /// Returns how git proves itself with a token at the web server that a repository is on; nothing if `url` leads
+    /// to none.
+    pub fn git_login(self, url: &str, token_file: PathBuf) -> Option<Login> {
+        Login::new(url, self.record().git_user, token_file)
     }
 }
 
@@ -99,13 +116,18 @@ impl FromStr for ForgeKind {
 ///
 /// Without a kind, every spelling is returned: the caller asks the remote which one exists.
 pub fn pull_request_refs(kind: Option<ForgeKind>, number: u64) -> Vec<String> {
-    let pull = format!("refs/pull/{number}/head");
-    let merge_request = format!("refs/merge-requests/{number}/head");
-    match kind {
-        Some(ForgeKind::GitHub | ForgeKind::Gitea | ForgeKind::Forgejo) => vec![pull],
-        Some(ForgeKind::GitLab) => vec![merge_request],
-        None => vec![pull, merge_request],
+    let kinds = match kind {
+        Some(kind) => vec![kind],
+        None => ForgeKind::ALL.to_vec(),
+    };
+    let mut refs: Vec<String> = Vec::new();
+    for kind in kinds {
+        let name = (kind.record().pull_request_ref)(number);
+        if !refs.contains(&name) {
+            refs.push(name);
+        }
     }
+    refs
 }
 
 /// One request that posts a status. The method is POST and the body JSON, on every forge.
@@ -113,22 +135,60 @@ pub fn pull_request_refs(kind: Option<ForgeKind>, number: u64) -> Vec<String> {
 pub(crate) struct StatusRequest {
     /// Where to.
     pub(crate) url: Url,
-    /// The forge's own headers, without the secret one.
-    pub(crate) headers: Vec<(&'static str, &'static str)>,
-    /// The header that carries the token.
-    pub(crate) token_header: &'static str,
-    /// What stands before the token in that header.
-    pub(crate) token_prefix: &'static str,
     /// What is posted.
     pub(crate) body: Value,
 }
 
 /// Turns a status into the request that its forge wants.
 pub(crate) fn status_request(endpoint: &Endpoint, status: &Status) -> StatusRequest {
-    match endpoint.kind {
-        ForgeKind::GitHub => github::status_request(endpoint, status),
-        ForgeKind::GitLab => gitlab::status_request(endpoint, status),
-        ForgeKind::Gitea | ForgeKind::Forgejo => gitea::status_request(endpoint, status),
+    (endpoint.kind.record().status_request)(endpoint, status)
+}
+
+/// Returns where a page of the open pull requests is. The method is GET.
+pub(crate) fn pull_requests_url(endpoint: &Endpoint, page: u32) -> Url {
+    let pull_requests = &endpoint.kind.record().pull_requests;
+    let url = (pull_requests.list)(endpoint);
+    pull_request::asking(url, &[("page", &page.to_string())])
+}
+
+/// Returns how many pull requests a page has at most.
+pub(crate) fn page_size(kind: ForgeKind) -> usize {
+    kind.record().pull_requests.page_size
+}
+
+/// Reads a page of pull requests.
+pub(crate) fn read_pull_requests(
+    kind: ForgeKind,
+    body: &[u8],
+) -> Result<Vec<PullRequest>, UnreadablePullRequest> {
+    (kind.record().pull_requests.read)(body)
+}
+
+/// Returns where a page of the statuses is that have a status's commit and name. The method is GET.
+pub(crate) fn shown_statuses_url(endpoint: &Endpoint, status: &Status, page: u32) -> Url {
+    let url = (endpoint.kind.record().shown_statuses.list)(endpoint, status);
+    pull_request::asking(url, &[("page", &page.to_string())])
+}
+
+/// Returns how many statuses a page has at most.
+pub(crate) fn shown_page_size(kind: ForgeKind) -> usize {
+    kind.record().shown_statuses.page_size
+}
+
+/// Reads a page of statuses.
+pub(crate) fn read_shown_statuses(
+    kind: ForgeKind,
+    body: &[u8],
+) -> Result<Vec<ShownStatus>, serde_json::Error> {
+    (kind.record().shown_statuses.read)(body)
+}
+
+/// Takes secrets out of what is posted: a build may have printed one.
+pub(crate) fn mask(masks: &Masks, body: &mut Value) {
+    for value in body.as_object_mut().into_iter().flat_map(|fields| fields.values_mut()) {
+        if let Value::String(text) = value {
+            *text = masks.apply(text).into_owned();
+        }
     }
 }
 
@@ -139,9 +199,14 @@ pub(crate) fn shows_it_already(
     code: StatusCode,
     message: &str,
 ) -> bool {
+    (kind.record().shows_it_already)(status, code, message)
+}
+
+/// Returns the state to send in place of `state`, if a refusal says that this forge does not know it.
+pub(crate) fn instead_of(kind: ForgeKind, state: State, code: u16, message: &str) -> Option<State> {
     match kind {
-        ForgeKind::GitLab => gitlab::shows_it_already(status, code, message),
-        ForgeKind::GitHub | ForgeKind::Gitea | ForgeKind::Forgejo => false,
+        ForgeKind::GitLab => gitlab::instead_of(state, code, message),
+        ForgeKind::GitHub | ForgeKind::Gitea | ForgeKind::Forgejo => None,
     }
 }
 

@@ -27,13 +27,19 @@ pub fn repository_from_remote(kind: ForgeKind, url: &str) -> Option<RemoteReposi
     if !super::config::is_repository(kind, repository) || !repository.contains('/') {
         return None;
     }
-    let api_url = match kind {
-        ForgeKind::GitHub if remote.host == "github.com" => "https://api.github.com".to_owned(),
-        ForgeKind::GitHub => format!("{}/api/v3", remote.web),
-        ForgeKind::GitLab => format!("{}/api/v4", remote.web),
-        ForgeKind::Gitea | ForgeKind::Forgejo => format!("{}/api/v1", remote.web),
+    let forge = kind.record();
+    let api_url = match forge.public_api {
+        Some(url) if remote.host == forge.public_host => url.to_owned(),
+        Some(_) | None => format!("{}{}", remote.web, forge.api_path),
     };
     Some(RemoteRepository { api_url, repository: repository.to_owned() })
+}
+
+/// Returns `host/path` of a remote's URL: the same text whichever way leads to the repository.
+pub fn place_of_remote(url: &str) -> Option<String> {
+    let remote = parse(url)?;
+    let path = remote.path.trim_matches('/');
+    Some(format!("{}/{}", remote.host, path.strip_suffix(".git").unwrap_or(path)))
 }
 
 /// Returns the host in a remote's URL, in lower case and as browsers reach it.

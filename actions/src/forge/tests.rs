@@ -9,6 +9,7 @@ fn config(kind: ForgeKind, api_url: Option<&str>, repository: &str) -> ForgeConf
         api_url: api_url.map(str::to_owned),
         repository: repository.to_owned(),
         context_prefix: ForgeConfig::default_context_prefix(),
+        ca_file: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The addresses of remotes, and how their secrets are kept out of arguments, files and messages.
 
+use percent_encoding::percent_decode_str;
+
 /// The name that stands in arguments for an address with a secret.
 const ANONYMOUS: &str = "levain-url";
 const USER: &str = "LEVAIN_GIT_USER";
@@ -44,6 +46,11 @@ impl Address {
                 encoded: encoded.to_owned(),
             }),
         }
+    }
+
+    /// Returns whether it had a secret.
+    pub(super) fn has_secret(&self) -> bool {
+        self.secret.is_some()
     }
 
     /// Returns the address without its secret.
@@ -136,24 +143,9 @@ fn is_http(scheme: &str) -> bool {
 
 /// Decodes `%40` and its like, without the line ends that would break git's credential protocol.
 fn decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut result = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let digits = text.get(at + 1..at + 3);
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(value) if byte == b'%' => {
-                result.push(value);
-                at += 3;
-            }
-            Some(_) | None => {
-                result.push(byte);
-                at += 1;
-            }
-        }
-    }
-    result.retain(|byte| !matches!(byte, b'\n' | b'\r' | 0));
-    String::from_utf8_lossy(&result).into_owned()
+    let mut bytes: Vec<u8> = percent_decode_str(text).collect();
+    bytes.retain(|byte| !matches!(byte, b'\n' | b'\r' | 0));
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

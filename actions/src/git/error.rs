@@ -36,6 +36,20 @@ pub enum GitError {
         source: git2::Error,
     },
 
+    /// A repository in a format that libgit2 does not read.
+    #[error(
+        "the git repository at `{}` has {format}, which levain does not read\nhint: {hint}",
+        path.display()
+    )]
+    Format {
+        /// Where the repository is.
+        path: PathBuf,
+        /// What is special about it.
+        format: String,
+        /// What makes a repository that it reads.
+        hint: &'static str,
+    },
+
     /// The repository has no commit yet.
     #[error("the git repository at `{}` has no commits yet\nhint: `git commit`", path.display())]
     EmptyRepository {
@@ -64,6 +78,16 @@ pub enum GitError {
     AmbiguousCommit {
         /// The digits that were given.
         id: String,
+    },
+
+    /// None of several remotes is called `origin`.
+    #[error(
+        "the repository has {} remotes and none is called `origin`: {}\nhint: `git config checkout.defaultRemote {}` names the one that the project lives at",
+        names.len(), names.join(", "), names.first().map_or("NAME", String::as_str)
+    )]
+    AmbiguousRemote {
+        /// Their names.
+        names: Vec<String>,
     },
 
     /// Not a name that git accepts for a ref.

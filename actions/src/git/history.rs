@@ -31,6 +31,19 @@ impl Repository {
         Ok(walk.map(move |id| id.map(CommitId::new).map_err(GitError::doing(doing))))
     }
 
+    /// Returns a commit, its first parent, that one's first parent, and so on: what a branch was, without
+    /// what was merged into it.
+    pub fn first_parents(
+        &self,
+        of: CommitId,
+    ) -> Result<impl Iterator<Item = Result<CommitId, GitError>>, GitError> {
+        let doing = "walk through history";
+        let mut walk = self.inner.revwalk().map_err(GitError::doing(doing))?;
+        walk.simplify_first_parent().map_err(GitError::doing(doing))?;
+        walk.push(of.oid()).map_err(|source| missing(&of.to_string(), doing, source))?;
+        Ok(walk.map(move |id| id.map(CommitId::new).map_err(GitError::doing(doing))))
+    }
+
     /// Returns the names of the local branches that contain a commit, sorted.
     pub fn branches_containing(&self, commit: CommitId) -> Result<Vec<String>, GitError> {
         let mut names = Vec::new();

@@ -3,7 +3,10 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long what a killed levain was starting may take to end.
+const LAST_MOMENTS: Duration = Duration::from_secs(5);
 
 /// Proof that no other levain works on the same state directory.
 ///
@@ -56,22 +59,19 @@ impl RunLock {
             .truncate(false)
             .open(path)
             .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                // Who holds it is told as far as it is known; that it is held is certain.
-                if file.read_to_string(&mut text).is_err() {
-                    text.clear();
-                }
-                let mut words = text.split_whitespace();
-                return Err(LockError::Held {
-                    pid: words.next().and_then(|word| word.parse().ok()),
-                    since: words.next().and_then(|word| word.parse().ok()),
-                    path: path.to_owned(),
-                });
+        let began = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
+            let (pid, since) = read_holder(&mut file);
+            // What a killed levain was just starting holds its files until it becomes another program, or ends.
+            if !pid.is_some_and(is_gone) || began.elapsed() > LAST_MOMENTS {
+                return Err(LockError::Held { pid, since, path: path.to_owned() });
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
         let now =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
@@ -96,6 +96,23 @@ impl Drop for RunLock {
     }
 }
 
+/// Reads who holds the lock, as far as it is known; that it is held is certain.
+fn read_holder(file: &mut File) -> (Option<u32>, Option<i64>) {
+    let mut text = String::new();
+    if file.rewind().and_then(|()| file.read_to_string(&mut text)).is_err() {
+        text.clear();
+    }
+    let mut words = text.split_whitespace();
+    let pid = words.next().and_then(|word| word.parse().ok());
+    (pid, words.next().and_then(|word| word.parse().ok()))
+}
+
+/// Returns whether a process has ended.
+fn is_gone(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
+}
+
 fn holder(pid: Option<u32>, since: Option<i64>) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -106,5 +123,35 @@ fn holder(pid: Option<u32>, since: Option<i64>) -> String {
         }
         (Some(pid), None) => format!(" (process {pid})"),
         (None, _) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes the lock past [`RunLock`], with a word about who holds it.
+    fn held_by(path: &Path, pid: u32) -> File {
+        let mut file = File::create(path).unwrap();
+        file.lock().unwrap();
+        write!(file, "{pid} 1700000000").unwrap();
+        file
+    }
+
+    #[test]
+    fn what_a_killed_levain_was_starting_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        // No process has such a number.
+        let held = held_by(&path, 0x3fff_ffff);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| RunLock::acquire(&path));
+            drop(held);
+            waiting.join().unwrap().unwrap();
+        });
+        let held = held_by(&path, std::process::id());
+        let error = RunLock::acquire(&path).unwrap_err().to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        drop(held);
     }
 }

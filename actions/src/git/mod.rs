@@ -5,13 +5,20 @@
 //! Not here: what a shadow commit means ([`crate::shadow`]). Start at [`Repository`].
 
 mod address;
+mod authority;
 mod commit_id;
 mod error;
 mod history;
+mod listing;
 mod lock;
+mod lock_files;
+mod login;
 mod overlay;
+mod partial;
 mod program;
+mod provenance;
 mod references;
+mod reflog;
 pub mod remote;
 mod repository;
 mod sources;
@@ -23,12 +30,22 @@ pub(crate) mod fixture;
 mod tests;
 
 pub use address::masked;
+pub use authority::Doubt;
 pub use commit_id::{CommitId, CommitIdError};
 pub use error::GitError;
+pub use listing::Listing;
 pub use lock::{LockError, RunLock};
+pub use login::Login;
 pub use overlay::{Overlay, OverlayDirectory};
+pub use partial::CompleteError;
 pub use references::Swap;
 pub use remote::{Prune, PushOutcome, PushUpdate, RemoteError};
-pub use repository::Repository;
+pub(crate) use repository::StandsAt;
+pub use repository::{Conduct, PlainFile, Repository};
 pub use sources::SourceIndex;
 pub use tree::CommitTree;
+
+/// Returns whether git accepts a text as the full name of a ref.
+pub fn is_ref_name(text: &str) -> bool {
+    git2::Reference::is_valid_name(text)
+}

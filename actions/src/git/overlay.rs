@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
+use levain_store::scratch::Scratch;
 
 use super::{GitError, Repository};
 
@@ -22,7 +22,7 @@ pub struct Overlay {
 /// The directory of an [`Overlay`], for whoever keeps its repository elsewhere.
 #[derive(Debug)]
 pub struct OverlayDirectory {
-    _dir: TempDir,
+    _scratch: Scratch,
 }
 
 impl Overlay {
@@ -40,11 +40,15 @@ impl Overlay {
 impl Repository {
     /// Makes a temporary repository that shares the objects of this one.
     pub fn overlay(&self) -> Result<Overlay, GitError> {
-        let dir = tempfile::Builder::new().prefix("levain-").tempdir().map_err(|source| {
-            GitError::File { doing: "make a directory in", path: std::env::temp_dir(), source }
+        let scratch = Scratch::new("overlay").map_err(|source| GitError::File {
+            doing: "make a directory in",
+            path: std::env::temp_dir(),
+            source,
         })?;
         // Nix and git see the path with its symbolic links resolved.
-        let root = dir.path().canonicalize().map_err(reading("resolve", dir.path()))?;
+        let root = scratch.path().canonicalize().map_err(reading("resolve", scratch.path()))?;
+        let root = root.join("repository");
+        std::fs::create_dir(&root).map_err(reading("make", &root))?;
         let mut options = git2::RepositoryInitOptions::new();
         options.external_template(false);
         let opened = |source| GitError::Open { path: root.clone(), source };
@@ -70,16 +74,10 @@ impl Repository {
 
         // Only now: libgit2 reads the alternates once, when it opens a repository.
         let inner = git2::Repository::open(&root).map_err(opened)?;
-        Ok(Overlay { repository: Repository { inner }, directory: OverlayDirectory { _dir: dir } })
-    }
-
-    /// Returns the directories outside [`Repository::location`] that reading this repository
-    /// takes: that of a linked work tree's repository, and those that objects are borrowed from.
-    pub fn borrowed_directories(&self) -> Result<Vec<PathBuf>, GitError> {
-        let mut needed = self.object_directories()?;
-        needed.push(self.git_dir().to_owned());
-        needed.retain(|directory| !directory.starts_with(self.location()));
-        Ok(needed)
+        Ok(Overlay {
+            repository: Repository { inner, conduct: self.conduct.clone() },
+            directory: OverlayDirectory { _scratch: scratch },
+        })
     }
 
     /// Returns the directories of objects that this repository reads, its alternates included.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Variables that git sets for its hooks: levain may run in one, and must not take their repository for its own.
-const FOREIGN: [&str; 11] = [
+const FOREIGN: [&str; 13] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_COMMON_DIR",
@@ -19,6 +19,9 @@ const FOREIGN: [&str; 11] = [
     "GIT_PREFIX",
     "GIT_SHALLOW_FILE",
     "LANGUAGE",
+    // Secrets of levain that are none of git's business, nor its hooks' and helpers'.
+    "LEVAIN_SIGNING_KEY",
+    "LEVAIN_SIGNING_KEY_FILE",
 ];
 
 /// Returns the command `git VERB` for a repository, with settings for this call alone.
@@ -37,6 +40,7 @@ pub(super) fn git(repository: &Path, verb: &str, settings: Vec<(String, String)>
     command.env("LC_ALL", "C");
     // Nobody is there to answer: not on the terminal, not in a window (an empty program counts as none).
     command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "");
+    command.env("SSH_ASKPASS_REQUIRE", "never").env("GCM_INTERACTIVE", "never");
     configure(&mut command, settings);
     command
 }

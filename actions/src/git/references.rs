@@ -4,19 +4,12 @@
 //! `packed-refs` from what it read before it took the lock, which can lose a ref that another program packed meanwhile,
 //! and after a failure it takes the ref for deleted.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use git2::{ErrorCode, Signature};
 
+use super::lock_files::{LockFile, PATIENCE, PAUSE};
 use super::{CommitId, GitError, Repository, RunLock, program};
-
-/// A lock file that stays the same for so long was left by a killed process.
-const STALE: Duration = Duration::from_secs(1);
-/// Other programs that lock a ref again and again get no more than this.
-const PATIENCE: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// The result of [`Repository::swap`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +40,35 @@ impl Repository {
         self.value(name).map_err(GitError::doing("read a ref"))
     }
 
+    /// Returns the object that a ref points at, whatever that is, or nothing when there is no such ref.
+    ///
+    /// Others can put anything below a prefix: what is there is compared and replaced by this name.
+    pub fn target(&self, name: &str) -> Result<Option<CommitId>, GitError> {
+        if !git2::Reference::is_valid_name(name) {
+            return Ok(None);
+        }
+        self.object(name).map_err(GitError::doing("read a ref"))
+    }
+
+    /// Returns all refs whose names begin with `prefix`, with the objects that they point at, sorted by name.
+    ///
+    /// Refs whose names are not UTF-8, and symbolic ones that lead nowhere, are left out: levain makes none of them.
+    pub fn targets(&self, prefix: &str) -> Result<Vec<(String, CommitId)>, GitError> {
+        self.listed(prefix, |reference| reference.resolve().ok()?.target())
+    }
+
     /// Returns all refs to commits whose names begin with `prefix`, sorted by name.
     ///
     /// Refs to anything but commits, and refs whose names are not UTF-8, are left out: levain makes none of them.
     pub fn references(&self, prefix: &str) -> Result<Vec<(String, CommitId)>, GitError> {
+        self.listed(prefix, |reference| Some(reference.peel_to_commit().ok()?.id()))
+    }
+
+    fn listed(
+        &self,
+        prefix: &str,
+        object: impl Fn(&git2::Reference<'_>) -> Option<git2::Oid>,
+    ) -> Result<Vec<(String, CommitId)>, GitError> {
         let doing = "list the refs";
         let mut found = Vec::new();
         for reference in self.inner.references().map_err(GitError::doing(doing))? {
@@ -59,9 +77,9 @@ impl Repository {
                 continue;
             };
             if name.starts_with(prefix)
-                && let Ok(commit) = reference.peel_to_commit()
+                && let Some(id) = object(&reference)
             {
-                found.push((name.to_owned(), CommitId::new(commit.id())));
+                found.push((name.to_owned(), CommitId::new(id)));
             }
         }
         found.sort();
@@ -70,7 +88,7 @@ impl Repository {
 
     /// Moves a ref from `expected` to `new` if it still has the expected value, in one step that no other git program can split.
     ///
-    /// Nothing stands for "no such ref", on either side. The [`RunLock`] is proof that no other levain is at work here:
+    /// The expected value is what [`Repository::target`] returns. Nothing stands for "no such ref", on either side. The [`RunLock`] is proof that no other levain is at work here:
     /// therefore a lock file of the ref that does not change for a second was left by one that was killed, and is removed.
     pub fn swap(
         &self,
@@ -122,7 +140,7 @@ impl Repository {
             let mut transaction = self.inner.transaction()?;
             transaction.lock_ref(name)?;
             // The value is read only now that nobody else can move the ref.
-            let actual = self.value(name)?;
+            let actual = self.object(name)?;
             if actual != expected {
                 return Ok(Swap::Lost { actual });
             }
@@ -145,7 +163,7 @@ impl Repository {
     fn try_delete(&self, name: &str, expected: Option<CommitId>) -> Result<Attempt, GitError> {
         let reading = || GitError::doing("read a ref");
         let Some(expected) = expected else {
-            let actual = self.value(name).map_err(reading())?;
+            let actual = self.object(name).map_err(reading())?;
             return Ok(Attempt::Done(match actual {
                 None => Swap::Moved,
                 Some(_) => Swap::Lost { actual },
@@ -159,7 +177,7 @@ impl Repository {
         if output.status.success() {
             return Ok(Attempt::Done(Swap::Moved));
         }
-        let actual = self.value(name).map_err(reading())?;
+        let actual = self.object(name).map_err(reading())?;
         if actual != Some(expected) {
             return Ok(Attempt::Done(Swap::Lost { actual }));
         }
@@ -176,6 +194,15 @@ impl Repository {
         match found {
             Ok(commit) => Ok(Some(CommitId::new(commit.id()))),
             // No such ref, or a symbolic one to a branch that has no commit yet.
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn object(&self, name: &str) -> Result<Option<CommitId>, git2::Error> {
+        let found = self.inner.find_reference(name).and_then(|reference| reference.resolve());
+        match found {
+            Ok(reference) => Ok(reference.target().map(CommitId::new)),
             Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -207,54 +234,4 @@ impl Repository {
 
 fn lies_below(name: &str, directory: &str) -> bool {
     name.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// A lock file that may be in the way, and since when it has been the same file.
-struct LockFile {
-    path: PathBuf,
-    seen: Option<(Identity, Instant)>,
-}
-
-#[derive(PartialEq, Eq)]
-struct Identity {
-    inode: u64,
-    modified: (i64, i64),
-}
-
-impl LockFile {
-    fn new(path: PathBuf) -> Self {
-        Self { path, seen: None }
-    }
-
-    fn remove_if_stale(&mut self) -> Result<(), GitError> {
-        let Some(identity) = identity(&self.path) else {
-            self.seen = None;
-            return Ok(());
-        };
-        match &self.seen {
-            Some((known, since)) if *known == identity => {
-                if since.elapsed() >= STALE {
-                    tracing::warn!(path = %self.path.display(), "removed a lock file left by a killed process");
-                    self.seen = None;
-                    return match std::fs::remove_file(&self.path) {
-                        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                            Err(GitError::File {
-                                doing: "remove the stale lock file",
-                                path: self.path.clone(),
-                                source,
-                            })
-                        }
-                        Ok(()) | Err(_) => Ok(()),
-                    };
-                }
-            }
-            Some(_) | None => self.seen = Some((identity, Instant::now())),
-        }
-        Ok(())
-    }
-}
-
-fn identity(path: &Path) -> Option<Identity> {
-    let metadata = std::fs::symlink_metadata(path).ok()?;
-    Some(Identity { inode: metadata.ino(), modified: (metadata.mtime(), metadata.mtime_nsec()) })
 }

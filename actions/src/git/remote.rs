@@ -3,10 +3,14 @@
 //! libgit2 would need its own ssh, TLS and credential code; the program has the user's settings, agents and proxies.
 //! Oddities are explained where they are handled. Nothing is ever asked of a person, and no secret is ever an argument.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Output};
+use std::time::Duration;
+
+use levain_store::nix::Bounded;
 
 use super::address::Address;
-use super::{CommitId, Overlay, Repository, program};
+use super::{CommitId, Conduct, Login, Repository, program};
 
 /// What git says when it never got as far as the other side's repository.
 const NO_CONTACT: [&str; 11] = [
@@ -22,6 +26,13 @@ const NO_CONTACT: [&str; 11] = [
     "Operation too slow",
     "SSL",
 ];
+
+/// Asks for nothing, and notices a server that went away.
+const SSH: &str =
+    "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4";
+
+/// What HEAD of a mirror is on whose remote names no default branch.
+const NO_DEFAULT: &str = "refs/levain-fetched/no-default-branch";
 
 /// Whether refs that are gone at the remote are removed here too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +92,21 @@ pub enum RemoteError {
         message: String,
     },
 
+    /// No end in time.
+    #[error(
+        "git did not finish with `{url}` within {limit_seconds} s\nhint: `git ls-remote {url}` shows whether the remote answers; `--git-timeout` allows more time"
+    )]
+    TimedOut {
+        /// The remote, without secrets.
+        url: String,
+        /// How long it may take.
+        limit_seconds: u64,
+    },
+
+    /// levain is being stopped.
+    #[error("stopped")]
+    Stopped,
+
     /// There is no git program.
     #[error("there is no `git` program in PATH\nhint: install git")]
     GitMissing,
@@ -104,6 +130,10 @@ impl Repository {
             Prune::Yes => "--prune",
             Prune::No => "--no-prune",
         });
+        if self.is_partial().unwrap_or(false) {
+            // What is fetched is going to be read, and not by git.
+            command.arg("--no-filter");
+        }
         if !refspecs.is_empty() {
             // Git would also update the remote's tracking branches.
             command.arg("--refmap=");
@@ -125,7 +155,7 @@ impl Repository {
         &self,
         remote: &str,
         source: &str,
-        overlay: &Overlay,
+        overlay: &Repository,
         reference: &str,
     ) -> Result<Option<CommitId>, RemoteError> {
         let session = Session::fetching(self, remote);
@@ -145,12 +175,12 @@ impl Repository {
         command.args(["--quiet", "--no-tags", "--no-write-fetch-head", "--no-prune"]);
         command.args(["--no-recurse-submodules", "--no-show-forced-updates", "--refmap="]);
         command.arg("--").args([session.remote(), source]);
-        command.env("GIT_OBJECT_DIRECTORY", overlay.repository.git_dir().join("objects"));
+        command.env("GIT_OBJECT_DIRECTORY", overlay.git_dir().join("objects"));
         let output = session.run(command)?;
         if !output.status.success() {
             return Err(session.failure(&output));
         }
-        let git = &overlay.repository.inner;
+        let git = &overlay.inner;
         let object = git2::Oid::from_str(&id.to_string());
         let made = object.and_then(|id| git.reference(reference, id, true, "levain"));
         made.map_err(|error| RemoteError::Failed {
@@ -161,24 +191,39 @@ impl Repository {
     }
 
     fn follow_head(&self, session: &Session<'_>) -> Result<(), RemoteError> {
+        let listing = session.list()?;
+        let name = match listing.named() {
+            Some(name) => format!("refs/heads/{name}"),
+            // Of an empty remote there is nothing to be said yet.
+            None if listing.branches.is_empty() => return Ok(()),
+            // The branch that HEAD has been on would be taken for the default branch.
+            None => NO_DEFAULT.to_owned(),
+        };
+        let moved = self.inner.reference_symbolic("HEAD", &name, true, "levain: as the remote");
+        moved.map_err(|error| RemoteError::Failed {
+            url: session.url(),
+            message: format!("cannot set HEAD to `{name}`: {}", error.message()),
+        })?;
+        Ok(())
+    }
+
+    /// Asks a remote which of some refs it has.
+    pub fn which_has(
+        &self,
+        remote: &str,
+        names: &[String],
+    ) -> Result<BTreeSet<String>, RemoteError> {
+        let session = Session::fetching(self, remote);
         let mut command = session.command("ls-remote");
-        command.args(["--symref", "--", session.remote(), "HEAD"]);
+        command.arg("--").arg(session.remote()).args(names);
         let output = session.run(command)?;
         if !output.status.success() {
             return Err(session.failure(&output));
         }
         let text = String::from_utf8_lossy(&output.stdout);
-        let head = text.lines().find_map(|line| line.strip_prefix("ref: ")?.strip_suffix("\tHEAD"));
-        // A remote with a detached HEAD names no default branch.
-        if let Some(name) = head
-            && name.starts_with("refs/heads/")
-        {
-            self.inner.set_head(name).map_err(|error| RemoteError::Failed {
-                url: session.url(),
-                message: format!("cannot set HEAD to `{name}`: {}", error.message()),
-            })?;
-        }
-        Ok(())
+        let listed = text.lines().filter_map(|line| line.split_once('\t'));
+        // A name also matches refs that merely end with it.
+        Ok(listed.map(|(_, name)| name.to_owned()).filter(|name| names.contains(name)).collect())
     }
 
     /// Moves refs of a remote, each only if it has its expected value, and tells what became of each.
@@ -193,7 +238,9 @@ impl Repository {
             return Ok(Vec::new());
         }
         let session = Session::pushing(self, remote);
-        let mut command = session.command("push");
+        // A clone made with `--mirror` would push all refs, and refuses to push some.
+        let mirror = format!("remote.{remote}.mirror");
+        let mut command = session.command_with("push", &[(&mirror, "false")]);
         command.args(["--porcelain", "--no-verify", "--no-follow-tags"]);
         command.args(["--recurse-submodules=no", "--no-signed"]);
         for update in updates {
@@ -269,14 +316,14 @@ impl<'a> Line<'a> {
 }
 
 /// One conversation with a remote.
-struct Session<'a> {
+pub(super) struct Session<'a> {
     repository: &'a Repository,
     named: &'a str,
     address: Address,
 }
 
 impl<'a> Session<'a> {
-    fn fetching(repository: &'a Repository, named: &'a str) -> Self {
+    pub(super) fn fetching(repository: &'a Repository, named: &'a str) -> Self {
         let url = repository.remote_url(named);
         Self { repository, named, address: Address::parse(url.as_deref().unwrap_or(named)) }
     }
@@ -291,7 +338,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn remote(&self) -> &str {
+    pub(super) fn remote(&self) -> &str {
         self.address.argument(self.named)
     }
 
@@ -299,7 +346,12 @@ impl<'a> Session<'a> {
         self.address.mask(self.address.plain())
     }
 
-    fn command(&self, verb: &str) -> Command {
+    pub(super) fn command(&self, verb: &str) -> Command {
+        self.command_with(verb, &[])
+    }
+
+    /// Returns the command `git VERB` with further settings.
+    pub(super) fn command_with(&self, verb: &str, further: &[(&str, &str)]) -> Command {
         let mut settings: Vec<(String, String)> = [
             // A remote that stops talking is an error after a minute.
             ("http.lowSpeedLimit", "1"),
@@ -307,13 +359,28 @@ impl<'a> Session<'a> {
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into();
+        settings
+            .extend(further.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        let login = self.login();
         settings.extend(self.address.settings());
+        settings.extend(login.map(Login::setting));
         let mut command = program::git(self.repository.inner.path(), verb, settings);
+        // A relative path in the settings begins there, wherever levain was started.
+        let location = self.repository.location();
+        if location.is_dir() {
+            command.current_dir(location);
+        }
         if !self.has_ssh_command() {
-            command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=30");
+            command.env("GIT_SSH_COMMAND", SSH);
         }
         command.envs(self.address.environment());
+        command.envs(login.map(Login::environment).into_iter().flatten());
         command
+    }
+
+    /// Returns what to show a server that asks; nothing if the address has a password of its own.
+    fn login(&self) -> Option<&Login> {
+        self.repository.conduct.login.as_ref().filter(|_| !self.address.has_secret())
     }
 
     fn has_ssh_command(&self) -> bool {
@@ -327,16 +394,35 @@ impl<'a> Session<'a> {
                 .is_ok()
     }
 
-    fn run(&self, mut command: Command) -> Result<Output, RemoteError> {
-        command.output().map_err(|error| {
-            if error.kind() == std::io::ErrorKind::NotFound {
-                return RemoteError::GitMissing;
-            }
-            RemoteError::Failed { url: self.url(), message: format!("cannot run git: {error}") }
-        })
+    pub(super) fn run(&self, command: Command) -> Result<Output, RemoteError> {
+        self.run_within(command, self.repository.conduct.limit)
     }
 
-    fn failure(&self, output: &Output) -> RemoteError {
+    /// Runs git for no longer than `limit`, nor than any other git may run.
+    pub(super) fn run_within(
+        &self,
+        command: Command,
+        limit: Duration,
+    ) -> Result<Output, RemoteError> {
+        let Conduct { stop, limit: general, login: _ } = &self.repository.conduct;
+        let limit = limit.min(*general);
+        match stop.run(command, limit) {
+            Ok(Bounded::Ended(output)) => Ok(output),
+            Ok(Bounded::Stopped) => Err(RemoteError::Stopped),
+            Ok(Bounded::TimedOut) => {
+                Err(RemoteError::TimedOut { url: self.url(), limit_seconds: limit.as_secs() })
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(RemoteError::GitMissing)
+            }
+            Err(error) => Err(RemoteError::Failed {
+                url: self.url(),
+                message: format!("cannot run git: {error}"),
+            }),
+        }
+    }
+
+    pub(super) fn failure(&self, output: &Output) -> RemoteError {
         let text = String::from_utf8_lossy(&output.stderr);
         let message = self.address.mask(text.trim());
         let url = self.url();

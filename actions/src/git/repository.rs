@@ -2,21 +2,51 @@
 //!
 //! Nothing here writes, but [`Repository::mirror`]. Refs move in [`super::references`].
 
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
-use git2::{ErrorCode, ObjectType, StatusOptions};
+use git2::{ErrorCode, ObjectType, Oid, RepositoryOpenFlags, StatusOptions};
+use levain_store::nix::Stop;
 
 use super::address::Address;
-use super::{CommitId, GitError};
+use super::{CommitId, GitError, Login};
 
 /// The key that marks a repository as a mirror of ours: only there does a fetch set HEAD.
 const MIRROR_KEY: &str = "levain.mirror";
+/// A repository is looked for in all directories above.
+pub(super) const NO_CEILING: [&OsStr; 0] = [];
 /// Symbolic links within a tree that are followed before one is taken for a loop.
 const LINKS: usize = 16;
+/// Bytes of the longest symbolic link that Linux follows.
+const LONGEST_LINK: usize = 4095;
 
 /// A git repository on this machine.
 pub struct Repository {
     pub(super) inner: git2::Repository,
+    pub(super) conduct: Conduct,
+}
+
+/// How the `git` program is run where it talks to a remote.
+#[derive(Clone, Debug)]
+pub struct Conduct {
+    /// Ends it from another thread.
+    pub stop: Stop,
+    /// How long one conversation may take.
+    pub limit: Duration,
+    /// What git may show a web server that asks who it is.
+    pub login: Option<Login>,
+}
+
+impl Conduct {
+    /// How long a conversation may take where nobody says otherwise.
+    pub const LIMIT: Duration = Duration::from_secs(600);
+}
+
+impl Default for Conduct {
+    fn default() -> Self {
+        Self { stop: Stop::default(), limit: Self::LIMIT, login: None }
+    }
 }
 
 impl std::fmt::Debug for Repository {
@@ -28,12 +58,14 @@ impl std::fmt::Debug for Repository {
 impl Repository {
     /// Opens the repository that `path` lies in: a work tree, a directory in it, a linked work tree, or a bare repository.
     pub fn discover(path: &Path) -> Result<Self, GitError> {
-        let inner = git2::Repository::discover(path).map_err(|source| {
+        // Unlike `discover`, this knows the work tree of a git directory that lies elsewhere.
+        let flags = RepositoryOpenFlags::CROSS_FS;
+        let inner = git2::Repository::open_ext(path, flags, NO_CEILING).map_err(|source| {
             // `.` tells nobody where levain looked.
             let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
             opening(path, source)
         })?;
-        Ok(Self { inner })
+        Ok(Self { inner, conduct: Conduct::default() })
     }
 
     /// Opens the bare mirror of `url` at `dir`, and creates it when there is none.
@@ -63,7 +95,13 @@ impl Repository {
         if !config.get_bool(MIRROR_KEY).unwrap_or(false) {
             config.set_bool(MIRROR_KEY, true).map_err(at)?;
         }
-        Ok(Self { inner })
+        Ok(Self { inner, conduct: Conduct::default() })
+    }
+
+    /// Sets how conversations with remotes are run, from here and from overlays of this repository.
+    #[must_use]
+    pub fn conducted(self, conduct: Conduct) -> Self {
+        Self { conduct, ..self }
     }
 
     /// Returns the directory that holds objects and refs; linked work trees share one.
@@ -85,13 +123,13 @@ impl Repository {
 
     /// Tells whether history was cut off when the repository was cloned.
     pub fn is_shallow(&self) -> bool {
-        self.inner.is_shallow()
+        // libgit2 looks into the directory of a linked work tree, where git keeps no such file.
+        std::fs::metadata(self.git_dir().join("shallow")).is_ok_and(|file| file.len() > 0)
     }
 
     /// Tells whether [`Repository::mirror`] made this repository.
     pub fn is_mirror(&self) -> bool {
-        self.is_bare()
-            && self.inner.config().and_then(|config| config.get_bool(MIRROR_KEY)).unwrap_or(false)
+        self.is_bare() && self.own_setting(|config| config.get_bool(MIRROR_KEY)).unwrap_or(false)
     }
 
     /// Returns the branch that HEAD is on, born or not, or nothing when HEAD is detached.
@@ -122,22 +160,19 @@ impl Repository {
             .collect())
     }
 
-    /// Returns the name of the default branch.
+    /// Returns the name of the default branch, as far as it is known here without asking anybody.
     ///
-    /// That is the branch that `origin` calls its head; in a bare repository the branch of its own HEAD; else `main` or
+    /// That is the branch that `remote` called its head; in a bare repository the branch of its own HEAD; else `main` or
     /// `master`, whichever exists.
-    pub fn default_branch(&self) -> Result<Option<String>, GitError> {
+    pub fn default_branch(&self, remote: Option<&str>) -> Result<Option<String>, GitError> {
         if self.is_bare() {
             if let Some(name) = self.head_branch()?
                 && self.reference(&format!("refs/heads/{name}"))?.is_some()
             {
                 return Ok(Some(name));
             }
-        } else if let Ok(head) = self.inner.find_reference("refs/remotes/origin/HEAD")
-            && let Ok(Some(target)) = head.symbolic_target()
-            && let Some(name) = target.strip_prefix("refs/remotes/origin/")
-        {
-            return Ok(Some(name.to_owned()));
+        } else if let Some(name) = remote.and_then(|remote| self.tracked_default(remote)) {
+            return Ok(Some(name));
         }
         for name in ["main", "master"] {
             if self.reference(&format!("refs/heads/{name}"))?.is_some() {
@@ -208,21 +243,92 @@ impl Repository {
         Ok(CommitId::new(commit.id()))
     }
 
-    /// Returns the content of the file at `path` in a commit, or nothing when there is no such file.
+    /// Returns whether there is a file at `path` in a commit.
     ///
     /// Symbolic links are followed as long as they stay within the tree.
-    pub fn file(&self, commit: CommitId, path: &str) -> Result<Option<Vec<u8>>, GitError> {
-        let tree =
-            self.find(commit)?.tree().map_err(GitError::doing("read the tree of a commit"))?;
+    pub fn has_file(&self, commit: CommitId, path: &str) -> Result<bool, GitError> {
+        Ok(self.followed(commit, path)?.is_some())
+    }
+
+    /// Returns the content of the file at `path` in a commit, or nothing when there is no such file
+    /// of at most `most` bytes.
+    ///
+    /// Symbolic links are followed as long as they stay within the tree.
+    pub fn file(
+        &self,
+        commit: CommitId,
+        path: &str,
+        most: usize,
+    ) -> Result<Option<Vec<u8>>, GitError> {
+        match self.followed(commit, path)? {
+            Some(id) => content(&self.inner, id, most),
+            None => Ok(None),
+        }
+    }
+
+    fn followed(&self, commit: CommitId, path: &str) -> Result<Option<Oid>, GitError> {
+        let tree = self.tree_of(commit)?;
         let mut wanted = PathBuf::from(path);
         for _ in 0..LINKS {
             match step(&self.inner, &tree, &wanted)? {
-                Step::Content(content) => return Ok(Some(content)),
+                Step::File(id) => return Ok(Some(id)),
                 Step::Nothing => return Ok(None),
                 Step::Elsewhere(path) => wanted = path,
             }
         }
         Ok(None)
+    }
+
+    /// Returns what a commit has at `path`, and the content if that is a plain file of at most
+    /// `most` bytes. Links are not followed; nothing larger is read.
+    pub fn plain_file(
+        &self,
+        commit: CommitId,
+        path: &str,
+        most: usize,
+    ) -> Result<PlainFile, GitError> {
+        let tree = self.tree_of(commit)?;
+        Ok(match self.stands_at(&tree, path)? {
+            StandsAt::Nothing => PlainFile::Nothing,
+            StandsAt::Other { path, found } => PlainFile::Other { path, found },
+            StandsAt::File(id) => match content(&self.inner, id, most)? {
+                Some(content) => PlainFile::Content(content),
+                None => PlainFile::TooLarge,
+            },
+        })
+    }
+
+    pub(crate) fn tree_of(&self, commit: CommitId) -> Result<git2::Tree<'_>, GitError> {
+        self.find(commit)?.tree().map_err(GitError::doing("read the tree of a commit"))
+    }
+
+    /// Looks for a plain file at `path`, and no further than the first thing that is none and not a
+    /// directory on the way.
+    pub(crate) fn stands_at(
+        &self,
+        root: &git2::Tree<'_>,
+        path: &str,
+    ) -> Result<StandsAt, GitError> {
+        let mut tree = root.clone();
+        let mut ends: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
+        ends.push(path.len());
+        let mut begin = 0;
+        for end in ends {
+            let Some(entry) = tree.get_name_bytes(&path.as_bytes()[begin..end]) else {
+                return Ok(StandsAt::Nothing);
+            };
+            let (id, found) = (entry.id(), kind(entry.filemode()));
+            drop(entry);
+            match (found, end == path.len()) {
+                (FILE, true) => return Ok(StandsAt::File(id)),
+                (DIRECTORY, false) => {
+                    tree = self.inner.find_tree(id).map_err(GitError::doing("read a tree"))?;
+                }
+                _ => return Ok(StandsAt::Other { path: path[..end].to_owned(), found }),
+            }
+            begin = end + 1;
+        }
+        Ok(StandsAt::Nothing)
     }
 
     /// Returns the committer's time of a commit, in seconds since 1970.
@@ -266,14 +372,82 @@ fn opening(path: PathBuf, source: git2::Error) -> GitError {
         GitError::NotARepository { path }
     } else if source.code() == ErrorCode::Owner {
         GitError::NotOwned { path }
+    } else if source.message().contains("object format") {
+        GitError::Format {
+            path,
+            format: "object names of another kind than SHA-1".into(),
+            hint: "push the project to a repository that `git init --object-format=sha1` made",
+        }
+    } else if let Some((_, name)) = source.message().split_once("unsupported extension name ") {
+        let is_refs = name.eq_ignore_ascii_case("extensions.refstorage");
+        GitError::Format {
+            path,
+            format: format!("the setting `{name}`"),
+            hint: if is_refs {
+                "`git clone --ref-format=files` makes a clone that it reads"
+            } else {
+                "a new `git clone` makes a repository without it"
+            },
+        }
     } else {
         GitError::Open { path, source }
     }
 }
 
-/// What stands at a path of a tree.
-enum Step {
+/// What a commit has where a plain file is expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlainFile {
+    /// Nothing; a plain file could be put there.
+    Nothing,
+    /// A plain file with this content.
     Content(Vec<u8>),
+    /// A plain file with more bytes than are read.
+    TooLarge,
+    /// Something else, there or where a directory on the way should be.
+    Other {
+        /// Where.
+        path: String,
+        /// What: `symbolic link`.
+        found: &'static str,
+    },
+}
+
+/// What stands at a path of a tree, see [`Repository::stands_at`].
+pub(crate) enum StandsAt {
+    Nothing,
+    File(Oid),
+    Other { path: String, found: &'static str },
+}
+
+const FILE: &str = "file";
+const DIRECTORY: &str = "directory";
+
+fn kind(mode: i32) -> &'static str {
+    match mode {
+        0o040_000 => DIRECTORY,
+        0o120_000 => "symbolic link",
+        0o160_000 => "submodule",
+        _ => FILE,
+    }
+}
+
+/// Returns the content of a blob of at most `most` bytes.
+fn content(
+    repository: &git2::Repository,
+    id: Oid,
+    most: usize,
+) -> Result<Option<Vec<u8>>, GitError> {
+    let doing = || GitError::doing("read a file");
+    let (size, _) = repository.odb().and_then(|odb| odb.read_header(id)).map_err(doing())?;
+    if size > most {
+        return Ok(None);
+    }
+    Ok(Some(repository.find_blob(id).map_err(doing())?.content().to_vec()))
+}
+
+/// What stands at a path of a tree, links followed.
+enum Step {
+    File(Oid),
     Elsewhere(PathBuf),
     Nothing,
 }
@@ -295,18 +469,15 @@ fn step(
             return Ok(Step::Nothing);
         };
         if entry.kind() == Some(ObjectType::Blob) {
-            let blob = repository.find_blob(entry.id()).map_err(GitError::doing("read a file"))?;
             if entry.filemode() == i32::from(git2::FileMode::Link) {
-                let Ok(target) = std::str::from_utf8(blob.content()) else {
+                let target = content(repository, entry.id(), LONGEST_LINK)?.unwrap_or_default();
+                let Ok(target) = std::str::from_utf8(&target) else {
                     return Ok(Step::Nothing);
                 };
                 return Ok(Step::Elsewhere(above.join(target).join(components.as_path())));
             }
-            return Ok(if components.as_path() == Path::new("") {
-                Step::Content(blob.content().to_vec())
-            } else {
-                Step::Nothing
-            });
+            let is_last = components.as_path() == Path::new("");
+            return Ok(if is_last { Step::File(entry.id()) } else { Step::Nothing });
         }
         above = here;
     }
@@ -336,26 +507,10 @@ fn similar(name: &str, branches: Vec<String>) -> Vec<String> {
     let limit = (name.chars().count() / 3).clamp(1, 3);
     let mut close: Vec<_> = branches
         .into_iter()
-        .map(|branch| (distance(name, &branch), branch))
+        .map(|branch| (strsim::levenshtein(name, &branch), branch))
         .filter(|(distance, _)| *distance <= limit)
         .collect();
     close.sort();
     close.truncate(3);
     close.into_iter().map(|(_, branch)| branch).collect()
-}
-
-/// Counts the insertions, deletions and replacements of a character that lead from one word to the other.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (line, left) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, right) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(left != *right);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[to.len()]
 }

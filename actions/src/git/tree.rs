@@ -1,8 +1,8 @@
 //! The files of one commit, read straight from its objects: no checkout, and no copy in the store.
 //!
-//! What comes out is byte for byte what Nix takes of a commit: blobs as they are recorded, so that no
-//! line ends are changed and neither `export-ignore` nor `export-subst` of `.gitattributes` counts, and
-//! an empty directory in place of a submodule. Start at [`CommitTree`].
+//! Blobs come out as they are recorded, so that no line ends are changed and neither `export-ignore` nor `export-subst` of
+//! `.gitattributes` counts, and an empty directory in place of a submodule. Nix takes the same of a commit where it reads
+//! the objects itself; Nix 2.8 calls `git archive`, which heeds these attributes. Start at [`CommitTree`].
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

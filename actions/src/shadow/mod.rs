@@ -13,27 +13,12 @@ mod tests;
 use crate::git::{CommitId, GitError};
 
 pub use files::{ShadowFiles, ShadowFilesError};
-pub use read::{Shadow, history, read};
+pub use read::{MOST_POINTER, Shadow, history, read};
 pub use write::{ShadowCommit, write};
 
 /// Why a shadow commit can be neither made nor read.
 #[derive(Debug, thiserror::Error)]
 pub enum ShadowError {
-    /// The original tree has something at one of the two paths that a file must not replace.
-    #[error(
-        "the tree of `{commit}` has a {found} at `{path}`, where the shadow branch needs {needed}\nhint: give the shadow branch's files other names in the project's declaration"
-    )]
-    Occupied {
-        /// The original commit.
-        commit: CommitId,
-        /// The path in its tree.
-        path: String,
-        /// What is there.
-        found: &'static str,
-        /// What would have to be there.
-        needed: &'static str,
-    },
-
     /// The commit does not say which commit it shadows.
     #[error("`{id}` is not a shadow commit: {why}")]
     NotAShadow {

@@ -1,7 +1,12 @@
 //! Takes shadow commits apart.
 
 use super::{ShadowError, ShadowFiles};
-use crate::git::{CommitId, Repository};
+use crate::git::{CommitId, PlainFile, Repository};
+
+/// Bytes of the largest cache pointer that is read: the entries of some forty thousand jobs.
+pub const MOST_POINTER: usize = 16 << 20;
+/// Bytes of the largest commit file that is read.
+const MOST_COMMIT: usize = 1 << 10;
 
 /// What a shadow commit says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +15,7 @@ pub struct Shadow {
     pub id: CommitId,
     /// The author's commit, to which every status goes.
     pub original: CommitId,
-    /// The content of the cache pointer's file, if there is one.
+    /// The content of the cache pointer's file, if there is a plain one of a pointer's size.
     pub pointer: Option<Vec<u8>>,
     /// The shadow commit before this one: the first parent, unless that is the original.
     pub previous: Option<CommitId>,
@@ -26,8 +31,11 @@ pub fn read(
     files: &ShadowFiles,
 ) -> Result<Shadow, ShadowError> {
     let not_a_shadow = |why| ShadowError::NotAShadow { id, why };
-    let Some(text) = repository.file(id, files.commit())? else {
-        return Err(not_a_shadow(format!("it has no `{}`", files.commit())));
+    let text = match repository.plain_file(id, files.commit(), MOST_COMMIT)? {
+        PlainFile::Content(text) => text,
+        PlainFile::Nothing | PlainFile::TooLarge | PlainFile::Other { .. } => {
+            return Err(not_a_shadow(format!("it has no file `{}`", files.commit())));
+        }
     };
     let original = std::str::from_utf8(&text)
         .ok()
@@ -43,7 +51,10 @@ pub fn read(
     Ok(Shadow {
         id,
         original,
-        pointer: repository.file(id, files.pointer())?,
+        pointer: match repository.plain_file(id, files.pointer(), MOST_POINTER)? {
+            PlainFile::Content(text) => Some(text),
+            PlainFile::Nothing | PlainFile::TooLarge | PlainFile::Other { .. } => None,
+        },
         previous: previous.map(CommitId::new).filter(|id| *id != original),
     })
 }
@@ -65,7 +76,7 @@ pub fn history<'a>(
                 Some(Ok(shadow))
             }
             Err(ShadowError::NotAShadow { .. }) => None,
-            Err(error @ (ShadowError::Git(_) | ShadowError::Occupied { .. })) => Some(Err(error)),
+            Err(error @ ShadowError::Git(_)) => Some(Err(error)),
         }
     })
 }

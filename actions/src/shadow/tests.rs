@@ -4,7 +4,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::{
-    Shadow, ShadowCommit, ShadowError, ShadowFiles, ShadowFilesError, history, read, write,
+    MOST_POINTER, Shadow, ShadowCommit, ShadowError, ShadowFiles, ShadowFilesError, history, read,
+    write,
 };
 use crate::git::fixture::write as put;
 use crate::git::fixture::{
@@ -151,34 +152,54 @@ fn work_tree_and_index_stay() {
 }
 
 #[test]
-fn what_a_file_must_not_replace() {
+fn whatever_stands_in_the_way_is_replaced() {
     let fixture = Fixture::new();
     let (path, _) = fixture.small("r");
     put(&path.join("directory/file"), "");
+    put(&path.join("directory/deep/er/file"), "");
+    put(&path.join("only/child"), "");
     symlink("directory", path.join("link")).unwrap();
+    symlink("/etc/passwd", path.join("outside")).unwrap();
+    crate::git::fixture::executable(&path.join("program"), "");
     commit(&path, &[], "more");
     let original = commit_submodule(&path, "module");
     let repository = open(&path);
-    for (name, at, found, needed) in [
-        ("directory", "directory", "directory", "a file"),
-        ("link", "link", "symbolic link", "a file"),
-        ("module", "module", "submodule", "a file"),
-        ("link/c", "link", "symbolic link", "a directory"),
-        ("module/c", "module", "submodule", "a directory"),
-        ("a/c", "a", "file", "a directory"),
-        ("directory/file/c", "directory/file", "file", "a directory"),
+    for (name, gone) in [
+        ("directory", "directory/"),
+        ("directory/deep", "directory/deep/"),
+        ("only/child/c", "only/child"),
+        ("link", "link"),
+        ("outside", "outside"),
+        ("module", "module"),
+        ("program", "program"),
+        ("link/c", "link"),
+        ("module/c", "module"),
+        ("a/c", "a"),
+        ("a/b/c", "a"),
+        ("directory/file/c", "directory/file"),
     ] {
-        for files in [ShadowFiles::new(name, "other"), ShadowFiles::new("other", name)] {
-            let error = make_with(&repository, None, original, &files.unwrap()).unwrap_err();
-            match &error {
-                ShadowError::Occupied { commit, path, found: what, needed: wanted } => {
-                    assert_eq!(
-                        (*commit, path.as_str(), *what, *wanted),
-                        (original, at, found, needed)
-                    );
-                }
-                ShadowError::NotAShadow { .. } | ShadowError::Git(_) => panic!("{error}"),
-            }
+        for (pointer, commit) in [(name, "other"), ("other", name), (name, "link/other")] {
+            let Ok(files) = ShadowFiles::new(pointer, commit) else { continue };
+            let id = make_with(&repository, None, original, &files).unwrap();
+            let shadow = read(&repository, id, &files).unwrap();
+            assert_eq!((shadow.original, shadow.pointer.as_deref()), (original, Some(POINTER)));
+            git(&path, &["fsck", "--strict", "--no-dangling", &id.to_string()]);
+            let left = |id, also: &[&str]| -> Vec<Vec<u8>> {
+                listing(&path, id, &[pointer, commit])
+                    .into_iter()
+                    .filter(|line| {
+                        let name = line.splitn(2, |byte| *byte == b'\t').nth(1).unwrap_or_default();
+                        let name = String::from_utf8_lossy(name);
+                        !also.iter().any(|gone| match gone.strip_suffix('/') {
+                            Some(_) => name.starts_with(gone),
+                            None => name == **gone,
+                        })
+                    })
+                    .collect()
+            };
+            let mut replaced = vec![gone];
+            replaced.extend((commit == "link/other").then_some("link"));
+            assert_eq!(left(id, &[]), left(original, &replaced), "{pointer}, {commit}");
         }
     }
     let gone: CommitId = "f".repeat(40).parse().unwrap();
@@ -187,6 +208,26 @@ fn what_a_file_must_not_replace() {
             make_with(&repository, previous, original, &ShadowFiles::default()).unwrap_err();
         assert!(matches!(error, ShadowError::Git(GitError::UnknownCommit { .. })), "{error}");
     }
+}
+
+#[test]
+fn a_pointer_is_a_plain_file_of_a_pointers_size() {
+    let fixture = Fixture::new();
+    let (path, first) = fixture.small("r");
+    let repository = open(&path);
+    let files = ShadowFiles::default();
+    let hex = format!("{first}\n");
+    symlink("elsewhere", path.join("cache.nix")).unwrap();
+    let link = commit(&path, &[("elsewhere", "null"), ("commit.txt", &hex)], "a link");
+    assert_eq!(read(&repository, link, &files).unwrap().pointer, None);
+    std::fs::remove_file(path.join("cache.nix")).unwrap();
+    let large = commit(&path, &[("cache.nix", &" ".repeat(MOST_POINTER + 1))], "too large");
+    assert_eq!(read(&repository, large, &files).unwrap().pointer, None);
+    std::fs::remove_file(path.join("commit.txt")).unwrap();
+    symlink("named", path.join("commit.txt")).unwrap();
+    let linked = commit(&path, &[("named", &hex)], "a linked name");
+    let error = read(&repository, linked, &files).unwrap_err();
+    assert!(matches!(error, ShadowError::NotAShadow { .. }), "{error}");
 }
 
 #[test]

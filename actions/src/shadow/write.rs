@@ -4,7 +4,7 @@ use git2::build::TreeUpdateBuilder;
 use git2::{FileMode, Signature};
 
 use super::{ShadowError, ShadowFiles};
-use crate::git::{CommitId, GitError, Repository};
+use crate::git::{CommitId, GitError, Repository, StandsAt};
 
 /// What goes into a shadow commit.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,7 @@ pub struct ShadowCommit<'a> {
 
 /// Writes a shadow commit and returns its name; no ref moves, and no work tree or index is touched.
 ///
+/// Whatever the original tree has at the two paths is replaced, and so is what stands in the way of a directory on them.
 /// The same input gives the same name everywhere: author and committer are levain, at the original commit's time.
 /// The cost does not grow with the tree: libgit2's tree update reads and writes only the directories on the two paths.
 pub fn write(
@@ -34,10 +35,9 @@ pub fn write(
         Some(id) => Some(repository.find(id)?),
         None => None,
     };
-    let tree = original.tree().map_err(GitError::doing("read the tree of a commit"))?;
-    for path in [files.pointer(), files.commit()] {
-        check_free(repository, commit.original, &tree, path)?;
-    }
+    let tree = repository.tree_of(commit.original)?;
+    let tree = cleared(repository, tree, files.pointer())?;
+    let tree = cleared(repository, tree, files.commit())?;
 
     let objects = repository.objects();
     let doing = || GitError::doing("write a shadow commit");
@@ -58,47 +58,22 @@ pub fn write(
     Ok(CommitId::new(id))
 }
 
-/// Refuses a path at which, or above which, the tree has what a plain file must not replace.
-fn check_free(
-    repository: &Repository,
-    commit: CommitId,
-    root: &git2::Tree<'_>,
+/// Returns the tree without what keeps a plain file from being put at `path`.
+///
+/// An author may have anything there; a pull request must not keep the shadow branch from being
+/// written.
+fn cleared<'r>(
+    repository: &'r Repository,
+    tree: git2::Tree<'r>,
     path: &str,
-) -> Result<(), ShadowError> {
-    let mut tree = root.clone();
-    let mut ends: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
-    ends.push(path.len());
-    let mut begin = 0;
-    for end in ends {
-        let last = end == path.len();
-        let Some(entry) = tree.get_name_bytes(&path.as_bytes()[begin..end]) else {
-            return Ok(());
-        };
-        let found = what(entry.filemode());
-        let needed = if last { "a file" } else { "a directory" };
-        if format!("a {found}") != needed {
-            return Err(ShadowError::Occupied {
-                commit,
-                path: path[..end].to_owned(),
-                found,
-                needed,
-            });
-        }
-        if !last {
-            let below = entry.id();
-            drop(entry);
-            tree = repository.objects().find_tree(below).map_err(GitError::doing("read a tree"))?;
-        }
-        begin = end + 1;
-    }
-    Ok(())
-}
-
-fn what(mode: i32) -> &'static str {
-    match mode {
-        0o040_000 => "directory",
-        0o120_000 => "symbolic link",
-        0o160_000 => "submodule",
-        _ => "file",
-    }
+) -> Result<git2::Tree<'r>, GitError> {
+    let StandsAt::Other { path, .. } = repository.stands_at(&tree, path)? else {
+        return Ok(tree);
+    };
+    let objects = repository.objects();
+    TreeUpdateBuilder::new()
+        .remove(&path)
+        .create_updated(objects, &tree)
+        .and_then(|id| objects.find_tree(id))
+        .map_err(GitError::doing("write a shadow commit"))
 }

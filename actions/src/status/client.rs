@@ -6,16 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{StatusCode, Url};
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, HeaderValue};
 use serde_json::Value;
 
 use super::retry::asked_wait;
 use super::{Clock, Delivered, DeliveryError, RetryPolicy, Status, SystemClock, shorten};
-use crate::forge::{self, Endpoint, ForgeConfig, ForgeError, StatusRequest, Token, mask};
-
-/// How much of an answer is read. Forges answer a few kilobytes.
-const ANSWER_LIMIT: usize = 256 * 1024;
+use crate::forge::{self, Endpoint, ForgeConfig, ForgeError, Masks, StatusRequest, Token};
 
 /// How much of an answer is shown.
 const EXCERPT_LIMIT: usize = 200;
@@ -29,6 +26,7 @@ const UNSAID_WAIT: Duration = Duration::from_secs(60);
 pub struct StatusClient {
     endpoint: Endpoint,
     token: Token,
+    masks: Masks,
     http: reqwest::Client,
     policy: RetryPolicy,
     clock: Arc<dyn Clock>,
@@ -65,21 +63,10 @@ impl StatusClient {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ForgeError> {
         let endpoint = config.endpoint()?;
-        let mut http = reqwest::Client::builder()
-            .tls_backend_preconfigured(forge::tls_config(&endpoint)?)
-            // A redirect would carry the token to another host: not every forge's header is one
-            // that the HTTP library knows to be secret.
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("levain/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(10))
-            .timeout(Duration::from_secs(30));
-        if is_loopback(&endpoint.base) {
-            http = http.no_proxy();
-        }
-        let http =
-            http.build().map_err(|source| ForgeError::Client { kind: endpoint.kind, source })?;
+        let http = forge::client(&endpoint)?;
         Ok(Self {
             endpoint,
+            masks: Masks::new([&token]),
             token,
             http,
             policy,
@@ -91,7 +78,22 @@ impl StatusClient {
 
     /// Delivers a status, or says why it could not be delivered.
     pub async fn send(&self, status: &Status) -> Result<Delivered, DeliveryError> {
-        let request = forge::status_request(&self.endpoint, status);
+        let result = self.send_as_is(status).await;
+        let other = match &result {
+            Err(DeliveryError::Rejected { status: code, message }) => {
+                forge::instead_of(self.endpoint.kind, status.state(), *code, message)
+            }
+            Ok(_) | Err(_) => None,
+        };
+        match other {
+            Some(state) => self.send_as_is(&status.clone().with_state(state)).await,
+            None => result,
+        }
+    }
+
+    async fn send_as_is(&self, status: &Status) -> Result<Delivered, DeliveryError> {
+        let mut request = forge::status_request(&self.endpoint, status);
+        forge::mask(&self.masks, &mut request.body);
         let allowed =
             if self.down.load(Ordering::Relaxed) { 1 } else { self.policy.attempts.max(1) };
         let mut attempts = 0;
@@ -160,29 +162,15 @@ impl StatusClient {
         let response = self
             .http
             .post(request.url.clone())
-            .headers(self.headers(request))
+            .headers(forge::headers(self.endpoint.kind, &self.token))
             .json(&request.body)
             .send()
             .await
             .map_err(|error| self.unreachable(error))?;
         let code = response.status();
         let headers = response.headers().clone();
-        let body = read(response).await.map_err(|error| self.unreachable(error))?;
+        let body = forge::read(response).await.map_err(|error| self.unreachable(error))?;
         self.judge(status, code, &headers, &body, UNSAID_WAIT * number)
-    }
-
-    fn headers(&self, request: &StatusRequest) -> HeaderMap {
-        let mut headers: HeaderMap = request
-            .headers
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect();
-        let secret = format!("{}{}", request.token_prefix, self.token.expose());
-        let mut secret = HeaderValue::from_str(&secret)
-            .expect("a token is made of visible ASCII characters only");
-        secret.set_sensitive(true);
-        headers.insert(HeaderName::from_static(request.token_header), secret);
-        headers
     }
 
     /// Says what an answer means.
@@ -225,7 +213,7 @@ impl StatusClient {
                 .contains_key("retry-after")
                 .then(|| asked_wait(headers, self.clock.now()))
                 .flatten();
-            let error = DeliveryError::Unavailable { status: number, message };
+            let error = DeliveryError::Unavailable { status: number, message, wait };
             return Err(Failure::Passing { error, wait });
         }
         if forge::shows_it_already(kind, status, code, &message) {
@@ -249,32 +237,29 @@ impl StatusClient {
     /// Makes a text from outside fit to be shown. Masked before it is cut: half a token is not
     /// recognised any more.
     fn show(&self, text: &str) -> String {
-        shorten(&mask(text, &self.token), EXCERPT_LIMIT)
+        shorten(&self.masks.apply(text), EXCERPT_LIMIT)
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Failure {
         let url = self.endpoint.base.to_string();
+        if let Some(refusal) = certificate_refusal(&error) {
+            return Failure::Lasting(DeliveryError::Certificate { url, message: refusal });
+        }
         let error = DeliveryError::Unreachable { url, source: error.without_url() };
         Failure::Passing { error, wait: None }
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost"
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// Reads an answer up to [`ANSWER_LIMIT`]; whatever streams for ever is no forge.
-async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        body.extend_from_slice(&chunk);
-        if body.len() > ANSWER_LIMIT {
-            break;
-        }
+/// Finds out whether a request failed because of the server's certificate, which will be the same
+/// the next time.
+fn certificate_refusal(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(rustls::Error::InvalidCertificate(refusal)) = error.downcast_ref() {
+        return Some(refusal.to_string());
     }
-    Ok(body)
+    // An I/O error does not give what it holds as its source.
+    let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    held.and_then(|held| certificate_refusal(held))
+        .or_else(|| error.source().and_then(certificate_refusal))
 }
 
 /// Finds what a forge says in an error: `message` or `error`, a text or a structure, and the

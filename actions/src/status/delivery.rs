@@ -1,5 +1,7 @@
 //! What became of a status that was sent.
 
+use std::time::Duration;
+
 /// A status that the forge now shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivered {
@@ -82,6 +84,16 @@ pub enum DeliveryError {
         #[source]
         source: reqwest::Error,
     },
+    /// The server's certificate is not one to trust.
+    #[error(
+        "`{url}` has a certificate that is not trusted: {message}\nhint: name the certificate, or the authority that issued it, with `--forge-ca-file`"
+    )]
+    Certificate {
+        /// The interface's URL.
+        url: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// The forge has trouble of its own.
     #[error("the forge has trouble and answered {status}: {message}")]
     Unavailable {
@@ -89,12 +101,14 @@ pub enum DeliveryError {
         status: u16,
         /// What the forge said.
         message: String,
+        /// How long it asks to wait, if it does.
+        wait: Option<Duration>,
     },
     /// The forge wants us to be slower.
     #[error("the forge limits the rate of requests and asks to wait {} s: {message}", .wait.as_secs())]
     RateLimited {
         /// How long it asks to wait.
-        wait: std::time::Duration,
+        wait: Duration,
         /// What the forge said.
         message: String,
     },
@@ -107,9 +121,54 @@ pub enum DeliveryError {
         #[source]
         last: Box<DeliveryError>,
     },
-    /// The sending ended before an answer came, because levain is shutting down.
-    #[error("the sending was interrupted")]
+    /// The sending ended before the forge took it: levain is shutting down, or has waited long enough.
+    #[error(
+        "the forge did not take it in time\nhint: run levain again to send it; `--status-timeout` allows more time"
+    )]
     Interrupted,
+}
+
+/// Whether sending a status once more may help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// It would fail alike.
+    None,
+    /// It may succeed later.
+    Later {
+        /// How long the forge asks to wait.
+        wait: Option<Duration>,
+        /// Whether the forge may have taken it although it did not say so.
+        may_have_arrived: bool,
+    },
+}
+
+impl DeliveryError {
+    /// Returns whether the same would succeed with another token.
+    pub fn is_the_tokens(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
+
+    /// Returns whether sending it once more may help.
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Refused { .. }
+            | Self::NotFound { .. }
+            | Self::Rejected { .. }
+            | Self::Moved { .. }
+            | Self::Garbage { .. }
+            | Self::Certificate { .. } => Remedy::None,
+            Self::Unreachable { source, .. } => {
+                Remedy::Later { wait: None, may_have_arrived: !source.is_connect() }
+            }
+            // A proxy says so, too, when the forge itself took it and was slow to answer.
+            Self::Unavailable { wait, .. } => Remedy::Later { wait: *wait, may_have_arrived: true },
+            Self::RateLimited { wait, .. } => {
+                Remedy::Later { wait: Some(*wait), may_have_arrived: false }
+            }
+            Self::GivingUp { last, .. } => last.remedy(),
+            Self::Interrupted => Remedy::Later { wait: None, may_have_arrived: true },
+        }
+    }
 }
 
 /// Returns the innermost cause: "connection refused" says more than "error sending request".

@@ -5,20 +5,27 @@
 //! sent: read-only mode makes none. What the forges want is in [`crate::forge`].
 
 mod client;
+mod contexts;
 mod delivery;
 mod outbox;
+mod posted;
+mod reader;
 mod retry;
 mod texts;
 
 pub use client::StatusClient;
-pub use delivery::{Delivered, DeliveryError};
-pub use outbox::{Outbox, StatusSink, Undelivered};
+pub use contexts::distinct;
+pub use delivery::{Delivered, DeliveryError, Remedy};
+pub use outbox::{Outbox, StatusSink, UndeliveredStatus};
+pub use posted::{Posted, Weight};
+pub use reader::{ReadError, StatusReader};
 pub use retry::{Clock, RetryPolicy, SystemClock};
 pub use texts::{
     JobPhase, JobText, StatusTexts, SummaryPhase, SummaryText, Texts, TextsError, seconds,
 };
 
-use serde::Serialize;
+use levain_store::visible_line;
+use serde::{Deserialize, Serialize};
 
 /// The longest description that every forge takes, in characters.
 pub const DESCRIPTION_LIMIT: usize = 140;
@@ -27,7 +34,7 @@ pub const DESCRIPTION_LIMIT: usize = 140;
 pub const CONTEXT_LIMIT: usize = 100;
 
 /// How a job or a jobset fares. Each forge has its own words for these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// It waits.
@@ -42,14 +49,41 @@ pub enum State {
     Error,
     /// Someone or something newer stopped it.
     Cancelled,
+    /// It was not done, and nothing is wrong with it. Never a success: what a forge requires would
+    /// be met by what nobody built. To forges without a word for it, it still waits.
+    Skipped,
 }
 
 impl State {
+    /// Every state.
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Running,
+        Self::Success,
+        Self::Failure,
+        Self::Error,
+        Self::Cancelled,
+        Self::Skipped,
+    ];
+
+    /// Returns its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
+        }
+    }
+
     /// Returns whether nothing more is to come.
     pub fn is_final(self) -> bool {
         match self {
             Self::Pending | Self::Running => false,
-            Self::Success | Self::Failure | Self::Error | Self::Cancelled => true,
+            Self::Success | Self::Failure | Self::Error | Self::Cancelled | Self::Skipped => true,
         }
     }
 }
@@ -111,6 +145,18 @@ impl Status {
         })
     }
 
+    /// Returns the same status with another state.
+    #[must_use]
+    pub(crate) fn with_state(self, state: State) -> Self {
+        Self { state, ..self }
+    }
+
+    /// Gives the status another name, one of [`distinct`].
+    #[must_use]
+    pub fn named(self, context: &str) -> Self {
+        Self { context: shorten_context(context), ..self }
+    }
+
     /// Adds the page that the status links to.
     pub fn with_target_url(mut self, url: &str) -> Result<Self, InvalidStatus> {
         let followable = reqwest::Url::parse(url).is_ok_and(|url| {
@@ -163,6 +209,11 @@ impl Status {
     }
 }
 
+/// Returns what names of statuses have in common that a forge takes for the same.
+pub fn folded(context: &str) -> String {
+    contexts::folded(context)
+}
+
 /// Puts a text on one line and cuts it to a number of characters, with "…" as the last of them.
 ///
 /// Characters, not bytes: a cut never falls inside one, and "ü" does not count twice.
@@ -192,9 +243,9 @@ fn shorten_context(text: &str) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    visible_line(&line).into_owned()
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,13 +3,14 @@
 //! Posting never waits. Statuses of one name go out one after the other, so that "building" never
 //! overtakes "built"; those of different names go out together, up to a limit.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::{DeliveryError, Status, StatusClient};
+use super::contexts::folded;
+use super::{DeliveryError, Posted, Status, StatusClient, Weight};
 
 /// How many requests are under way at once. Forges count concurrent requests, too.
 const CONCURRENT: usize = 4;
@@ -32,7 +33,7 @@ pub enum StatusSink {
 /// A status that could not be delivered.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot deliver the status `{}`: {error}", .status.context())]
-pub struct Undelivered {
+pub struct UndeliveredStatus {
     /// The status.
     pub status: Status,
     /// Why not.
@@ -44,7 +45,7 @@ pub struct Undelivered {
 type Name = (String, String);
 
 fn name(status: &Status) -> Name {
-    (status.commit().to_owned(), status.context().to_lowercase())
+    (status.commit().to_owned(), folded(status.context()))
 }
 
 /// Sends statuses in the background. Clones share one queue.
@@ -66,8 +67,10 @@ struct Queues {
     waiting: BTreeMap<Name, VecDeque<Status>>,
     /// The name of each waiting status, oldest first, so that none starves.
     turns: VecDeque<Name>,
-    under_way: BTreeSet<Name>,
-    undelivered: BTreeMap<Name, Undelivered>,
+    under_way: BTreeMap<Name, Status>,
+    closed: bool,
+    posted: Posted,
+    undelivered: BTreeMap<Name, UndeliveredStatus>,
 }
 
 impl Shared {
@@ -93,17 +96,17 @@ impl Queues {
 
     /// Takes the next status whose name is free, if there is room for one more.
     fn start(&mut self) -> Option<Status> {
-        if self.under_way.len() >= CONCURRENT {
+        if self.closed || self.under_way.len() >= CONCURRENT {
             return None;
         }
-        let index = self.turns.iter().position(|name| !self.under_way.contains(name))?;
+        let index = self.turns.iter().position(|name| !self.under_way.contains_key(name))?;
         let name = self.turns.remove(index)?;
         let queue = self.waiting.get_mut(&name)?;
         let status = queue.pop_front()?;
         if queue.is_empty() {
             self.waiting.remove(&name);
         }
-        self.under_way.insert(name);
+        self.under_way.insert(name, status.clone());
         Some(status)
     }
 
@@ -142,6 +145,23 @@ impl Outbox {
         Self { shared: Arc::new(shared), runtime }
     }
 
+    /// Lets the outbox know what the forge shows already.
+    #[must_use]
+    pub fn knowing(self, posted: Posted) -> Self {
+        self.shared.lock().posted = posted;
+        self
+    }
+
+    /// Returns what the forge shows, as far as that is certain.
+    pub fn posted(&self) -> Posted {
+        self.shared.lock().posted.clone()
+    }
+
+    /// Returns whether a status would tell the forge anything new, so that it should be posted.
+    pub fn is_news(&self, status: &Status, weight: Weight) -> bool {
+        self.sends() && self.shared.lock().posted.is_news(status, weight)
+    }
+
     /// Returns whether anything is ever sent.
     pub fn sends(&self) -> bool {
         match self.shared.sink {
@@ -155,27 +175,57 @@ impl Outbox {
         match self.shared.sink {
             StatusSink::Nowhere => {}
             StatusSink::Forge(_) => {
-                self.shared.lock().push(status);
+                {
+                    let mut queues = self.shared.lock();
+                    queues.posted.sending(&status);
+                    queues.push(status);
+                }
                 self.start();
             }
         }
     }
 
     /// Waits until nothing is queued, and takes what could not be delivered.
+    pub async fn flush(&self) -> Vec<UndeliveredStatus> {
+        self.drained().await;
+        self.take_undelivered()
+    }
+
+    /// Sends nothing more, and takes what was not delivered, the waiting included.
     ///
+    /// What is under way may still arrive at the forge.
+    pub fn close(&self) -> Vec<UndeliveredStatus> {
+        {
+            let mut queues = self.shared.lock();
+            queues.closed = true;
+            queues.turns.clear();
+            // The newest of each name is what the forge should show.
+            let waiting = std::mem::take(&mut queues.waiting).into_values();
+            let waiting: Vec<Status> = waiting.filter_map(|mut queue| queue.pop_back()).collect();
+            let under_way = std::mem::take(&mut queues.under_way).into_values();
+            for status in under_way.chain(waiting).collect::<Vec<_>>() {
+                let error = DeliveryError::Interrupted;
+                queues.undelivered.insert(name(&status), UndeliveredStatus { status, error });
+            }
+        }
+        self.take_undelivered()
+    }
+
     /// A failure is forgotten once a later status of its name is delivered: then the forge shows
     /// the truth again.
-    pub async fn flush(&self) -> Vec<Undelivered> {
+    fn take_undelivered(&self) -> Vec<UndeliveredStatus> {
+        std::mem::take(&mut self.shared.lock().undelivered).into_values().collect()
+    }
+
+    /// Waits until nothing is queued.
+    pub async fn drained(&self) {
         loop {
             let idle = self.shared.idle.notified();
             tokio::pin!(idle);
             // Registered before looking, or the last status could finish in between unheard.
             idle.as_mut().enable();
-            {
-                let mut queues = self.shared.lock();
-                if queues.is_idle() {
-                    return std::mem::take(&mut queues.undelivered).into_values().collect();
-                }
+            if self.shared.lock().is_idle() {
+                return;
             }
             idle.await;
         }
@@ -201,14 +251,21 @@ impl Outbox {
         {
             let mut queues = self.shared.lock();
             let name = name(&status);
-            queues.under_way.remove(&name);
+            if queues.under_way.remove(&name).is_none() {
+                // Closed meanwhile, and reported as not delivered.
+                return;
+            }
             match result {
                 Ok(()) => {
+                    // While a newer one waits, that is what the forge is going to show.
+                    if !queues.waiting.contains_key(&name) {
+                        queues.posted.delivered(&status);
+                    }
                     queues.undelivered.remove(&name);
                 }
                 Err(error) => {
                     tracing::warn!(context = status.context(), %error, "status not delivered");
-                    queues.undelivered.insert(name, Undelivered { status, error });
+                    queues.undelivered.insert(name, UndeliveredStatus { status, error });
                 }
             }
         }

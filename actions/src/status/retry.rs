@@ -27,7 +27,7 @@ impl Default for RetryPolicy {
             attempts: 5,
             first_delay: Duration::from_secs(1),
             max_delay: Duration::from_secs(60),
-            patience: Duration::from_secs(15 * 60),
+            patience: Duration::from_secs(120),
         }
     }
 }
@@ -69,7 +69,7 @@ pub(super) fn asked_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duratio
     if let Some(after) = text("retry-after") {
         let wait = match after.parse::<u64>() {
             Ok(seconds) => Some(Duration::from_secs(seconds)),
-            Err(_not_seconds) => http_date(after).map(|then| until(then, now)),
+            Err(_not_seconds) => httpdate::parse_http_date(after).ok().map(|then| until(then, now)),
         };
         if wait.is_some() {
             return wait;
@@ -88,33 +88,6 @@ pub(super) fn asked_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duratio
 
 fn until(then: SystemTime, now: SystemTime) -> Duration {
     then.duration_since(now).unwrap_or(Duration::ZERO)
-}
-
-/// Reads the one form of date that HTTP still sends: `Sun, 06 Nov 1994 08:49:37 GMT`.
-fn http_date(text: &str) -> Option<SystemTime> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (_weekday, rest) = text.split_once(", ")?;
-    let [day, month, year, time, "GMT"] = rest.split(' ').collect::<Vec<_>>()[..] else {
-        return None;
-    };
-    let month = MONTHS.iter().position(|name| *name == month)? as u64;
-    let (day, year) = (day.parse::<u64>().ok()?, year.parse::<u64>().ok()?);
-    let [hour, minute, second] = time.split(':').collect::<Vec<_>>()[..] else { return None };
-    let (hour, minute, second) =
-        (hour.parse::<u64>().ok()?, minute.parse::<u64>().ok()?, second.parse::<u64>().ok()?);
-    if !(1..=31).contains(&day) || !(1970..=9999).contains(&year) {
-        return None;
-    }
-    if hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    // Years are counted from March, so that the leap day is the last day of one. The 719,468
-    // days are those from 1 March of the year 0 to 1 January 1970.
-    let (year, month) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
-    let seconds = (days.checked_sub(719_468)? * 24 + hour) * 3600 + minute * 60 + second;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]
@@ -136,31 +109,12 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_read() {
-        for (text, seconds) in [
-            ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
-            ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777),
-            ("Tue, 29 Feb 2000 23:59:59 GMT", 951_868_799),
-            ("Wed, 01 Mar 2000 00:00:00 GMT", 951_868_800),
-            ("Wed, 21 Oct 2015 07:28:00 GMT", 1_445_412_480),
-            ("Fri, 31 Dec 2099 23:59:59 GMT", 4_102_444_799),
-        ] {
-            assert_eq!(http_date(text), Some(at(seconds)), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_date_gives_nothing() {
-        for text in [
-            "",
-            "soon",
-            "Sun, 06 Nov 1994 08:49:37 CET",
-            "Sun, 00 Nov 1994 08:49:37 GMT",
-            "Sun, 06 Nov 99999999999999999999 08:49:37 GMT",
-            "Sun, 06 Nov 1994 08:49 GMT",
-            "Sun, 06 Nov 1994 24:00:00 GMT",
-        ] {
-            assert_eq!(http_date(text), None, "{text}");
+    fn a_date_is_a_wait_and_what_is_none_says_nothing() {
+        let wait = |text| asked_wait(&headers(&[("retry-after", text)]), at(784_111_770));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::from_secs(7)));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:00 GMT"), Some(Duration::ZERO));
+        for text in ["", "soon", "Sun, 00 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 24:00:00 GMT"] {
+            assert_eq!(wait(text), None, "{text}");
         }
     }
 

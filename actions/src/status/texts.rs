@@ -9,13 +9,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{InvalidStatus, State, Status};
+use crate::forge::Masks;
 use crate::template::{TemplateError, Templates};
 
 /// The texts that a declaration changes; what is absent keeps its default.
 ///
 /// `context` and the texts named after a state of a job are given a [`JobText`], those that start
 /// with `summary` a [`SummaryText`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct Texts {
     /// The name of a job's status. It must differ from job to job.
@@ -36,14 +37,22 @@ pub struct Texts {
     pub error: Option<String>,
     /// A job that was stopped.
     pub cancelled: Option<String>,
+    /// A job that was not built, since no machine can build it.
+    pub skipped: Option<String>,
     /// The name of the summary's status.
     pub summary_context: Option<String>,
+    /// The jobset waits until somebody approves its commit. Only a server says so.
+    pub summary_unapproved: Option<String>,
+    /// The jobset waits for its turn. Only a server says so.
+    pub summary_queued: Option<String>,
     /// The jobset is being evaluated.
     pub summary_pending: Option<String>,
     /// Its jobs are being built.
     pub summary_running: Option<String>,
-    /// All jobs succeeded.
+    /// All jobs succeeded, save those that were skipped.
     pub summary_success: Option<String>,
+    /// All jobs were skipped.
+    pub summary_skipped: Option<String>,
     /// Some job failed.
     pub summary_failure: Option<String>,
     /// levain failed.
@@ -73,7 +82,7 @@ pub struct JobText {
     pub since: Option<String>,
     /// How long the build took; see [`seconds`].
     pub seconds: Option<String>,
-    /// Why this cache was chosen, or why none.
+    /// Why this cache was chosen, or why none; of a skipped job, why it was skipped.
     pub reason: Option<String>,
     /// What went wrong.
     pub error: Option<String>,
@@ -104,6 +113,10 @@ pub struct SummaryText {
     pub failed: usize,
     /// How many could not be evaluated or not be built for a reason that is not the author's.
     pub errors: usize,
+    /// How many were not built, since no machine can build them.
+    pub skipped: usize,
+    /// The names of jobs that failed or are in error, where they are known.
+    pub failing: Option<String>,
     /// How long it all took; see [`seconds`].
     pub seconds: Option<String>,
     /// What went wrong with the jobset as a whole.
@@ -129,10 +142,12 @@ pub enum JobPhase {
     Error,
     /// It was stopped.
     Cancelled,
+    /// It was not built, since no machine can build it.
+    Skipped,
 }
 
 impl JobPhase {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Pending,
         Self::Running,
         Self::Fresh,
@@ -141,6 +156,7 @@ impl JobPhase {
         Self::Failure,
         Self::Error,
         Self::Cancelled,
+        Self::Skipped,
     ];
 
     /// Returns what a forge is told.
@@ -152,6 +168,7 @@ impl JobPhase {
             Self::Failure => State::Failure,
             Self::Error => State::Error,
             Self::Cancelled => State::Cancelled,
+            Self::Skipped => State::Skipped,
         }
     }
 
@@ -165,19 +182,27 @@ impl JobPhase {
             Self::Failure => "failure",
             Self::Error => "error",
             Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
         }
     }
 }
 
 /// Where a jobset stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SummaryPhase {
+    /// It waits until somebody approves its commit.
+    Unapproved,
+    /// It waits for its turn.
+    Queued,
     /// It is being evaluated.
     Pending,
     /// Its jobs are being built.
     Running,
-    /// All jobs succeeded.
+    /// All jobs succeeded, save those that were skipped.
     Success,
+    /// All jobs were skipped: nobody built anything.
+    Skipped,
     /// Some job failed.
     Failure,
     /// levain failed.
@@ -187,15 +212,25 @@ pub enum SummaryPhase {
 }
 
 impl SummaryPhase {
-    const ALL: [Self; 6] =
-        [Self::Pending, Self::Running, Self::Success, Self::Failure, Self::Error, Self::Cancelled];
+    const ALL: [Self; 9] = [
+        Self::Unapproved,
+        Self::Queued,
+        Self::Pending,
+        Self::Running,
+        Self::Success,
+        Self::Skipped,
+        Self::Failure,
+        Self::Error,
+        Self::Cancelled,
+    ];
 
     /// Returns what a forge is told.
     pub fn state(self) -> State {
         match self {
-            Self::Pending => State::Pending,
+            Self::Unapproved | Self::Queued | Self::Pending => State::Pending,
             Self::Running => State::Running,
             Self::Success => State::Success,
+            Self::Skipped => State::Skipped,
             Self::Failure => State::Failure,
             Self::Error => State::Error,
             Self::Cancelled => State::Cancelled,
@@ -204,9 +239,12 @@ impl SummaryPhase {
 
     fn template(self) -> &'static str {
         match self {
+            Self::Unapproved => "summaryUnapproved",
+            Self::Queued => "summaryQueued",
             Self::Pending => "summaryPending",
             Self::Running => "summaryRunning",
             Self::Success => "summarySuccess",
+            Self::Skipped => "summarySkipped",
             Self::Failure => "summaryFailure",
             Self::Error => "summaryError",
             Self::Cancelled => "summaryCancelled",
@@ -237,6 +275,7 @@ pub enum TextsError {
 #[derive(Debug)]
 pub struct StatusTexts {
     templates: Templates,
+    masks: Masks,
 }
 
 impl Texts {
@@ -249,13 +288,13 @@ impl Texts {
                 (name.to_owned(), text.as_deref().unwrap_or(default).to_owned())
             })
             .collect();
-        let texts = StatusTexts { templates: Templates::compile(&texts)? };
+        let texts = StatusTexts { templates: Templates::compile(&texts)?, masks: Masks::default() };
         texts.check()?;
         Ok(texts)
     }
 
     /// Lists each text as a declaration calls it, with its default.
-    fn with_defaults(&self) -> [(&'static str, &Option<String>, &'static str); 16] {
+    fn with_defaults(&self) -> [(&'static str, &Option<String>, &'static str); 20] {
         [
             ("context", &self.context, "{{prefix}}/{{job}}"),
             ("pending", &self.pending, "waiting to be built"),
@@ -278,40 +317,77 @@ impl Texts {
             ),
             ("error", &self.error, "could not be built{{#if error}}: {{error}}{{/if}}"),
             ("cancelled", &self.cancelled, "cancelled{{#if error}}: {{error}}{{/if}}"),
+            ("skipped", &self.skipped, "skipped{{#if reason}}: {{reason}}{{/if}}"),
             ("summaryContext", &self.summary_context, "{{prefix}}"),
+            ("summaryUnapproved", &self.summary_unapproved, "waiting for approval"),
+            ("summaryQueued", &self.summary_queued, "waiting"),
             ("summaryPending", &self.summary_pending, "evaluating"),
             ("summaryRunning", &self.summary_running, "building, {{done}} of {{jobs}} jobs done"),
             (
                 "summarySuccess",
                 &self.summary_success,
-                "{{jobs}} jobs: {{fresh}} unchanged, {{incremental}} incremental, {{clean}} clean",
+                "{{jobs}} jobs: {{fresh}} unchanged, {{incremental}} incremental, {{clean}} clean\
+                 {{#if skipped}}, {{skipped}} skipped{{/if}}",
+            ),
+            (
+                "summarySkipped",
+                &self.summary_skipped,
+                "nothing was built: {{skipped}} of {{jobs}} jobs skipped",
             ),
             (
                 "summaryFailure",
                 &self.summary_failure,
                 "{{#if error}}{{error}}{{else}}{{failed}} of {{jobs}} jobs failed\
-                 {{#if errors}}, {{errors}} in error{{/if}}{{/if}}",
+                 {{#if errors}}, {{errors}} in error{{/if}}{{#if failing}}: {{failing}}{{/if}}{{/if}}",
             ),
             (
                 "summaryError",
                 &self.summary_error,
-                "{{#if error}}{{error}}{{else}}{{errors}} of {{jobs}} jobs in error{{/if}}",
+                "{{#if error}}{{error}}{{else}}{{errors}} of {{jobs}} jobs in error\
+                 {{#if failing}}: {{failing}}{{/if}}{{/if}}",
             ),
             (
                 "summaryCancelled",
                 &self.summary_cancelled,
-                "cancelled, {{done}} of {{jobs}} jobs done",
+                "cancelled{{#if jobs}}, {{done}} of {{jobs}} jobs done\
+                 {{else}}{{#if error}}: {{error}}{{/if}}{{/if}}",
             ),
         ]
     }
 }
 
 impl StatusTexts {
+    /// Keeps secrets out of the texts, before they are cut: half a secret is not recognised any more.
+    #[must_use]
+    pub fn masked(self, masks: Masks) -> Self {
+        Self { masks, ..self }
+    }
+
+    fn status(
+        &self,
+        commit: &str,
+        context: &str,
+        state: State,
+        text: &str,
+    ) -> Result<Status, InvalidStatus> {
+        Status::new(commit, &self.masks.apply(context), state, &self.masks.apply(text))
+    }
+
     /// Words the status of a job.
     pub fn job(&self, phase: JobPhase, job: &JobText) -> Result<Status, TextsError> {
         let context = self.templates.render("context", job)?;
         let text = self.templates.render(phase.template(), job)?;
-        Ok(Status::new(&job.commit, &context, phase.state(), &text)?)
+        Ok(self.status(&job.commit, &context, phase.state(), &text)?)
+    }
+
+    /// Returns what the texts call a job, uncut.
+    pub fn context(&self, job: &JobText) -> Result<String, TextsError> {
+        Ok(self.masks.apply(&self.templates.render("context", job)?).into_owned())
+    }
+
+    /// Returns what the texts call the jobset.
+    pub fn summary_context(&self, summary: &SummaryText) -> Result<String, TextsError> {
+        Ok(self.masks.apply(&self.templates.render("summaryContext", summary)?).into_owned())
     }
 
     /// Words the summary of a jobset.
@@ -322,7 +398,7 @@ impl StatusTexts {
     ) -> Result<Status, TextsError> {
         let context = self.templates.render("summaryContext", summary)?;
         let text = self.templates.render(phase.template(), summary)?;
-        Ok(Status::new(&summary.commit, &context, phase.state(), &text)?)
+        Ok(self.status(&summary.commit, &context, phase.state(), &text)?)
     }
 
     /// Words everything once, so that what is wrong shows when the declaration is read.
@@ -405,7 +481,9 @@ mod tests {
             Error: could not be built
             Error: could not be built: builder failed with exit code 2
             Cancelled: cancelled
-            Cancelled: cancelled: builder failed with exit code 2"#]]
+            Cancelled: cancelled: builder failed with exit code 2
+            Skipped: skipped
+            Skipped: skipped"#]]
         .assert_eq(&shown.join("\n"));
         assert_eq!(
             texts.job(JobPhase::Clean, &job()).unwrap().context(),
@@ -434,9 +512,12 @@ mod tests {
             format!("{:?}: {}", status.state(), status.description())
         });
         expect_test::expect![[r#"
+            Pending: waiting for approval
+            Pending: waiting
             Pending: evaluating
             Running: building, 11 of 12 jobs done
             Success: 12 jobs: 7 unchanged, 2 incremental, 1 clean
+            Skipped: nothing was built: 0 of 12 jobs skipped
             Failure: 1 of 12 jobs failed, 1 in error
             Error: 1 of 12 jobs in error
             Cancelled: cancelled, 11 of 12 jobs done"#]]

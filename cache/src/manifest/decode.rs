@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use super::{Content, Entry, EntryKind, FORMAT, HEAD, Manifest, Segment, Source, SourceKind};
 use crate::build_outputs::NamedOutput;
 use crate::digest::Digest;
+use crate::own_paths::{Doubt, Form, Own};
 use crate::references::mention;
 use crate::relative::{PathError, RelativePath};
 use crate::scan::OWN;
@@ -122,6 +123,7 @@ struct Reader {
     segments: Vec<Segment>,
     references: Vec<Vec<u8>>,
     outputs: Vec<NamedOutput>,
+    doubt: Option<Doubt>,
     entries: Vec<Entry>,
     sources: Vec<Source>,
     /// Whether an entry is a directory (true), a file (false), or something else (absent).
@@ -166,6 +168,17 @@ impl Reader {
                 }
                 self.outputs.push(NamedOutput { name: text(name)?, base });
                 Ok(())
+            }
+            [b"doubt", kept, form, output, path] => {
+                let kept = match *kept {
+                    b"kept" => true,
+                    b"dropped" => false,
+                    _ => return Err(Problem::Line),
+                };
+                let form = Form::parse(form).ok_or(Problem::Line)?;
+                let own = Own { output: text(output)?, form };
+                let path = RelativePath::parse(path)?;
+                once(&mut self.doubt, Doubt { path, own, kept })
             }
             [b"directory", mode, modified, path] => {
                 self.entry(mode, modified, path, EntryKind::Directory)
@@ -274,6 +287,7 @@ impl Reader {
             segments: self.segments,
             references: self.references,
             outputs: self.outputs,
+            doubt: self.doubt,
             entries: self.entries,
             sources: self.sources,
         })

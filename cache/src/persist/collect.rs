@@ -8,6 +8,7 @@ use super::{MissingRule, PersistError, Request};
 use crate::digest::Digest;
 use crate::glob;
 use crate::manifest::{Content, Entry, EntryKind, Manifest, Source, SourceKind};
+use crate::own_paths::{Doubt, Form, Own, OwnPathRule};
 use crate::references::{Mentions, StoreScan};
 use crate::relative::RelativePath;
 use crate::restore::{Allowed, translate};
@@ -301,7 +302,9 @@ fn unchanged(found: &Found, content: &Content, before: &Before<'_>) -> Read {
         }
     }
     if content.outputs {
-        mentions.add_outputs();
+        let doubt = before.manifest.and_then(|manifest| manifest.doubt.as_ref());
+        let first = doubt.map(|doubt| doubt.own.clone());
+        mentions.add_own(first.unwrap_or(Own { output: "out".to_owned(), form: Form::Plain }));
     }
     let unused = match before.counting {
         Counting::Off => 0,
@@ -312,6 +315,57 @@ fn unchanged(found: &Found, content: &Content, before: &Before<'_>) -> Read {
     Read { digest: content.digest, mentions, unused }
 }
 
+/// Returns the first place with an own path, among what is kept and what is not: what is kept may have
+/// been made from a file that is not.
+pub(super) fn doubt(
+    request: &Request,
+    kept: &[Kept],
+    state: Option<&State>,
+    sources: &[Source],
+    store: &StoreScan,
+) -> Result<Option<Doubt>, PersistError> {
+    if store.own().is_empty() {
+        return Ok(None);
+    }
+    let name = |path: &RelativePath| store.own().find(path.bytes());
+    let as_name = |own: Own| Own { form: Form::Name, ..own };
+    let of = |kept: &Kept| {
+        let held = match &kept.what {
+            What::File(read) => read.mentions.own().cloned(),
+            What::Link(target) => store.own().find(target).map(as_name),
+            What::Directory | What::Same(_) => None,
+        };
+        held.or_else(|| name(&kept.found.path).map(as_name))
+    };
+    let doubt = |path: &RelativePath, own: Own| Doubt {
+        path: path.clone(),
+        own,
+        kept: request.own_paths == OwnPathRule::Rewrite,
+    };
+    let first = kept.iter().find_map(|kept| Some(doubt(&kept.found.path, of(kept)?)));
+    // Without `restore` nothing tells what the build made.
+    if first.is_some() || state.is_none() || request.own_paths == OwnPathRule::Rewrite {
+        return Ok(first);
+    }
+    let sources: HashSet<&RelativePath> = sources.iter().map(|source| &source.path).collect();
+    let known: HashSet<(u64, u64)> =
+        kept.iter().map(|kept| (kept.found.device, kept.found.stamp.inode)).collect();
+    let mut found = Vec::new();
+    let skip = |path: &RelativePath| glob::any(&request.exclude, path);
+    scan::walk(&request.source, &RelativePath::root(), &skip, &mut found)?;
+    found.retain(|found| {
+        let is_known = known.contains(&(found.device, found.stamp.inode));
+        found.kind == FoundKind::File && !is_known && !sources.contains(&found.path)
+    });
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    let others = threads::each(&found, |found| -> Result<_, PersistError> {
+        let place = found.path.under(&request.source);
+        let (_, mentions) = scan::read_content(&place, found.size, Some(store))?;
+        Ok(mentions.own().map(|own| doubt(&found.path, own.clone())))
+    })?;
+    Ok(others.into_iter().flatten().next())
+}
+
 /// Puts everything into the manifest's form; returns the entries and the store paths mentioned.
 pub(super) fn entries(kept: &[Kept], store: &StoreScan) -> (Vec<Entry>, Mentions) {
     let mut all = Mentions::default();
@@ -319,8 +373,8 @@ pub(super) fn entries(kept: &[Kept], store: &StoreScan) -> (Vec<Entry>, Mentions
         match &kept.what {
             What::File(read) => {
                 read.mentions.names().for_each(|base| all.add(&base));
-                if read.mentions.outputs() {
-                    all.add_outputs();
+                if let Some(own) = read.mentions.own() {
+                    all.add_own(own.clone());
                 }
             }
             What::Link(target) => store.collect(target, target.len(), &mut all),
@@ -340,7 +394,7 @@ pub(super) fn entries(kept: &[Kept], store: &StoreScan) -> (Vec<Entry>, Mentions
                 size: found.size,
                 digest: read.digest,
                 references: read.mentions.names().filter_map(position).collect(),
-                outputs: read.mentions.outputs(),
+                outputs: read.mentions.own().is_some(),
                 unused: read.unused,
             }),
         },

@@ -10,6 +10,7 @@ use super::{Budget, BudgetRule, PersistError, Persisted, Request};
 use crate::digest::Digest;
 use crate::layout;
 use crate::manifest::{Content, Entry, Manifest, Segment, Source};
+use crate::own_paths::Doubt;
 use crate::references::{Needle, StoreScan};
 use crate::relative::RelativePath;
 use crate::restore::with_beside;
@@ -43,7 +44,7 @@ pub fn persist(request: &Request) -> Result<Persisted, PersistError> {
         .map_err(|refusal| PersistError::Previous(Box::new(refusal)))?;
 
     let roots = collect::roots(request)?;
-    let sources = collect::sources(request, state.as_ref(), &roots)?;
+    let mut sources = collect::sources(request, state.as_ref(), &roots)?;
     let found = collect::outputs(request, &roots, &sources)?;
     let newest = newest(&found, &sources);
     let counting = counting(request)?;
@@ -52,10 +53,14 @@ pub fn persist(request: &Request) -> Result<Persisted, PersistError> {
         stamps: state.as_ref().map(|state| &state.files),
         counting,
     };
-    let outputs: Vec<&Path> = request.outputs.iter().map(|output| output.path.as_path()).collect();
     let ignored: Vec<&Path> = [request.to.as_path()].into_iter().chain(given).collect();
-    let store = StoreScan::new(&request.store, &ignored, &outputs);
+    let store = StoreScan::new(&request.store, &ignored, &request.outputs);
     let mut kept = collect::read(request, found, &before, &store)?;
+    let doubt = collect::doubt(request, &kept, state.as_ref(), &sources, &store)?;
+    if doubt.as_ref().is_some_and(|doubt| !doubt.kept) {
+        kept.clear();
+        sources.clear();
+    }
     let output = Output::open(request)?;
     let pruned = match request.budget {
         Some(Budget { most, rule: BudgetRule::Prune }) => {
@@ -70,10 +75,22 @@ pub fn persist(request: &Request) -> Result<Persisted, PersistError> {
     };
 
     let beside = state.as_ref().and_then(|state| state.beside.as_deref());
-    let draft = Draft { request, beside, roots, sources, newest, given, restored, previous, store };
+    let draft = Draft {
+        request,
+        beside,
+        roots,
+        sources,
+        newest,
+        given,
+        restored,
+        previous,
+        store,
+        doubt: doubt.clone(),
+    };
     let mut result = Persisted {
         sources: draft.sources.iter().filter(|source| source.has_content()).count(),
         late: state.is_none(),
+        doubt,
         pruned,
         ..Persisted::default()
     };
@@ -176,6 +193,7 @@ struct Draft<'a> {
     restored: Option<&'a Path>,
     previous: Option<Manifest>,
     store: StoreScan,
+    doubt: Option<Doubt>,
 }
 
 type Files<'a> = [(&'a Entry, &'a Content)];
@@ -209,7 +227,8 @@ impl Draft<'_> {
             newest: self.newest,
             segments: Vec::new(),
             references: mentions.names().collect(),
-            outputs: if mentions.outputs() { named.collect() } else { Vec::new() },
+            outputs: if mentions.own().is_some() { named.collect() } else { Vec::new() },
+            doubt: self.doubt.clone(),
             entries,
             sources: self.sources.clone(),
         };

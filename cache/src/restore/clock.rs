@@ -67,6 +67,7 @@ mod tests {
             segments: Vec::new(),
             references: Vec::new(),
             outputs: Vec::new(),
+            doubt: None,
             entries: Vec::new(),
             sources: Vec::new(),
         }

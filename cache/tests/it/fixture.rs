@@ -8,7 +8,7 @@ use std::process::Command;
 
 use filetime::FileTime;
 use levain_cache::gone::Gone;
-use levain_cache::{BuildOutput, ExtraRule, PlaceRule, RestoreRequest};
+use levain_cache::{BuildOutput, ExtraRule, OwnPathRule, PlaceRule, RestoreRequest};
 
 /// A source: what Nix keeps of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,6 +164,7 @@ impl Builds {
                 name: "out".into(),
                 path: self.store().join(format!("{}-app", "b".repeat(32))),
             }],
+            own_paths: OwnPathRule::Rewrite,
             key: None,
             place: PlaceRule::Same,
             definitions: Vec::new(),

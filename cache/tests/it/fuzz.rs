@@ -523,13 +523,16 @@ fn made_up(random: &mut Random, tree: &Path) -> Files {
     let root = random.pick(&["out", "src", "elsewhere/sub", "elsewhere", "src/link", "."]);
     let tree = tree.display();
     let mut body = format!(
-        "levain-cache-set\t2\ntool\tt\ncompressor\tc\nsource\t{tree}\ninto\t{tree}\nroot\t{root}\nnewest\t1\n"
+        "levain-cache-set\t3\ntool\tt\ncompressor\tc\nsource\t{tree}\ninto\t{tree}\nroot\t{root}\nnewest\t1\n"
     );
     if count > 0 {
         body += &format!("segment\t{id}\t{count}\t{}\n", part.len());
     }
     if random.between(0, 2) == 0 {
         body += &format!("output\tout\t{}\t-app\n", "a".repeat(32));
+        let kept = random.pick(&["kept", "kept", "dropped"]);
+        let form = random.pick(&["plain", "name", "encoded", "compressed", "opaque"]);
+        body += &format!("doubt\t{kept}\t{form}\tout\tout/one\n");
     }
     body += &lines.join("\n");
     if !lines.is_empty() {
@@ -543,7 +546,7 @@ fn made_up(random: &mut Random, tree: &Path) -> Files {
         );
     }
     let mut files = Files::new();
-    files.insert("levain-cache".into(), b"levain-cache 2\n".to_vec());
+    files.insert("levain-cache".into(), b"levain-cache 3\n".to_vec());
     files.insert(MANIFEST.into(), manifest(&body));
     files.insert("s/references".into(), Vec::new());
     files.insert(format!("s/archive/{id}.tar.zst"), part);

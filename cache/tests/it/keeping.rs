@@ -109,16 +109,17 @@ fn store_paths_are_listed_for_nix() {
     symlink(linked.join("a"), builds.at("out/link")).unwrap();
     let to = builds.cache(1).display().to_string();
     let variables: [(&str, &std::path::Path); 2] = [("outputs", "out".as_ref()), ("out", &output)];
-    builds.call_with(&["persist", "s", "out", "--to", &to], &variables).has("persisted");
+    let allow = "--allow-own-paths";
+    builds.call_with(&["persist", "s", "out", allow, "--to", &to], &variables).has("persisted");
     let listed = format!("{}\n{}\n", needed.display(), linked.display());
     assert_eq!(references(&builds, 1), listed);
 
     // Known again without reading the files.
     builds.unpack(&sources());
     let from = builds.cache(1).display().to_string();
-    builds.call_with(&["restore", "s", "--from", &from], &variables).has("restored");
+    builds.call_with(&["restore", "s", allow, "--from", &from], &variables).has("restored");
     let to = builds.cache(2).display().to_string();
-    builds.call_with(&["persist", "s", "out", "--to", &to], &variables).has("persisted");
+    builds.call_with(&["persist", "s", "out", allow, "--to", &to], &variables).has("persisted");
     assert_eq!(references(&builds, 2), listed);
 }
 
@@ -141,7 +142,7 @@ fn a_cache_never_refers_to_the_one_before() {
 }
 
 #[test]
-fn what_names_an_output_names_this_builds_output_once_restored() {
+fn if_allowed_what_names_an_output_names_this_builds_output_once_restored() {
     let builds = Builds::new();
     let out =
         |letter: &str, name: &str| builds.store().join(format!("0{}-{name}", letter.repeat(31)));
@@ -149,6 +150,7 @@ fn what_names_an_output_names_this_builds_output_once_restored() {
         (Path::new("out cache"), |out: &Path| format!("prefix={}/share", out.display()));
     let call = |words: &[&str], out: &Path, cache: u32| {
         let cache = builds.cache(cache);
+        let words = &[words, &["--allow-own-paths"]].concat();
         builds.call_with(words, &[("outputs", names), ("out", out), ("cache", &cache)])
     };
     let (first, second, third) = (out("a", "app"), out("b", "app"), out("c", "app"));

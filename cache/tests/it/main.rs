@@ -10,6 +10,7 @@ mod fuzz;
 mod hostile;
 mod keeping;
 mod nix;
+mod own_paths;
 mod program;
 #[path = "../../../tests/sequences/random.rs"]
 #[allow(dead_code, reason = "the sequences of edits use the rest")]

@@ -75,3 +75,38 @@ fn a_damaged_state_is_an_error() {
     std::fs::write(&state, "").unwrap();
     builds.persist(1, &["out"]).fails("is damaged at line 1");
 }
+
+#[test]
+fn a_numbered_build_directory_gets_a_fixed_name_or_a_word_why_not() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let builds = Builds::new();
+    let all = builds.root().join("builds");
+    let ran = ["nix-1-2", "nix-34-56"].map(|name| {
+        let top = all.join(name);
+        std::fs::create_dir_all(top.join("tree")).unwrap();
+        std::fs::set_permissions(&top, std::fs::Permissions::from_mode(0o700)).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "the program itself is tested")]
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_levain-cache"))
+            .args(["build", "--place-only", "--", "/bin/sh", "-c"])
+            .arg("pwd; echo $NIX_BUILD_TOP; echo $TMP; touch made; exit 3")
+            .current_dir(top.join("tree"))
+            .env("NIX_BUILD_TOP", &top)
+            .env("TMP", &top)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        assert!(top.join("tree/made").exists());
+        (top, String::from_utf8(output.stdout).unwrap())
+    });
+    assert!(!all.join("levain-build").exists(), "seen outside");
+    let fixed = all.join("levain-build");
+    let [(first, said), (_, again)] = &ran;
+    let lines = |top: &std::path::Path| {
+        format!("{}/tree\n{top}\n{top}\n", top.display(), top = top.display())
+    };
+    // As the system allows.
+    match said.strip_prefix("levain-cache: the build directory has another name in every build") {
+        None => assert_eq!((said, again), (&lines(&fixed), &lines(&fixed))),
+        Some(rest) => assert!(rest.ends_with(&lines(first)), "{said}"),
+    }
+}

@@ -6,18 +6,20 @@ use levain_actions::shadow::ShadowFiles;
 use levain_engine::eval::{self, Inputs};
 use levain_evaluator::FlakeUrl;
 use levain_evaluator::evaluate::Limits;
+use levain_evaluator::pointer::Tier;
 use tokio::runtime::Handle;
 
-use super::print_json;
 use crate::args::{Eval, Global};
 use crate::exit::Failure;
 use crate::setup::{self, Trust};
+use crate::terminal::Terminal;
 
 /// Runs the command.
 pub(crate) fn eval(
     global: &Global,
     args: &Eval,
     jobset: &str,
+    terminal: &Terminal,
     runtime: &Handle,
 ) -> Result<ExitCode, Failure> {
     let jobset: FlakeUrl = jobset.parse().map_err(|error| Failure::error(&error))?;
@@ -36,10 +38,12 @@ pub(crate) fn eval(
     }
     let limits = Limits {
         allow_import_from_derivation: args.allow_import_from_derivation,
+        // Whoever types it vouches for it.
+        tier: Tier::Branch,
         ..Limits::default()
     };
     let inputs = Inputs { jobset, pointer, files, limits };
     let result = eval::eval(&surroundings, &inputs).map_err(|error| Failure::error(&error))?;
-    print_json(&result)?;
+    terminal.print_json(&result)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -12,18 +12,20 @@ use levain_evaluator::embedded::{self, EmbeddedError, Output, Question, Source};
 use levain_evaluator::lang::Settings;
 use levain_evaluator::lang::io::Message;
 use levain_evaluator::outside::{Access, Files};
-use levain_store::nix::{NixProgram, ValueFormat, ValueRequest, ValueSource};
+use levain_store::nix::{Confinement, NixProgram, ValueFormat, ValueRequest, ValueSource};
 use levain_store::{Store, StoreConfig};
 
 use crate::args::{Expression, Global, Language};
 use crate::exit::Failure;
 use crate::setup;
+use crate::terminal::Terminal;
 
 /// Evaluates and prints.
 pub(crate) fn evaluate(
     global: &Global,
     args: &Expression,
     system: Option<&str>,
+    terminal: &Terminal,
 ) -> Result<ExitCode, Failure> {
     let directory = existing(&global.directory)?;
     let file = args.file.as_ref().map(|file| existing(&directory.join(file))).transpose()?;
@@ -36,14 +38,14 @@ pub(crate) fn evaluate(
         settings.set(&name, &value).map_err(|error| Failure::error(&error))?;
     }
     let value = match args.evaluator {
-        Language::Embedded => embedded(args, &directory, file, system, settings)?,
-        Language::Nix => nix(args, &directory, file)?,
+        Language::Embedded => embedded(args, &directory, file, system, settings, terminal)?,
+        Language::Nix => nix(global, args, &directory, file, terminal)?,
     };
-    let mut text = String::from_utf8_lossy(&value).into_owned();
-    if !args.raw && !text.ends_with('\n') {
-        text.push('\n');
+    let mut value = value;
+    if !args.raw && !value.ends_with(b"\n") {
+        value.push(b'\n');
     }
-    super::print(&text)?;
+    terminal.print_value(&value)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -69,6 +71,7 @@ fn embedded(
     file: Option<PathBuf>,
     system: Option<&str>,
     settings: Settings,
+    terminal: &Terminal,
 ) -> Result<Vec<u8>, Failure> {
     let config = StoreConfig::from_lookup(setup::lookup).map_err(|error| Failure::error(&error))?;
     let visible = visible(directory, file.as_deref());
@@ -107,15 +110,13 @@ fn embedded(
     let equip = move |files: Files| {
         files.fetcher(Box::new(repositories)).references(Box::new(StoreReferences::new(store)))
     };
+    // What the program says while it is evaluated, as Nix shows it.
+    let told = terminal.clone();
+    let tell = move |message: Message| told.note(&message.to_string());
     embedded::evaluate_with(question, tell, equip).map_err(|error| match &error {
         EmbeddedError::Evaluation { rendered, .. } => Failure::rendered(rendered),
         EmbeddedError::Access(_) | EmbeddedError::Thread(_) => Failure::error(&error),
     })
-}
-
-/// Shows what the program says while it is evaluated, as Nix does.
-fn tell(message: Message) {
-    super::note(&message.to_string());
 }
 
 fn environment() -> BTreeMap<String, Vec<u8>> {
@@ -126,7 +127,18 @@ fn environment() -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-fn nix(args: &Expression, directory: &Path, file: Option<PathBuf>) -> Result<Vec<u8>, Failure> {
+fn nix(
+    global: &Global,
+    args: &Expression,
+    directory: &Path,
+    file: Option<PathBuf>,
+    terminal: &Terminal,
+) -> Result<Vec<u8>, Failure> {
+    let store = StoreConfig::from_lookup(setup::lookup).map_err(|error| Failure::error(&error))?;
+    let confinement = match global.unconfined {
+        true => Confinement::None,
+        false => setup::confinement_of_branches(),
+    };
     let program = NixProgram::find(setup::lookup).map_err(|error| Failure::error(&error))?;
     let visible = visible(directory, file.as_deref());
     let request = ValueRequest {
@@ -141,11 +153,13 @@ fn nix(args: &Expression, directory: &Path, file: Option<PathBuf>) -> Result<Vec
         },
         directory: directory.to_owned(),
         visible: (!args.impure).then_some(visible),
+        confinement,
+        store,
         settings: options(args),
     };
     let printed = program.value(&request).map_err(|error| Failure::error(&error))?;
     if !printed.messages.is_empty() {
-        super::note(printed.messages.trim_end());
+        terminal.note(printed.messages.trim_end());
     }
     if args.raw {
         let text: String = serde_json::from_slice(&printed.value).map_err(|error| {

@@ -1,36 +1,51 @@
 //! `levain run`: evaluate, build and act.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use levain_actions::forge::Token;
 use levain_actions::status::RetryPolicy;
+use levain_engine::Standing;
 use levain_engine::cancel::Cancel;
-use levain_engine::project::Place;
+use levain_engine::event::Event;
+use levain_engine::project::{Place, WriteAccess};
 use levain_engine::report::{JobReport, JobStatus, Report};
 use levain_engine::run::{self, Options, RunError};
-use levain_store::BuildOptions;
+use levain_statuses::{Poster, PosterError, Sending};
+use levain_store::{BuildOptions, visible_line, visible_name};
 use tokio::runtime::Handle;
 
-use super::{print, print_json};
 use crate::args::{Format, Global, Run};
 use crate::exit::{self, Failure};
+use crate::place;
 use crate::progress::{Shown, describe};
 use crate::setup;
 use crate::table::columns;
+use crate::terminal::Terminal;
 
 /// Runs the command.
-pub(crate) fn run(global: &Global, args: &Run, runtime: &Handle) -> Result<ExitCode, Failure> {
-    let (selection, trust) = setup::selection(&args.select);
-    let surroundings = setup::surroundings(global, trust)?;
+pub(crate) fn run(
+    global: &Global,
+    args: &Run,
+    token: Option<Token>,
+    terminal: &Terminal,
+    runtime: &Handle,
+) -> Result<ExitCode, Failure> {
+    let selection = setup::selection(&args.select);
+    let (place, selection) = match &args.url {
+        Some(text) => place::of(text, selection)?,
+        None => (Place::Directory(global.directory.clone()), selection),
+    };
+    let surroundings = setup::surroundings(global, setup::trust(&selection))?;
+    let status_limit = Duration::from_secs(args.status_timeout);
     let options = Options {
-        place: match &args.url {
-            Some(url) => Place::Url(absolute(url)),
-            None => Place::Directory(global.directory.clone()),
-        },
+        place,
         selection,
-        declaration: args.select.declaration.clone(),
+        declaration: place::of_declaration(args.select.declaration.as_deref())?,
         access: args.writing.access(),
         push: !args.no_push,
+        rebuild: args.rebuild,
+        outputs: args.outputs,
         build: BuildOptions {
             keep_going: !args.no_keep_going,
             max_jobs: args.max_jobs,
@@ -38,25 +53,67 @@ pub(crate) fn run(global: &Global, args: &Run, runtime: &Handle) -> Result<ExitC
             timeout_seconds: args.timeout,
             ..BuildOptions::default()
         },
-        token: token(args)?,
-        retries: RetryPolicy::default(),
-        runtime: runtime.clone(),
+        standing: Standing::default(),
+        tells_forge: token.is_some(),
     };
     let cancel = Cancel::default();
     setup::stop_on_signals(runtime, &cancel);
-    let mut progress = Shown::new();
-    let result = run::run(&surroundings, &options, &cancel, &mut progress);
-    drop(progress);
+    // Only what may write gets what it would write with.
+    let sending = token.filter(|_| options.access == WriteAccess::Write).map(|token| Sending {
+        token,
+        retries: RetryPolicy { patience: status_limit, ..RetryPolicy::default() },
+        ca_file: args.forge_ca_file.clone(),
+    });
+    let shown = Shown::new(terminal);
+    let run = run::open(&surroundings, &options, &cancel, &|event| shown.hear(&event));
+    let result = run.map_err(Trouble::Run).and_then(|run| {
+        let memory = run.status_memory();
+        let poster = Poster::new(run.status_plan(), sending.as_ref(), &memory, runtime)?;
+        let tell = |event: Event| {
+            poster.hear(&event);
+            shown.hear(&event);
+        };
+        let result = run.carry_out(&cancel, &tell, &|number| poster.is_over(number));
+        // The lock is given up by now: others need not wait with us for the forge.
+        let started = Instant::now();
+        let undelivered = poster.finish(status_limit, &cancel);
+        match result {
+            Ok(mut report) => {
+                report.add_statuses(undelivered, started.elapsed().as_secs_f64());
+                Ok(report)
+            }
+            Err(error) => {
+                for undelivered in undelivered {
+                    shown.warning(&format!("{}: {}", undelivered.subject, undelivered.error));
+                }
+                Err(Trouble::Run(error))
+            }
+        }
+    });
+    drop(shown);
     let report = match result {
         Ok(report) => report,
-        Err(RunError::Cancelled) => return Ok(ExitCode::from(exit::INTERRUPTED)),
-        Err(error) => return Err(Failure::error(&error)),
+        Err(Trouble::Run(RunError::Cancelled)) => return Ok(ExitCode::from(exit::INTERRUPTED)),
+        Err(Trouble::Run(error)) => return Err(Failure::error(&error)),
+        Err(Trouble::Poster(error)) => return Err(Failure::error(&error)),
     };
     match args.format {
-        Format::Json => print_json(&report)?,
-        Format::Text => print(&text(&report))?,
+        Format::Json => terminal.print_json(&report)?,
+        Format::Text => terminal.print(&text(&report))?,
     }
     Ok(ExitCode::from(code(&report, &cancel)))
+}
+
+/// Why there is no report.
+enum Trouble {
+    Run(RunError),
+    Poster(PosterError),
+}
+
+impl From<PosterError> for Trouble {
+    fn from(error: PosterError) -> Self {
+        Self::Poster(error)
+    }
 }
 
 fn code(report: &Report, cancel: &Cancel) -> u8 {
@@ -64,33 +121,12 @@ fn code(report: &Report, cancel: &Cancel) -> u8 {
         exit::INTERRUPTED
     } else if !report.is_success() {
         exit::FAILURE
+    } else if !report.lies.is_empty() {
+        exit::LIED
     } else if !report.undelivered.is_empty() {
         exit::UNDELIVERED
     } else {
         exit::SUCCESS
-    }
-}
-
-/// A local path is a fine URL for git, but only while one stands in the right directory.
-fn absolute(url: &str) -> String {
-    match std::fs::canonicalize(url) {
-        Ok(path) => path.display().to_string(),
-        // Not a path: git will tell whether it is anything else.
-        Err(_) => url.to_owned(),
-    }
-}
-
-fn token(args: &Run) -> Result<Option<Token>, Failure> {
-    if args.writing.read_only {
-        return Ok(None);
-    }
-    if let Some(file) = &args.token_file {
-        return Token::from_file(file).map(Some).map_err(|error| Failure::error(&error));
-    }
-    match std::env::var("LEVAIN_TOKEN") {
-        Ok(value) => Token::from_value(&value).map(Some).map_err(|error| Failure::error(&error)),
-        Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(error) => Err(Failure::user(format!("`LEVAIN_TOKEN` cannot be read: {error}"))),
     }
 }
 
@@ -99,11 +135,18 @@ fn text(report: &Report) -> String {
     for job in &report.jobs {
         text.push_str(&trouble(job));
         for set in &job.cache_sets {
-            text.push_str(&format!("{}: {set}\n", job.attr_path));
+            text.push_str(&format!(
+                "{}: {}\n",
+                visible_name(job.attr_path.as_str()),
+                visible_line(set)
+            ));
         }
     }
-    let rows: Vec<Vec<String>> =
-        report.jobs.iter().map(|job| vec![job.attr_path.clone(), describe(job)]).collect();
+    let rows: Vec<Vec<String>> = report
+        .jobs
+        .iter()
+        .map(|job| vec![visible_name(job.attr_path.as_str()).into_owned(), describe(job)])
+        .collect();
     text.push_str(&columns(&rows));
     let c = report.counters;
     text.push_str(&format!(
@@ -115,12 +158,17 @@ fn text(report: &Report) -> String {
         c.clean,
         c.failed
     ));
-    for (count, name) in [(c.errors, "in error"), (c.cancelled, "cancelled")] {
+    for (count, name) in
+        [(c.errors, "in error"), (c.cancelled, "cancelled"), (c.skipped, "skipped")]
+    {
         if count > 0 {
             text.push_str(&format!(", {count} {name}"));
         }
     }
     text.push_str(&format!("; {:.2} s\n", report.seconds.total));
+    if c.only_skipped() {
+        text.push_str("nothing was built: all jobs were skipped, which is no success\n");
+    }
     if let Some(shadow) = &report.shadow {
         let after = shadow.after.as_deref().unwrap_or("none");
         text.push_str(&format!("shadow branch: {} {after}\n", shadow.reference));
@@ -128,10 +176,22 @@ fn text(report: &Report) -> String {
     for withheld in &report.withheld {
         text.push_str(&format!("read-only, not written: {withheld}\n"));
     }
+    for lie in &report.lies {
+        text.push_str(&format!("{}: {}\n", visible_name(lie.job.as_str()), lie.detail));
+        text.push_str(&match &lie.not_dropped {
+            None => format!(
+                "hint: it builds clean until `levain cache allow {}`; its result above is that of a clean build\n",
+                lie.job
+            ),
+            Some(error) => format!("that cache could not be dropped: {error}\n"),
+        });
+    }
     for undelivered in &report.undelivered {
         text.push_str(&format!(
             "not delivered: {} `{}`: {}\n",
-            undelivered.kind, undelivered.subject, undelivered.error
+            undelivered.kind,
+            visible_line(&undelivered.subject),
+            undelivered.error
         ));
     }
     text
@@ -143,7 +203,19 @@ fn trouble(job: &JobReport) -> String {
     if job.status == JobStatus::Cancelled {
         return String::new();
     }
-    let mut text = format!("--- {}: {}\n{}\n", job.attr_path, job.status.name(), error.trim_end());
+    let mut text = format!(
+        "--- {}: {}\n{}\n",
+        visible_name(job.attr_path.as_str()),
+        job.status.name(),
+        error.trim_end()
+    );
+    // The first one is named by the error.
+    for other in job.failed_dependencies.iter().skip(1) {
+        text.push_str(&format!("dependency `{}` failed: {}\n", other.name, other.error));
+        if let Some(log) = &other.log {
+            text.push_str(&format!("  log: {log}\n"));
+        }
+    }
     if !job.last_lines.is_empty() {
         text.push_str(&format!("last {} log lines:\n", job.last_lines.len()));
         for line in &job.last_lines {

@@ -2,42 +2,49 @@
 
 use std::process::ExitCode;
 
-use levain_actions::status::RetryPolicy;
-use levain_engine::project::{Access, Place};
+use levain_engine::Standing;
+use levain_engine::project::{Place, WriteAccess};
 use levain_engine::run::{self, Options, Why};
-use levain_store::BuildOptions;
+use levain_store::{BuildOptions, visible_line, visible_name};
 use tokio::runtime::Handle;
 
-use super::{print, print_json};
 use crate::args::{Format, Global, Why as Args};
 use crate::exit::Failure;
+use crate::place;
 use crate::progress::Shown;
 use crate::setup;
 use crate::table::{age, short};
+use crate::terminal::Terminal;
 
 /// Runs the command.
-pub(crate) fn why(global: &Global, args: &Args, runtime: &Handle) -> Result<ExitCode, Failure> {
-    let (selection, trust) = setup::selection(&args.select);
-    let surroundings = setup::surroundings(global, trust)?;
+pub(crate) fn why(
+    global: &Global,
+    args: &Args,
+    terminal: &Terminal,
+    runtime: &Handle,
+) -> Result<ExitCode, Failure> {
+    let selection = setup::selection(&args.select);
+    let surroundings = setup::surroundings(global, setup::trust(&selection))?;
     setup::end_on_signals(runtime, &surroundings);
     let options = Options {
         place: Place::Directory(global.directory.clone()),
         selection,
-        declaration: args.select.declaration.clone(),
-        access: Access::ReadOnly,
+        declaration: place::of_declaration(args.select.declaration.as_deref())?,
+        access: WriteAccess::ReadOnly,
         push: false,
+        rebuild: false,
+        outputs: false,
         build: BuildOptions::default(),
-        token: None,
-        retries: RetryPolicy::default(),
-        runtime: runtime.clone(),
+        standing: Standing::default(),
+        tells_forge: false,
     };
-    let mut progress = Shown::new();
-    let result = run::why(&surroundings, &options, &args.job, &mut progress);
-    drop(progress);
+    let shown = Shown::new(terminal);
+    let result = run::why(&surroundings, &options, &args.job, &|event| shown.hear(&event));
+    drop(shown);
     let why = result.map_err(|error| Failure::error(&error))?;
     match args.format {
-        Format::Json => print_json(&why)?,
-        Format::Text => print(&text(&why))?,
+        Format::Json => terminal.print_json(&why)?,
+        Format::Text => terminal.print(&text(&why))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -45,8 +52,8 @@ pub(crate) fn why(global: &Global, args: &Args, runtime: &Handle) -> Result<Exit
 fn text(why: &Why) -> String {
     let mut text = format!(
         "{} on {} at {}\nbase derivation: {}\n",
-        why.attr_path,
-        why.jobset,
+        visible_name(why.attr_path.as_str()),
+        visible_name(why.jobset.as_str()),
         short(&why.original_commit),
         why.base_drv_path
     );
@@ -67,7 +74,7 @@ fn text(why: &Why) -> String {
             "cache: {} ({}, recorded on {} for {} {} ago, depth {}, {})\n",
             cache.path,
             cache.origin,
-            cache.jobset,
+            cache.shadow,
             short(&cache.commit),
             age(cache.time),
             cache.depth,
@@ -78,9 +85,9 @@ fn text(why: &Why) -> String {
         text.push_str(&format!("no cache: {refusal}\n"));
     }
     for considered in &why.considered {
-        let from = match considered.jobset.as_str() {
+        let from = match considered.shadow.as_str() {
             "" => String::new(),
-            jobset => format!(" on {jobset}"),
+            shadow => format!(" on {shadow}"),
         };
         text.push_str(&format!(
             "looked at the {} entry{from}: {}\n",
@@ -88,10 +95,13 @@ fn text(why: &Why) -> String {
         ));
     }
     for change in &why.key_changes {
-        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "(absent)".into());
+        let value = |value: &Option<String>| match value {
+            Some(value) => visible_line(value).into_owned(),
+            None => "(absent)".to_owned(),
+        };
         text.push_str(&format!(
             "key changed: {}\n  before: {}\n  now:    {}\n",
-            change.component,
+            visible_line(&change.component),
             value(&change.before),
             value(&change.after)
         ));

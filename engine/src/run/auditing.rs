@@ -1,36 +1,39 @@
 //! Audits: of what a run has just built, by policy, and of what is recorded, by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use levain_evaluator::JobName;
 use levain_store::compare::Difference;
 use levain_store::{DerivationPath, StorePath};
 use serde::Serialize;
 
-use super::{Opened, Options, Run, RunError, WhyError};
-use crate::audit::{Compared, DifferingFile, Verdict, compare_with_clean, judge, unstable_places};
+use super::{Hearers, Opened, Options, Run, RunError, WhyError};
+use crate::audit::{
+    Compared, DifferingFile, Verdict, compare_with_clean, foreign_places, judge, unstable_places,
+};
 use crate::build::{Building, Ending, Wanted};
 use crate::caches::{self, CachesError};
 use crate::cancel::Cancel;
 use crate::choose::Reason;
 use crate::connections::Connections;
 use crate::dropped;
-use crate::plan::{self, Surveyed, success_name};
-use crate::progress::{Progress, Stage};
+use crate::event::{Event, Stage, Tell};
+use crate::owed::{self, Candidate, Decision};
+use crate::plan::{self, PlannedJob};
 use crate::project::Surroundings;
-use crate::report::{JobReport, JobStatus, Undelivered};
+use crate::report::{JobReport, JobStatus, Lie};
 use crate::shadowing::Shadowing;
-use crate::state::Kind;
 use crate::success::{Success, Successes};
 
-use super::planning::Survey;
+use super::planning::PlannedJobs;
 
 /// What was found out about one job.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Audited {
     /// The job.
-    pub attr_path: String,
+    pub attr_path: JobName,
     /// The verdict.
     pub verdict: Verdict,
     /// What differs.
@@ -41,8 +44,17 @@ pub struct Audited {
 }
 
 impl Audited {
-    fn new(attr_path: &str, verdict: Verdict) -> Self {
-        Self { attr_path: attr_path.to_owned(), verdict, files: Vec::new(), error: None }
+    fn new(attr_path: &JobName, verdict: Verdict) -> Self {
+        Self { attr_path: attr_path.clone(), verdict, files: Vec::new(), error: None }
+    }
+
+    /// Returns the verdict in words, with the first files that show a lie.
+    fn describe(&self) -> String {
+        let mut text = format!("audit: {}", self.verdict.describe());
+        for file in self.files.iter().filter(|file| !file.also_in_clean).take(5) {
+            text.push_str(&format!("; `{}` of `{}`: {}", file.path, file.output, file.difference));
+        }
+        text
     }
 }
 
@@ -70,36 +82,39 @@ impl From<RunError> for AuditJobsError {
 pub fn audit(
     surroundings: &Surroundings,
     options: &Options,
-    job: Option<&str>,
+    job: Option<&JobName>,
     cancel: &Cancel,
-    progress: &mut dyn Progress,
+    tell: &dyn Fn(Event),
 ) -> Result<Vec<Audited>, AuditJobsError> {
-    let Opened { project, head, statuses } = Opened::new(surroundings, options)?;
+    let Opened { mut project, head, statuses: _ } = Opened::new(surroundings, options)?;
+    project.require_declaration(Some(head.commit)).map_err(RunError::from)?;
+    let hearers = Hearers { tell: Tell::new(tell), is_over: &|_| false };
     let shadowing = Shadowing::new(&project, &head).map_err(RunError::from)?;
-    let mut run = Run::new(surroundings, options, cancel, &project, &head, &statuses, &shadowing);
+    let mut run = Run::new(surroundings, options, cancel, hearers, &project, &head, &shadowing);
     let stop = surroundings.stop.clone();
     cancel.on_cancel(move || stop.stop());
-    progress.stage(Stage::EvaluateBase);
-    let base = run.evaluate_base(&mut || {}, progress)?;
+    run.tell.stage(Stage::EvaluateBase);
+    let (base, mode) = run.evaluate_base(&mut || {})?;
+    run.mode = mode;
     let mut connections = Connections::new(&surroundings.store);
-    let mut survey = run.survey(base, &mut connections.watch)?;
+    let mut planned = run.plan(base, &mut connections.watch)?;
     if let Some(job) = job {
-        survey.find(job)?;
-        survey.jobs.retain(|known| known.attr_path == job);
+        planned.find(job)?;
+        planned.jobs.retain(|known| known.attr_path == *job);
     }
     let mut audited = Vec::new();
     let mut due = Vec::new();
-    for surveyed in &survey.jobs {
-        match run.recorded_incremental(surveyed) {
-            Some(success) => due.push((surveyed, success)),
+    for known in &planned.jobs {
+        match run.recorded_incremental(known) {
+            Some(success) => due.push((known, success)),
             None if job.is_some() => {
-                audited.push(Audited::new(&surveyed.attr_path, Verdict::NotIncremental));
+                audited.push(Audited::new(&known.attr_path, Verdict::NotIncremental));
             }
             None => {}
         }
     }
     let logs = run.logs(!due.is_empty())?;
-    audited.extend(run.audit_jobs(&due, &logs, &mut connections, progress)?);
+    audited.extend(run.audit_jobs(&due, logs.path(), &mut connections)?);
     for lie in audited.iter().filter(|audited| audited.verdict.is_lie()) {
         run.switch_off(lie)?;
     }
@@ -109,12 +124,15 @@ pub fn audit(
 /// How builds ended, by derivation.
 type Endings = BTreeMap<DerivationPath, Ending>;
 
+/// A job, the success that is audited, and where it differs from a clean build.
+type Differing<'a> = (&'a PlannedJob, &'a Success, Vec<(String, Difference)>);
+
 /// Builds what is wanted and adds how it ended to `endings`.
 fn build_all(
     building: &Building<'_>,
     wanted: &Wanted,
     connections: &mut Connections,
-    progress: &mut dyn Progress,
+    tell: Tell<'_>,
     endings: &mut Endings,
 ) -> Result<(), RunError> {
     let watch = connections.watch.get()?;
@@ -122,8 +140,8 @@ fn build_all(
         wanted,
         &mut connections.builder,
         watch,
-        progress,
-        &mut |_, _, derivation, ending, _| {
+        tell,
+        &mut |_, derivation, ending, _| {
             endings.insert(derivation.clone(), ending);
         },
     )?;
@@ -132,32 +150,41 @@ fn build_all(
 
 impl Run<'_> {
     /// Returns the success of this jobset that a cache was part of.
-    fn recorded_incremental(&self, job: &Surveyed) -> Option<Success> {
-        let name = success_name(&job.base.derivation);
-        let successes: Successes = self.project.state.load(Kind::Successes, &name)?;
+    fn recorded_incremental(&self, job: &PlannedJob) -> Option<Success> {
+        let successes = Successes::load(&self.project.state, &job.base.derivation)?;
         successes.incremental.get(&self.head.jobset.name()).cloned()
     }
 
     /// Builds the base derivations and compares.
     fn audit_jobs(
-        &self,
-        due: &[(&Surveyed, Success)],
+        &mut self,
+        due: &[(&PlannedJob, Success)],
         logs: &Path,
         connections: &mut Connections,
-        progress: &mut dyn Progress,
     ) -> Result<Vec<Audited>, RunError> {
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        progress.stage(Stage::Audit { jobs: due.len() });
+        self.tell.stage(Stage::Audit { jobs: due.len() });
         let store = &self.surroundings.store;
         let wanted: Wanted = due
             .iter()
             .map(|(job, _)| (job.base.derivation.clone(), job.base.outputs.clone()))
             .collect();
-        let building = Building { options: &self.options.build, logs, cancel: self.cancel };
+        let how = self.how_to_build(connections);
+        let building = Building {
+            store,
+            options: &how.options,
+            settings: how.settings.as_ref(),
+            logs,
+            limits: self.project.declaration.logs,
+            again: false,
+            scheduler: &self.surroundings.scheduler,
+            standing: &self.options.standing,
+            cancel: self.cancel,
+        };
         let mut endings = Endings::new();
-        build_all(&building, &wanted, connections, progress, &mut endings)?;
+        build_all(&building, &wanted, connections, self.tell, &mut endings)?;
         // By chance, or always? A clean build that failed gets a second try.
         let failed: Wanted = wanted
             .into_iter()
@@ -166,7 +193,7 @@ impl Run<'_> {
             })
             .collect();
         if !failed.is_empty() && !self.cancel.is_cancelled() {
-            build_all(&building, &failed, connections, progress, &mut endings)?;
+            build_all(&building, &failed, connections, self.tell, &mut endings)?;
         }
         let mut audited = Vec::new();
         let mut differing = Vec::new();
@@ -182,39 +209,37 @@ impl Run<'_> {
                             found.verdict = Verdict::Same;
                         }
                         Ok(Compared::Differences(differences)) => {
-                            differing.push((*job, differences));
+                            differing.push((*job, success, differences));
                             continue;
                         }
                         Err(error) => found.error = Some(error.to_string()),
                     }
                 }
-                Some(ending @ Ending::Failure { message, .. }) => {
+                Some(ending) => {
                     if ending.is_the_jobs_fault() {
                         found.verdict = Verdict::CleanFails;
                     }
-                    found.error = Some(message.clone());
+                    found.error = ending.reason();
                 }
-                Some(Ending::Broken { message }) => found.error = Some(message.clone()),
-                Some(Ending::Cancelled) | None => found.error = Some("stopped".into()),
+                None => found.error = Some("stopped".into()),
             }
             audited.push(found);
         }
-        audited.extend(self.judge(differing, &building, connections, progress)?);
+        audited.extend(self.judge(differing, &building, connections)?);
         Ok(audited)
     }
 
     /// Builds clean once more what differs, and judges by where two clean builds differ.
     fn judge(
         &self,
-        differing: Vec<(&Surveyed, Vec<(String, Difference)>)>,
+        differing: Vec<Differing<'_>>,
         building: &Building<'_>,
         connections: &mut Connections,
-        progress: &mut dyn Progress,
     ) -> Result<Vec<Audited>, RunError> {
         let store = &self.surroundings.store;
         let mut wanted = Wanted::new();
         let mut twins = BTreeMap::new();
-        for (job, _) in &differing {
+        for (job, _, _) in &differing {
             let watch = connections.watch.get()?;
             match store.twin(watch, &job.base.derivation) {
                 Ok((path, twin)) => {
@@ -233,25 +258,30 @@ impl Run<'_> {
         }
         let mut endings = Endings::new();
         if !wanted.is_empty() {
-            build_all(building, &wanted, connections, progress, &mut endings)?;
+            build_all(building, &wanted, connections, self.tell, &mut endings)?;
         }
         let mut audited = Vec::new();
-        for (job, differences) in differing {
+        for (job, success, differences) in differing {
             let mut found = Audited::new(&job.attr_path, Verdict::Unfinished);
             let unstable = match twins.remove(&job.attr_path) {
                 Some(Ok((path, outputs))) => match endings.get(&path) {
                     Some(Ending::Success) => unstable_places(store, &job.base, &outputs)
+                        .and_then(|unstable| {
+                            let base = &job.base;
+                            foreign_places(store, success, base, &outputs, &differences)
+                                .map(|foreign| (unstable, foreign))
+                        })
                         .map_err(|error| error.to_string()),
-                    Some(Ending::Failure { message, .. } | Ending::Broken { message }) => {
-                        Err(message.clone())
-                    }
-                    Some(Ending::Cancelled) | None => Err("stopped".into()),
+                    Some(ending) => Err(ending.reason().unwrap_or_default()),
+                    None => Err("stopped".into()),
                 },
                 Some(Err(error)) => Err(error),
                 None => Err("stopped".into()),
             };
             match unstable {
-                Ok(unstable) => (found.verdict, found.files) = judge(differences, &unstable),
+                Ok((unstable, foreign)) => {
+                    (found.verdict, found.files) = judge(differences, &unstable, &foreign);
+                }
                 Err(error) => found.error = Some(error),
             }
             audited.push(found);
@@ -262,7 +292,7 @@ impl Run<'_> {
     /// Drops the caches of a job that an audit found out, and keeps it from using any.
     fn switch_off(&self, lie: &Audited) -> Result<(), CachesError> {
         let Some(writer) = &self.project.writer else { return Ok(()) };
-        dropped::switch_off(writer, &lie.attr_path, &self.head.commit.to_string())?;
+        dropped::switch_off(writer, &lie.attr_path, self.head.commit)?;
         caches::distrust(self.project, &lie.attr_path)?;
         match caches::drop(self.project, self.head, Some(&lie.attr_path)) {
             Ok(_) | Err(CachesError::NoSuchJob { .. }) => Ok(()),
@@ -275,53 +305,72 @@ impl Run<'_> {
     /// A lie is replaced by the clean build's truth, and reported.
     pub(super) fn audit_by_policy(
         &mut self,
-        survey: &Survey,
+        planned: &PlannedJobs,
         reports: &mut [JobReport],
         logs: &Path,
         connections: &mut Connections,
-        progress: &mut dyn Progress,
     ) -> Result<(), RunError> {
-        let every = self.project.declaration.incremental.audit.every;
-        if every == 0 || self.project.writer.is_none() {
+        if !self.audits() {
             return Ok(());
         }
-        let is_due = |report: &JobReport| {
-            let depth = report.caches.iter().map(|cache| cache.depth + 1).max().unwrap_or(0);
-            report.status == JobStatus::Incremental && depth % every == 0
+        let is_told_later = |report: &JobReport| {
+            self.awaits_audit(report) && !planned.is_aggregate(&report.attr_path)
         };
-        let due: Vec<(&Surveyed, Success)> = reports
+        let waiting: BTreeSet<JobName> = reports
             .iter()
-            .filter(|report| is_due(report))
-            .filter_map(|report| {
-                let job = survey.jobs.iter().find(|job| job.attr_path == report.attr_path)?;
-                Some((job, self.recorded_incremental(job)?))
-            })
+            .filter(|report| is_told_later(report))
+            .map(|report| report.attr_path.clone())
             .collect();
-        for audited in self.audit_jobs(&due, logs, connections, progress)? {
+        let owed = self.owed.clone();
+        let mut still_owed = BTreeSet::new();
+        let mut due: Vec<(&PlannedJob, Success)> = Vec::new();
+        for report in &*reports {
+            let job = planned.jobs.iter().find(|job| job.attr_path == report.attr_path);
+            let recorded = job.and_then(|job| Some((job, self.recorded_incremental(job)?)));
+            let candidate = Candidate {
+                is_success: report.status.is_success() && report.status != JobStatus::Skipped,
+                is_due: self.is_due(report),
+                is_incremental: recorded.is_some(),
+            };
+            match owed::decide(candidate, owed.contains(&report.attr_path)) {
+                Decision::Now => due.extend(recorded),
+                Decision::Later => {
+                    still_owed.insert(report.attr_path.clone());
+                }
+                Decision::Never => {}
+            }
+        }
+        // A run that is killed now has audited nothing.
+        let of_these = due.iter().map(|(job, _)| job.attr_path.clone());
+        self.owe(still_owed.iter().cloned().chain(of_these).collect());
+        for audited in self.audit_jobs(&due, logs, connections)? {
             let Some(report) =
                 reports.iter_mut().find(|report| report.attr_path == audited.attr_path)
             else {
                 continue;
             };
             report.audit = Some(audited.verdict);
+            if owed::is_owed_after(audited.verdict) {
+                still_owed.insert(audited.attr_path.clone());
+                let why = audited.error.as_deref().and_then(|error| error.lines().next());
+                let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+                let text = format!(
+                    "{}: {}{why}; the next run audits it",
+                    report.attr_path,
+                    audited.describe()
+                );
+                self.notice(text);
+            }
             if !audited.verdict.is_lie() {
                 continue;
             }
-            let mut text = format!("audit: {}", audited.verdict.describe());
-            for file in audited.files.iter().filter(|file| !file.also_in_clean).take(5) {
-                text.push_str(&format!(
-                    "; `{}` of `{}`: {}",
-                    file.path, file.output, file.difference
-                ));
-            }
-            progress.warning(&format!("{}: {text}", report.attr_path));
-            if let Err(error) = self.switch_off(&audited) {
-                text.push_str(&format!("; its cache could not be dropped: {error}"));
-            }
-            self.undelivered.push(Undelivered {
-                kind: "audit",
-                subject: report.attr_path.clone(),
-                error: text.clone(),
+            let text = audited.describe();
+            self.tell.warning(&format!("{}: {text}", report.attr_path));
+            self.lies.push(Lie {
+                job: report.attr_path.clone(),
+                verdict: audited.verdict,
+                detail: text.clone(),
+                not_dropped: self.switch_off(&audited).err().map(|error| error.to_string()),
             });
             // The clean build is the truth now, whichever way it went.
             report.caches.clear();
@@ -335,7 +384,7 @@ impl Run<'_> {
             } else {
                 report.status = JobStatus::Clean;
                 report.built_drv_path.clone_from(&report.base_drv_path);
-                let job = survey.jobs.iter().find(|job| job.attr_path == report.attr_path);
+                let job = planned.jobs.iter().find(|job| job.attr_path == report.attr_path);
                 let dir = self.surroundings.store.dir();
                 report.outputs = job
                     .iter()
@@ -343,8 +392,48 @@ impl Run<'_> {
                     .map(|(name, path)| (name.clone(), dir.display(path)))
                     .collect();
             }
-            self.statuses.job_ended(report);
+        }
+        self.owe(still_owed);
+        for report in reports.iter().filter(|report| waiting.contains(&report.attr_path)) {
+            self.tell.job_ended(report);
         }
         Ok(())
+    }
+
+    /// Returns whether the declaration's policy asks for audits in this run.
+    fn audits(&self) -> bool {
+        self.project.declaration.incremental.audit.every != 0 && self.project.writer.is_some()
+    }
+
+    /// Notes whose audits earlier runs owe.
+    pub(super) fn note_owed(&mut self) {
+        if self.audits() {
+            self.owed = owed::read(&self.project.state, &self.head.jobset.name());
+        }
+    }
+
+    /// Returns whether the policy asks for an audit of what a job has just built.
+    fn is_due(&self, report: &JobReport) -> bool {
+        let every = self.project.declaration.incremental.audit.every;
+        let depth = report.caches.iter().map(|cache| cache.depth + 1).max().unwrap_or(0);
+        // Not the status: what the job's log says of itself must not spare it an audit.
+        let built = matches!(report.status, JobStatus::Incremental | JobStatus::Clean);
+        built && !report.caches.is_empty() && every != 0 && depth % every == 0
+    }
+
+    /// Returns whether an audit may change how a job ended: nobody is told before.
+    pub(super) fn awaits_audit(&self, report: &JobReport) -> bool {
+        let is_fine = report.status.is_success() && report.status != JobStatus::Skipped;
+        let is_audited = self.is_due(report) || self.owed.contains(&report.attr_path);
+        self.audits() && is_fine && is_audited
+    }
+
+    /// Remembers whose audits the next run has to do.
+    fn owe(&self, jobs: BTreeSet<JobName>) {
+        let Some(writer) = &self.project.writer else { return };
+        let _turn = writer.lent().records();
+        if let Err(error) = owed::write(writer, &self.head.jobset.name(), jobs) {
+            tracing::warn!(%error, "cannot remember which audits are owed");
+        }
     }
 }

@@ -4,38 +4,50 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
-use levain_actions::status::SummaryPhase;
-use levain_evaluator::Entry;
+use levain_evaluator::JobName;
 use levain_evaluator::key::KeyDocument;
-use levain_store::{BuildStatus, Connection, DerivationPath, Store, StoreDir};
+use levain_store::{BuildOptions, BuildSettings, Connection, DerivationPath};
 
-use super::planning::{Survey, stage_of};
-use super::{Run, RunError, tell, tell_pending};
-use crate::build::{Building, Ending, Trace, Traces, Wanted};
+use super::planning::{PlannedJobs, stage_of};
+use super::reporting::{displayed, failed_evaluation, left_out};
+use super::{Run, RunError};
+use crate::aggregate::{self, Constituents};
+use crate::build::{Building, Ending, Wanted, unix_now};
+use crate::choose::{Reason, Refusal};
 use crate::connections::{Connections, LazyConnection};
 use crate::declaration::Mode;
-use crate::plan::{self, Finding, Surveyed, Target};
+use crate::event::{Tell, What};
+use crate::exposure::exposed_in;
+use crate::kept::KeptOutputs;
+use crate::plan::{self, Finding, PlannedJob, Target};
 use crate::pointers::Entries;
 use crate::post_build::{PostBuild, Succeeded};
-use crate::progress::Progress;
-use crate::report::{CacheReport, Counters, JobReport, JobStatus, PointerReport};
-use crate::statuses::Statuses;
+use crate::report::{Counters, JobReport, JobStatus, PointerReport};
 use crate::success::{RecordedCache, Success};
 
-/// What the last steps share.
-struct Stage<'b> {
-    survey: &'b Survey,
+/// How Nix is to build.
+pub(super) struct How {
+    /// Options, with the values of nix.conf where the user said nothing.
+    pub(super) options: BuildOptions,
+    /// The settings of nix.conf, if they could be read.
+    pub(super) settings: Option<BuildSettings>,
+}
+
+/// The builds of a run's jobs: what they are made with, and how they ended.
+struct JobBuilds<'b> {
+    planned: &'b PlannedJobs,
     post_build: Option<PostBuild<'b>>,
     connection: &'b mut LazyConnection,
     builder: &'b mut LazyConnection,
-    progress: &'b mut dyn Progress,
-    reports: BTreeMap<String, JobReport>,
+    how: How,
+    kept: Option<KeptOutputs<'b>>,
+    reports: BTreeMap<JobName, JobReport>,
 }
 
-impl Stage<'_> {
+impl JobBuilds<'_> {
     /// Notes how a job ended, and tells everyone.
-    fn ended(&mut self, statuses: &Statuses, report: JobReport) {
-        tell(statuses, self.progress, &report);
+    fn ended(&mut self, tell: Tell<'_>, report: JobReport) {
+        tell.job_ended(&report);
         self.reports.insert(report.attr_path.clone(), report);
     }
 }
@@ -44,28 +56,46 @@ impl Run<'_> {
     /// Builds what is stale; returns how every job ended.
     pub(super) fn build(
         &mut self,
-        survey: &Survey,
-        targets: &BTreeMap<String, Target>,
+        planned: &PlannedJobs,
+        targets: &BTreeMap<JobName, Target>,
         entries: &Entries,
         logs: &Path,
         connections: &mut Connections,
-        progress: &mut dyn Progress,
     ) -> Result<Vec<JobReport>, RunError> {
-        progress.stage(stage_of(survey));
+        self.tell.stage(stage_of(planned));
         let shadowing = (self.mode != Mode::Off).then_some(self.shadowing);
         let store = &self.surroundings.store;
         let post_build = self.project.writer.as_ref();
+        let keys = &*self.project.layout.keys;
         let post_build =
-            post_build.map(|writer| PostBuild::new(store, writer, self.head, shadowing));
-        let Connections { watch: connection, builder } = connections;
+            post_build.map(|writer| PostBuild::new(store, writer, keys, self.head, shadowing));
+        let how = if targets.is_empty() {
+            How { options: self.options.build.clone(), settings: None }
+        } else {
+            self.how_to_build(connections)
+        };
+        let Connections { watch: connection, builder, .. } = connections;
+        let settings = self.project.declaration.outputs;
+        let kept = self.project.writer.as_ref();
+        let kept = kept.map(|writer| KeptOutputs::new(writer, store, settings));
         let reports = BTreeMap::new();
-        let mut stage = Stage { survey, post_build, connection, builder, progress, reports };
-        for (attr_path, error) in &survey.errors {
-            stage.ended(self.statuses, failed_evaluation(attr_path, &error.message));
+        let mut builds = JobBuilds { planned, post_build, connection, builder, how, kept, reports };
+        for (attr_path, error) in &planned.errors {
+            builds.ended(self.tell, failed_evaluation(attr_path, &error.message));
         }
-        self.settle_fresh(&mut stage, entries)?;
-        self.build_stale(&mut stage, targets, logs)?;
-        let Stage { post_build, mut reports, .. } = stage;
+        for (attr_path, base) in &planned.left_out {
+            // Nobody is told of each: there may be as many as there are others.
+            let report = left_out(attr_path, base, self.surroundings.store.dir());
+            builds.reports.insert(attr_path.clone(), report);
+        }
+        self.settle_fresh(&mut builds, entries)?;
+        self.build_stale(&mut builds, targets, logs)?;
+        let JobBuilds { post_build, kept, mut reports, .. } = builds;
+        if let Some(kept) = kept {
+            let head = &self.head;
+            let troubles = kept.finish(&head.jobset.name(), head.commit, unix_now());
+            self.undelivered.extend(troubles);
+        }
         let mut moved = BTreeSet::new();
         if let Some(mut post_build) = post_build {
             post_build.flush();
@@ -77,25 +107,57 @@ impl Run<'_> {
         Ok(reports.into_values().collect())
     }
 
+    /// Gives aggregates the status that their constituents leave them, and tells how they ended.
+    pub(super) fn settle_aggregates(&self, planned: &PlannedJobs, reports: &mut [JobReport]) {
+        let aggregates = planned.jobs.iter().filter(|job| job.is_aggregate());
+        let aggregates: Constituents =
+            aggregates.map(|job| (job.attr_path.clone(), job.base.constituents.clone())).collect();
+        aggregate::settle(reports, &aggregates);
+        for report in reports.iter().filter(|report| aggregates.contains_key(&report.attr_path)) {
+            self.tell.job_ended(report);
+        }
+    }
+
+    /// Finds out how Nix is configured to build.
+    pub(super) fn how_to_build(&mut self, connections: &mut Connections) -> How {
+        let given = &self.options.build;
+        match connections.settings.get() {
+            Ok(settings) => How { options: given.or(settings), settings: Some(settings.clone()) },
+            Err(error) => {
+                let how = How { options: given.clone(), settings: None };
+                let text = format!("{error}").replace('\n', "; ");
+                self.notice(format!("{text}; building with Nix's defaults"));
+                how
+            }
+        }
+    }
+
     /// Reports fresh jobs, and completes what a killed run left undone for them.
-    fn settle_fresh(&self, stage: &mut Stage<'_>, entries: &Entries) -> Result<(), RunError> {
-        let survey = stage.survey;
-        for job in &survey.jobs {
+    fn settle_fresh(&self, builds: &mut JobBuilds<'_>, entries: &Entries) -> Result<(), RunError> {
+        let planned = builds.planned;
+        for job in &planned.jobs {
             let report = match &job.finding {
                 Finding::Stale { .. } => continue,
                 Finding::Fresh(success) => {
                     if self.mode != Mode::Off
-                        && let Some(post_build) = &mut stage.post_build
+                        && let Some(post_build) = &mut builds.post_build
                     {
-                        self.complete(job, success, survey, entries, post_build, stage.connection)?;
+                        self.complete(
+                            job,
+                            success,
+                            planned,
+                            entries,
+                            post_build,
+                            builds.connection,
+                        )?;
                     }
                     self.fresh_report(job, success)
                 }
                 Finding::Built => {
                     let target = Target::base(&job.base, None);
-                    if let Some(post_build) = &mut stage.post_build {
-                        let connection = stage.connection.get()?;
-                        post_build.succeeded(connection, &self.succeeded(job, &target, survey));
+                    if let Some(post_build) = &mut builds.post_build {
+                        let connection = builds.connection.get()?;
+                        post_build.succeeded(connection, &self.succeeded(job, &target, planned));
                     }
                     JobReport {
                         status: JobStatus::Fresh,
@@ -104,16 +166,24 @@ impl Run<'_> {
                     }
                 }
             };
-            stage.ended(self.statuses, report);
+            if let Some(kept) = &mut builds.kept {
+                kept.keep(&report, self.cache_output(job), builds.connection);
+            }
+            if job.is_aggregate() || self.awaits_audit(&report) {
+                // How it ended is known only when its constituents have, or an audit.
+                builds.reports.insert(report.attr_path.clone(), report);
+            } else {
+                builds.ended(self.tell, report);
+            }
         }
         Ok(())
     }
 
     fn complete(
         &self,
-        job: &Surveyed,
+        job: &PlannedJob,
         success: &Success,
-        survey: &Survey,
+        planned: &PlannedJobs,
         entries: &Entries,
         post_build: &mut PostBuild<'_>,
         connection: &mut LazyConnection,
@@ -122,19 +192,24 @@ impl Run<'_> {
             RecordedCache::Unusable => {}
             RecordedCache::Entry(stored) => {
                 let dir = self.surroundings.store.dir();
-                let Some(entry) = stored.entry(dir) else { return Ok(()) };
-                // The base derivation is that of this head as well. What it gave when it was built
-                // itself is as good as if this jobset had built it; what a cache was part of
-                // stays as trusted as its maker.
-                let is_clean = success.built == dir.display(job.base.derivation.as_store_path());
-                let tier = if is_clean { self.head.jobset.tier() } else { entry.tier };
-                let entry = Entry { commit: self.head.commit.to_string(), tier, ..entry };
+                let Some(recorded) = stored.entry(dir) else { return Ok(()) };
+                let is_clean = success.is_clean(dir, &job.base.derivation);
+                let own_key = key_of(planned, job).map(KeyDocument::key);
+                let Some(entry) = success.entry_for(self.head, is_clean, recorded, own_key) else {
+                    return Ok(());
+                };
+                let maker = match (is_clean, &entry.maker) {
+                    (true, _) => self.head.jobset.name(),
+                    (false, Some(maker)) => maker.jobset.clone(),
+                    // Recorded before entries said who made them.
+                    (false, None) => return Ok(()),
+                };
                 let is_there = match entries.get(&job.attr_path) {
                     Some(Ok(own)) => own.path == entry.path,
                     Some(Err(_)) | None => false,
                 };
                 if !is_there {
-                    post_build.fresh(connection.get()?, &job.attr_path, entry);
+                    post_build.fresh(connection.get()?, &job.attr_path, entry, maker);
                 }
             }
             // Recorded before incremental mode was switched on: its cache may still be there.
@@ -146,185 +221,177 @@ impl Run<'_> {
                     return Ok(());
                 };
                 let connection = connection.get()?;
-                if key_of(survey, job).is_some() && connection.is_valid(path)? {
-                    post_build.succeeded(connection, &self.succeeded(job, &target, survey));
+                if key_of(planned, job).is_some() && connection.is_valid(path)? {
+                    post_build.succeeded(connection, &self.succeeded(job, &target, planned));
                 }
             }
         }
         Ok(())
     }
 
+    fn cache_output<'b>(&'b self, job: &'b PlannedJob) -> Option<&'b str> {
+        plan::cache_output(&job.base, &self.project.declaration.incremental)
+    }
+
     fn succeeded<'b>(
         &'b self,
-        job: &'b Surveyed,
+        job: &'b PlannedJob,
         target: &'b Target,
-        survey: &'b Survey,
+        planned: &'b PlannedJobs,
     ) -> Succeeded<'b> {
         Succeeded {
             job,
             target,
             cache_output: plan::cache_output(&job.base, &self.project.declaration.incremental),
-            key: key_of(survey, job),
+            key: key_of(planned, job),
         }
     }
 
     fn build_stale(
         &mut self,
-        stage: &mut Stage<'_>,
-        targets: &BTreeMap<String, Target>,
+        builds: &mut JobBuilds<'_>,
+        targets: &BTreeMap<JobName, Target>,
         logs: &Path,
     ) -> Result<(), RunError> {
-        let survey = stage.survey;
+        let in_vain = self.build_targets(builds, targets, logs)?;
+        if in_vain.is_empty() {
+            return Ok(());
+        }
+        let again = in_vain
+            .into_iter()
+            .map(|(job, refusal)| (job.attr_path.clone(), Target::base(&job.base, Some(refusal))));
+        self.build_targets(builds, &again.collect(), logs)?;
+        Ok(())
+    }
+
+    /// Builds these targets. Returns the jobs that were built from a cache in vain, and why: those have
+    /// not ended.
+    fn build_targets<'p>(
+        &mut self,
+        builds: &mut JobBuilds<'p>,
+        targets: &BTreeMap<JobName, Target>,
+        logs: &Path,
+    ) -> Result<Vec<(&'p PlannedJob, Refusal)>, RunError> {
+        let planned = builds.planned;
+        let mut again = Vec::new();
         let mut wanted = Wanted::new();
-        let mut jobs_of: BTreeMap<&DerivationPath, Vec<&Surveyed>> = BTreeMap::new();
-        for job in &survey.jobs {
+        let mut jobs_of: BTreeMap<&DerivationPath, Vec<&'p PlannedJob>> = BTreeMap::new();
+        for job in &planned.jobs {
             let Some(target) = targets.get(&job.attr_path) else { continue };
             wanted.insert(target.derivation.clone(), target.outputs.clone());
             jobs_of.entry(&target.derivation).or_default().push(job);
-            tell_pending(self.statuses, &self.outline(job, Some(target)));
+            let job = Box::new(self.outline(job, Some(target)));
+            self.tell.what(What::JobWaits { job });
         }
         if wanted.is_empty() {
-            return Ok(());
+            return Ok(again);
         }
-        let total = survey.jobs.len() + survey.errors.len();
-        self.statuses.summary(
-            SummaryPhase::Running,
-            total,
-            Counters::of(stage.reports.values()),
-            None,
-        );
+        let total = planned.jobs.len() + planned.errors.len();
+        let counters = Counters::of(builds.reports.values());
+        self.tell.what(What::BuildsBegin { jobs: total, counters });
         let started = Instant::now();
         let store = &self.surroundings.store;
-        let options = &self.options.build;
-        let building = Building { options, logs, cancel: self.cancel };
-        let watch = stage.connection.get()?;
-        let (post_build, reports) = (&mut stage.post_build, &mut stage.reports);
+        let building = Building {
+            store,
+            options: &builds.how.options,
+            settings: builds.how.settings.as_ref(),
+            logs,
+            limits: self.project.declaration.logs,
+            again: self.options.rebuild,
+            scheduler: &self.surroundings.scheduler,
+            standing: &self.options.standing,
+            cancel: self.cancel,
+        };
+        let watch = builds.connection.get()?;
+        let (post_build, reports) = (&mut builds.post_build, &mut builds.reports);
+        let kept = &mut builds.kept;
         let before = post_build.as_ref().map_or(0.0, |post_build| post_build.seconds);
-        building.build(
+        let mut traces = building.build(
             &wanted,
-            stage.builder,
+            builds.builder,
             watch,
-            stage.progress,
-            &mut |watch, progress, derivation, ending, traces| {
+            self.tell,
+            &mut |watch, derivation, ending, traces| {
                 for job in jobs_of.get(derivation).into_iter().flatten() {
                     let target = &targets[&job.attr_path];
+                    let exposed = matches!(ending, Ending::Success)
+                        .then(|| self.exposed(job, target, watch))
+                        .flatten();
+                    let in_vain = match &exposed {
+                        Some(detail) => Some((Reason::CacheInOutput, detail.clone())),
+                        None if self.cancel.is_cancelled() => None,
+                        None => self.failed_with_cache(&ending),
+                    };
+                    if let (Some((reason, detail)), false) = (in_vain, target.caches.is_empty()) {
+                        let text = format!("{detail}; it is built clean");
+                        self.tell.warning(&format!("{}: {text}", job.attr_path));
+                        again.push((*job, Refusal::new(reason, text)));
+                        continue;
+                    }
                     if let (Ending::Success, Some(post_build)) = (&ending, &mut *post_build) {
-                        post_build.succeeded(watch, &self.succeeded(job, target, survey));
+                        post_build.succeeded(watch, &self.succeeded(job, target, planned));
                     }
                     let report = self.ended(job, target, &ending, traces, store, watch);
-                    tell(self.statuses, progress, &report);
+                    let report = match exposed.filter(|_| self.mode != Mode::Off) {
+                        Some(detail) => JobReport {
+                            reason: Some(Reason::CacheInOutput),
+                            reason_detail: Some(format!("{detail}; no cache is kept")),
+                            ..report
+                        },
+                        None => report,
+                    };
+                    if let Some(kept) = &mut *kept {
+                        kept.keep(&report, self.cache_output(job), watch);
+                    }
+                    if !job.is_aggregate() && !self.awaits_audit(&report) {
+                        self.tell.job_ended(&report);
+                    }
                     reports.insert(job.attr_path.clone(), report);
                 }
             },
         )?;
-        let after = stage.post_build.as_ref().map_or(0.0, |post_build| post_build.seconds);
+        for notice in traces.take_notices() {
+            self.notice(notice);
+        }
+        let after = builds.post_build.as_ref().map_or(0.0, |post_build| post_build.seconds);
         self.seconds.build += (started.elapsed().as_secs_f64() - (after - before)).max(0.0);
-        Ok(())
+        Ok(again)
     }
 
-    /// Returns what is known of a job before it ends.
-    fn outline(&self, job: &Surveyed, target: Option<&Target>) -> JobReport {
-        let dir = self.surroundings.store.dir();
-        let (reason, key, refused) = match &job.finding {
-            Finding::Stale { key, choice } => {
-                let refusal =
-                    target.and_then(|target| target.refusal.as_ref()).or_else(|| choice.refusal());
-                let key = key.as_ref().map(|key| key.key().to_string());
-                (refusal.map(|r| r.reason), key, refusal.map(|r| r.detail.clone()))
-            }
-            Finding::Fresh(_) | Finding::Built => (None, None, None),
+    /// Says how a build from a cache failed, if it is to be done clean before that counts.
+    fn failed_with_cache(&self, ending: &Ending) -> Option<(Reason, String)> {
+        let fails = match ending {
+            Ending::Failure(_) | Ending::DependenciesFailed(_) => true,
+            Ending::Success
+            | Ending::NoBuilder { .. }
+            | Ending::Cancelled
+            | Ending::Broken { .. } => false,
         };
-        let caches = target.map(|target| target.caches.as_slice()).unwrap_or_default();
-        // A job may take another's cache although none was chosen for itself.
-        let used_none = caches.is_empty();
-        JobReport {
-            attr_path: job.attr_path.clone(),
-            name: Some(job.base.name.clone()),
-            system: Some(job.base.system.clone()),
-            status: JobStatus::Clean,
-            base_drv_path: Some(dir.display(job.base.derivation.as_store_path())),
-            built_drv_path: target.map(|target| dir.display(target.derivation.as_store_path())),
-            outputs: BTreeMap::new(),
-            caches: caches
-                .iter()
-                .map(|(origin, candidate)| CacheReport::new(dir, *origin, candidate))
-                .collect(),
-            cache_sets: Vec::new(),
-            reason: reason.filter(|_| used_none),
-            reason_detail: refused.filter(|detail| used_none && !detail.is_empty()),
-            key,
-            unchanged_since: None,
-            started_at: None,
-            seconds: 0.0,
-            log: None,
-            error: None,
-            last_lines: Vec::new(),
-            audit: None,
-            pointer: None,
-        }
+        let is_to_be_done = fails && self.project.declaration.incremental.retry_clean;
+        let why = ending.reason().filter(|_| is_to_be_done)?;
+        let why = why.lines().next().unwrap_or_default();
+        Some((Reason::FailedWithCache, format!("built from a cache, it failed: {why}")))
     }
 
-    fn fresh_report(&self, job: &Surveyed, success: &Success) -> JobReport {
-        JobReport {
-            status: JobStatus::Fresh,
-            built_drv_path: Some(success.built.clone()),
-            outputs: success.outputs.clone(),
-            unchanged_since: Some(success.commit.clone()),
-            ..self.outline(job, None)
+    /// Says how a cache is part of what users get of a build, if it is.
+    fn exposed(&self, job: &PlannedJob, target: &Target, watch: &mut Connection) -> Option<String> {
+        let output = self.cache_output(job);
+        if output.is_none() && target.caches.is_empty() {
+            return None;
         }
-    }
-
-    fn ended(
-        &self,
-        job: &Surveyed,
-        target: &Target,
-        ending: &Ending,
-        traces: &Traces,
-        store: &Store,
-        watch: &mut Connection,
-    ) -> JobReport {
-        let outline = self.outline(job, Some(target));
-        let own = traces.get(&target.derivation).cloned().unwrap_or_default();
-        let timed = JobReport {
-            started_at: own.started_at,
-            seconds: own.seconds,
-            log: shown_log(&own),
-            cache_sets: own.cache_lines.clone(),
-            ..outline
-        };
-        let with_error = |status, error: String, trace: &Trace| JobReport {
-            status,
-            error: Some(error),
-            last_lines: trace.last_lines.iter().cloned().collect(),
-            log: shown_log(trace),
-            ..timed.clone()
-        };
-        match ending {
-            Ending::Success => JobReport {
-                status: match target.caches.is_empty() {
-                    true => JobStatus::Clean,
-                    false => JobStatus::Incremental,
-                },
-                outputs: displayed(target, store.dir()),
-                ..timed
-            },
-            Ending::Failure { status, message } => {
-                let culprit = (*status == BuildStatus::DependencyFailed)
-                    .then(|| failed_dependency(store, &target.derivation, traces, watch))
-                    .flatten();
-                let trace = culprit.as_ref().and_then(|path| traces.get(path)).unwrap_or(&own);
-                with_error(blame(*status), message.clone(), trace)
-            }
-            Ending::Cancelled => with_error(JobStatus::Cancelled, "stopped".into(), &own),
-            Ending::Broken { message } => with_error(JobStatus::Error, message.clone(), &own),
-        }
+        let given = target.caches.iter().map(|(_, cache)| cache.entry.path.clone()).collect();
+        // In doubt it counts as one.
+        let (store, derivation) = (&self.surroundings.store, &target.derivation);
+        exposed_in(store, watch, derivation, &target.outputs, output, &given).unwrap_or_else(
+            |error| Some(format!("it is unknown what its outputs refer to ({error})")),
+        )
     }
 
     /// Adds to each job the entry that its pointer has now.
     fn add_pointers(
         &self,
-        reports: &mut BTreeMap<String, JobReport>,
-        moved: &BTreeSet<String>,
+        reports: &mut BTreeMap<JobName, JobReport>,
+        moved: &BTreeSet<JobName>,
     ) -> Result<(), RunError> {
         if self.mode == Mode::Off {
             return Ok(());
@@ -342,89 +409,6 @@ impl Run<'_> {
     }
 }
 
-fn key_of<'a>(survey: &'a Survey, job: &Surveyed) -> Option<&'a KeyDocument> {
-    survey.evaluated.remembered.keys.get(&job.attr_path)
-}
-
-fn displayed(target: &Target, dir: &StoreDir) -> BTreeMap<String, String> {
-    target.outputs.iter().map(|(name, path)| (name.clone(), dir.display(path))).collect()
-}
-
-fn shown_log(trace: &Trace) -> Option<String> {
-    trace.log.as_ref().map(|path| path.display().to_string())
-}
-
-fn failed_evaluation(attr_path: &str, message: &str) -> JobReport {
-    JobReport {
-        attr_path: attr_path.to_owned(),
-        name: None,
-        system: None,
-        status: JobStatus::Error,
-        base_drv_path: None,
-        built_drv_path: None,
-        outputs: BTreeMap::new(),
-        caches: Vec::new(),
-        cache_sets: Vec::new(),
-        reason: None,
-        reason_detail: None,
-        key: None,
-        unchanged_since: None,
-        started_at: None,
-        seconds: 0.0,
-        log: None,
-        error: Some(message.to_owned()),
-        last_lines: Vec::new(),
-        audit: None,
-        pointer: None,
-    }
-}
-
-/// Tells whether a failure is the job's, or that of levain, Nix or the machine.
-fn blame(status: BuildStatus) -> JobStatus {
-    match status {
-        BuildStatus::PermanentFailure
-        | BuildStatus::OutputRejected
-        | BuildStatus::HashMismatch
-        | BuildStatus::CachedFailure
-        | BuildStatus::TimedOut
-        | BuildStatus::DependencyFailed
-        | BuildStatus::LogLimitExceeded
-        | BuildStatus::NotDeterministic => JobStatus::Failed,
-        BuildStatus::InputRejected
-        | BuildStatus::TransientFailure
-        | BuildStatus::MiscFailure
-        | BuildStatus::NoSubstituters
-        | BuildStatus::Unknown(_)
-        // Successes do not get here.
-        | BuildStatus::Built
-        | BuildStatus::Substituted
-        | BuildStatus::AlreadyValid
-        | BuildStatus::ResolvesToAlreadyValid => JobStatus::Error,
-    }
-}
-
-/// Returns a dependency that was started and has not become valid: the one
-/// whose log explains the failure.
-fn failed_dependency(
-    store: &Store,
-    derivation: &DerivationPath,
-    traces: &Traces,
-    watch: &mut Connection,
-) -> Option<DerivationPath> {
-    let mut seen = BTreeSet::new();
-    let mut open = vec![derivation.clone()];
-    while let Some(path) = open.pop() {
-        if !seen.insert(path.clone()) {
-            continue;
-        }
-        let Ok(parsed) = store.read_derivation(&path) else { continue };
-        if path != *derivation && traces.get(&path).is_some() {
-            let mut outputs = parsed.outputs.values().filter_map(|output| output.path.as_ref());
-            if outputs.any(|output| !watch.is_valid(output).unwrap_or(true)) {
-                return Some(path);
-            }
-        }
-        open.extend(parsed.input_derivations.into_keys());
-    }
-    None
+fn key_of<'a>(planned: &'a PlannedJobs, job: &PlannedJob) -> Option<&'a KeyDocument> {
+    planned.evaluated.remembered.keys.get(&job.attr_path)
 }

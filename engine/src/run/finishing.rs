@@ -2,40 +2,97 @@
 
 use std::time::Instant;
 
-use levain_actions::git::CommitId;
+use levain_actions::git::{CommitId, GitError};
 use levain_actions::status::SummaryPhase;
+use levain_evaluator::JobsetName;
 
-use super::{Run, RunError};
+use super::Run;
+use crate::build::unix_now;
 use crate::candidates::named_paths;
 use crate::declaration::Mode;
-use crate::report::{Counters, JobReport, JobStatus, Report, ShadowReport, Undelivered};
-use crate::roots;
-use crate::shadowing::Mirrored;
+use crate::event::What;
+use crate::report::{
+    Counters, JobReport, JobStatus, Report, ShadowReport, Undelivered, UndeliveredKind,
+};
+use crate::roots::RootError;
+use crate::shadowing::WrittenShadow;
+use crate::state::Kind;
+
+/// Name under which the jobset is remembered that was last looked at for being gone.
+const RELEASED: &str = "released";
 
 /// How many evaluations and logs are kept.
 const KEEP: usize = 2_000;
+
+/// Why caches are not released.
+#[derive(Debug, thiserror::Error)]
+enum ReleaseError {
+    #[error(transparent)]
+    Git(GitError),
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
 
 /// A job without a derivation could not be evaluated: that is for the author to mend.
 fn is_authors_error(job: &JobReport) -> bool {
     job.status == JobStatus::Error && job.base_drv_path.is_none()
 }
 
+/// Says what the jobset's own status is.
+fn phase_of(counters: Counters, authors_error: bool) -> SummaryPhase {
+    if counters.cancelled > 0 {
+        SummaryPhase::Cancelled
+    } else if counters.failed > 0 || authors_error {
+        SummaryPhase::Failure
+    } else if counters.errors > 0 {
+        SummaryPhase::Error
+    } else if counters.only_skipped() {
+        SummaryPhase::Skipped
+    } else {
+        SummaryPhase::Success
+    }
+}
+
 impl Run<'_> {
+    /// Releases what deleted branches and pull requests left. What cannot be released now, or is not
+    /// looked at yet, waits for the next run.
+    pub(super) fn release_gone(&mut self) {
+        let (Some(writer), false) = (&self.project.writer, self.mode == Mode::Off) else { return };
+        let started = Instant::now();
+        let _turn = writer.lent().remote();
+        let last: Option<JobsetName> = writer.state().load(Kind::Project, RELEASED);
+        let released = self.shadowing.release_gone(
+            writer.run_lock(),
+            last.as_ref(),
+            &writer.lent().at_work(),
+            self.is_over,
+            unix_now(),
+        );
+        match released {
+            Ok(Some(next)) if Some(&next) != last.as_ref() => {
+                if let Err(error) = writer.store(Kind::Project, RELEASED, &next) {
+                    tracing::warn!(%error, "cannot note which branches were looked at");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "cannot release what deleted branches left"),
+        }
+        self.seconds.git += started.elapsed().as_secs_f64();
+    }
+
     /// Lets go of every cache that no pointer names any more.
     pub(super) fn release_roots(&mut self) {
         let (Some(writer), false) = (&self.project.writer, self.mode == Mode::Off) else { return };
         let layout = &self.project.layout;
-        let released = layout
-            .read_all(&self.project.repository, &layout.prefix)
-            .map_err(|error| error.to_string())
-            .and_then(|recorded| {
-                // A broken pointer file names nothing, and must not cost anyone their cache.
-                if recorded.iter().any(|recorded| recorded.entries.is_err()) {
-                    return Ok(());
-                }
-                let named = named_paths(&recorded, &layout.store_dir);
-                roots::sync(writer, &named).map_err(|error| error.to_string())
-            });
+        let named = || {
+            let recorded = layout.read_all(&self.project.repository, &layout.prefix);
+            let recorded = recorded.map_err(ReleaseError::Git)?;
+            // A broken pointer file names nothing, and must not cost anyone their cache.
+            let is_whole = recorded.iter().all(|recorded| recorded.entries.is_ok());
+            Ok(is_whole.then(|| named_paths(&recorded, &layout.store_dir)))
+        };
+        let released: Result<(), ReleaseError> =
+            writer.lent().unlink(&writer.state().roots(), named);
         if let Err(error) = released {
             self.notices.push(format!("cannot release caches: {error}"));
         }
@@ -46,13 +103,16 @@ impl Run<'_> {
             return false;
         };
         let started = Instant::now();
+        let turn = writer.lent().remote();
         let result = self.shadowing.push(writer.run_lock());
+        drop(turn);
         self.seconds.git += started.elapsed().as_secs_f64();
+        self.notices.extend(self.shadowing.why_not_pushed());
         match result {
             Ok(pushed) => pushed,
             Err(error) => {
                 self.undelivered.push(Undelivered {
-                    kind: "push",
+                    kind: UndeliveredKind::Push,
                     subject: self.shadowing.reference.clone(),
                     error: error.to_string(),
                 });
@@ -65,7 +125,7 @@ impl Run<'_> {
         &mut self,
         jobs: Vec<JobReport>,
         before: Option<String>,
-        mirrored: Option<&Mirrored>,
+        written: Option<&WrittenShadow>,
         pushed: bool,
     ) -> Report {
         if self.project.writer.is_none() {
@@ -77,7 +137,7 @@ impl Run<'_> {
         let shadow = (self.mode != Mode::Off).then(|| ShadowReport {
             reference: self.shadowing.reference.clone(),
             before,
-            evaluated: mirrored.map(|mirrored| mirrored.id.to_string()),
+            evaluated: written.map(|written| written.id.to_string()),
             after: head.map(|commit| commit.to_string()),
             pushed,
         });
@@ -92,6 +152,7 @@ impl Run<'_> {
             evaluations: std::mem::take(&mut self.evaluations),
             counters: Counters::of(&jobs),
             jobs,
+            lies: std::mem::take(&mut self.lies),
             undelivered: std::mem::take(&mut self.undelivered),
             withheld: std::mem::take(&mut self.withheld),
             notices: std::mem::take(&mut self.notices),
@@ -122,25 +183,38 @@ impl Run<'_> {
         }
     }
 
-    /// Sends the summary and waits for everything that is to be delivered.
-    pub(super) fn finish(&mut self, mut report: Report) -> Result<Report, RunError> {
-        let started = Instant::now();
+    /// Tells how the run ended, and tidies up.
+    pub(super) fn finish(&mut self, report: Report) -> Report {
         let counters = report.counters;
-        let phase = if counters.cancelled > 0 {
-            SummaryPhase::Cancelled
-        } else if counters.failed > 0 || report.jobs.iter().any(is_authors_error) {
-            SummaryPhase::Failure
-        } else if counters.errors > 0 {
-            SummaryPhase::Error
-        } else {
-            SummaryPhase::Success
-        };
-        self.statuses.summary(phase, report.jobs.len(), counters, None);
-        report.undelivered.extend(self.options.runtime.block_on(self.statuses.flush()));
-        report.seconds.statuses = started.elapsed().as_secs_f64();
+        let phase = phase_of(counters, report.jobs.iter().any(is_authors_error));
+        self.tell.what(What::Ended { phase, jobs: report.jobs.len(), counters });
         if let Some(writer) = &self.project.writer {
-            writer.tidy(KEEP);
+            writer.tidy(KEEP, self.project.declaration.logs.total_bytes);
         }
-        Ok(report)
+        report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jobset_of_skipped_jobs_is_no_success() {
+        let none = Counters::default();
+        let skipped = Counters { skipped: 2, ..none };
+        for (counters, authors_error, expected) in [
+            (none, false, SummaryPhase::Success),
+            (skipped, false, SummaryPhase::Skipped),
+            (Counters { fresh: 1, ..skipped }, false, SummaryPhase::Success),
+            (Counters { incremental: 1, ..skipped }, false, SummaryPhase::Success),
+            (Counters { clean: 1, ..skipped }, false, SummaryPhase::Success),
+            (Counters { failed: 1, ..skipped }, false, SummaryPhase::Failure),
+            (Counters { errors: 1, ..skipped }, false, SummaryPhase::Error),
+            (Counters { errors: 1, ..skipped }, true, SummaryPhase::Failure),
+            (Counters { cancelled: 1, ..skipped }, false, SummaryPhase::Cancelled),
+        ] {
+            assert_eq!(phase_of(counters, authors_error), expected, "{counters:?}");
+        }
     }
 }

@@ -1,40 +1,43 @@
-//! The steps of a run between evaluation and building: what is fresh, which
-//! caches are chosen, what is built.
+//! The steps of a run between evaluation and building: what is fresh, and which
+//! caches are chosen. What is built then is in `resolving.rs`.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use levain_actions::git::{CommitId, SourceIndex};
-use levain_evaluator::evaluate::JobError;
+use levain_evaluator::JobName;
+use levain_evaluator::evaluate::{JobDerivation, JobError};
 use levain_evaluator::key::KeyDocument;
 use levain_evaluator::pointer::Entry;
 use levain_store::{Connection, DerivationPath, StorePath};
 
 use super::{Run, RunError, now};
 use crate::candidates::Records;
-use crate::choose::{Candidate, Choice, Origin, Reason, Refusal};
+use crate::choose::{Choice, Reason, Refusal};
 use crate::connections::LazyConnection;
 use crate::declaration::Mode;
 use crate::dropped;
 use crate::evaluations::{self, Evaluated};
-use crate::plan::{self, Finding, PlanError, Sources, Surveyed, Target};
-use crate::pointers::{Entries, Recorded};
-use crate::progress::{Progress, Stage};
+use crate::event::Stage;
+use crate::plan::{self, Finding, PlanError, PlannedJob, Planner, Sources};
+use crate::pointers::{Entries, FoundBranch, pointer_for};
 use crate::project::{Place, ProjectError};
-use crate::report::Undelivered;
-use crate::shadowing::Mirrored;
+use crate::report::{Undelivered, UndeliveredKind};
+use crate::success::Success;
 
 /// How often a jobset is evaluated again whose derivations are gone.
 const EVALUATIONS: u32 = 3;
 
 /// What the base evaluation says, and what is known about its jobs.
-pub(super) struct Survey {
+pub(super) struct PlannedJobs {
     pub(super) evaluated: Evaluated,
-    pub(super) jobs: Vec<Surveyed>,
-    pub(super) errors: Vec<(String, JobError)>,
+    pub(super) jobs: Vec<PlannedJob>,
+    pub(super) errors: Vec<(JobName, JobError)>,
+    /// Jobs of systems that the declaration does not name.
+    pub(super) left_out: Vec<(JobName, JobDerivation)>,
 }
 
-impl Survey {
+impl PlannedJobs {
     pub(super) fn is_all_fresh(&self) -> bool {
         self.jobs.iter().all(|job| match job.finding {
             Finding::Fresh(_) | Finding::Built => true,
@@ -49,7 +52,9 @@ impl Survey {
     /// that they were made from a later commit, about whose jobs this one says
     /// nothing.
     pub(super) fn pointer(&self, own: &Entries, is_newer: &dyn Fn(&Entry) -> bool) -> Entries {
-        let unevaluated: Vec<String> = self.errors.iter().map(|(path, _)| path.clone()).collect();
+        let errors = self.errors.iter().map(|(path, _)| path);
+        let left_out = self.left_out.iter().map(|(path, _)| path);
+        let unevaluated: Vec<&JobName> = errors.chain(left_out).collect();
         let kept = own
             .iter()
             .filter(|(job, entry)| {
@@ -60,10 +65,16 @@ impl Survey {
         if self.is_all_fresh() {
             return kept;
         }
-        plan::pointer_for(&kept, &self.jobs)
+        let jobs = self.jobs.iter().map(|job| (&job.attr_path, job.starts_from()));
+        pointer_for(&kept, jobs)
     }
 
-    fn stale(&self) -> impl Iterator<Item = &Surveyed> {
+    /// Returns whether a job is an aggregate.
+    pub(super) fn is_aggregate(&self, attr_path: &JobName) -> bool {
+        self.jobs.iter().any(|job| job.attr_path == *attr_path && job.is_aggregate())
+    }
+
+    pub(super) fn stale(&self) -> impl Iterator<Item = &PlannedJob> {
         self.jobs.iter().filter(|job| matches!(job.finding, Finding::Stale { .. }))
     }
 }
@@ -71,83 +82,123 @@ impl Survey {
 /// The shadow branch as the run found it.
 #[derive(Default)]
 pub(super) struct ShadowBefore {
-    pub(super) recorded: Option<Recorded>,
+    pub(super) recorded: Option<FoundBranch>,
     pub(super) head: Option<CommitId>,
     pub(super) original: Option<CommitId>,
     pub(super) entries: Option<Entries>,
 }
 
+impl ShadowBefore {
+    /// Returns the entry of a job, if there is a good one.
+    fn entry(&self, attr_path: &JobName) -> Option<&Entry> {
+        self.entries.as_ref()?.get(attr_path)?.as_ref().ok()
+    }
+}
+
 impl Run<'_> {
-    fn surveyor(&self) -> plan::Survey<'_> {
-        plan::Survey {
+    fn planner(&self) -> Planner<'_> {
+        Planner {
             state: &self.project.state,
             jobset: &self.head.jobset,
             incremental: &self.project.declaration.incremental,
             mode: self.mode,
-            ignore_successes: false,
+            ignore_successes: self.options.rebuild,
             now: now(),
         }
     }
 
     /// Tells fresh jobs from those that have to be built.
-    pub(super) fn survey(
+    pub(super) fn plan(
         &mut self,
         base: Evaluated,
         connection: &mut LazyConnection,
-    ) -> Result<Survey, RunError> {
+    ) -> Result<PlannedJobs, RunError> {
         let started = Instant::now();
-        let mut survey = self.survey_once(base, connection)?;
+        let mut planned = self.plan_once(base, connection)?;
         // A remembered evaluation may have outlived its derivations, and garbage may be collected
         // as soon as an evaluation has ended.
         for _ in 0..EVALUATIONS {
-            if !self.has_lost_derivations(&survey, connection)? {
+            if !self.has_lost_derivations(&planned, connection)? {
                 break;
             }
-            let request = self.request(survey.evaluated.remembered.evaluation.flake.clone());
+            let request = self.request(planned.evaluated.remembered.evaluation.flake.clone());
             let evaluation = self.surroundings.evaluator.evaluate(&request)?;
             let again = Evaluated {
-                id: survey.evaluated.id,
+                id: planned.evaluated.id,
                 remembered: evaluations::Remembered { evaluation, keys: BTreeMap::new() },
                 memoized: false,
             };
-            survey = self.survey_once(again, connection)?;
+            planned = self.plan_once(again, connection)?;
         }
         self.seconds.plan += started.elapsed().as_secs_f64();
-        Ok(survey)
+        Ok(planned)
     }
 
-    fn survey_once(
+    fn plan_once(
         &self,
         evaluated: Evaluated,
         connection: &mut LazyConnection,
-    ) -> Result<Survey, PlanError> {
-        let surveyor = self.surveyor();
+    ) -> Result<PlannedJobs, PlanError> {
+        let planner = self.planner();
         let mut jobs = Vec::new();
         let mut errors = Vec::new();
+        let mut left_out = Vec::new();
+        let systems = &self.project.declaration.systems;
         for job in &evaluated.remembered.evaluation.jobs {
-            let attr_path = job.attr_path.to_string();
+            let attr_path = JobName::from(&job.attr_path);
             match &job.outcome {
                 Err(error) => errors.push((attr_path, error.clone())),
+                Ok(base) if !systems.is_empty() && !systems.contains(&base.system) => {
+                    left_out.push((attr_path, base.clone()));
+                }
                 Ok(base) => {
-                    let finding = surveyor.fresh(base, connection)?;
+                    let finding = planner.fresh(base, &mut |path| {
+                        Ok::<_, PlanError>(connection.get()?.is_valid(path)?)
+                    })?;
+                    let finding = match finding {
+                        Some(Finding::Fresh(success))
+                            if self.options.outputs
+                                && !self.has_outputs(&success, connection)? =>
+                        {
+                            None
+                        }
+                        other => other,
+                    };
                     let finding = finding.unwrap_or_else(|| Finding::Stale {
                         key: None,
                         choice: Choice::none(Refusal::new(Reason::FirstBuild, "")),
                     });
-                    jobs.push(Surveyed { attr_path, base: base.clone(), finding });
+                    jobs.push(PlannedJob { attr_path, base: base.clone(), finding });
                 }
             }
         }
-        Ok(Survey { evaluated, jobs, errors })
+        Ok(PlannedJobs { evaluated, jobs, errors, left_out })
+    }
+
+    /// Returns whether the outputs of a success are in the store.
+    fn has_outputs(
+        &self,
+        success: &Success,
+        connection: &mut LazyConnection,
+    ) -> Result<bool, PlanError> {
+        let connection = connection.get()?;
+        for path in success.outputs.values() {
+            // What is no path of this store was built for another one.
+            let Ok(path) = self.surroundings.store.dir().parse(path) else { return Ok(false) };
+            if !connection.is_valid(&path)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Keeps the derivations to build until the connection ends, and says whether any is gone.
     fn has_lost_derivations(
         &self,
-        survey: &Survey,
+        planned: &PlannedJobs,
         connection: &mut LazyConnection,
     ) -> Result<bool, PlanError> {
-        for job in survey.stale() {
+        for job in planned.stale() {
             if !hold(connection.get()?, &job.base.derivation)? {
                 return Ok(true);
             }
@@ -158,18 +209,17 @@ impl Run<'_> {
     /// Computes the keys of jobs with a cache output, and chooses the caches of stale ones.
     pub(super) fn choose(
         &mut self,
-        survey: &mut Survey,
+        planned: &mut PlannedJobs,
         connection: &mut LazyConnection,
-        progress: &mut dyn Progress,
     ) -> Result<ShadowBefore, RunError> {
         let started = Instant::now();
         let fetching = self.seconds.git;
-        if !survey.is_all_fresh() && self.mode != Mode::Off {
-            self.fetch_shadows(progress);
+        if !planned.is_all_fresh() && self.mode != Mode::Off {
+            self.fetch_shadows();
         }
         let before = self.shadow_before()?;
-        self.compute_keys(survey)?;
-        if !survey.is_all_fresh() {
+        self.compute_keys(planned, &before)?;
+        if !planned.is_all_fresh() {
             let others = match self.mode {
                 Mode::Incremental => self.shadowing.known().map_err(ProjectError::from)?,
                 Mode::Record | Mode::Off => Vec::new(),
@@ -188,22 +238,22 @@ impl Run<'_> {
                 &others,
                 dropped::read(&self.project.state, &self.head.jobset.name()),
             );
-            let surveyor = self.surveyor();
+            let planner = self.planner();
             let off = dropped::switched_off(&self.project.state);
-            for job in &mut survey.jobs {
+            for job in &mut planned.jobs {
                 let attr_path = &job.attr_path;
                 if let Finding::Stale { key, choice } = &mut job.finding {
-                    *key = survey.evaluated.remembered.keys.get(attr_path).cloned();
+                    *key = planned.evaluated.remembered.keys.get(attr_path).cloned();
                     if let Some(commit) = off.get(attr_path) {
                         let detail = format!(
                             "an audit of {} found that its cache lied; `levain cache allow {attr_path}` turns caches on again",
-                            commit.get(..12).unwrap_or(commit)
+                            commit.short()
                         );
                         *choice = Choice::none(Refusal::new(Reason::Disabled, detail));
                         continue;
                     }
                     let connection = connection.get().map_err(PlanError::from)?;
-                    *choice = surveyor.choose(
+                    *choice = planner.choose(
                         attr_path,
                         &job.base,
                         key.as_ref(),
@@ -217,21 +267,24 @@ impl Run<'_> {
         Ok(before)
     }
 
-    fn fetch_shadows(&mut self, progress: &mut dyn Progress) {
+    fn fetch_shadows(&mut self) {
         // A mirror is levain's own, but a checkout is somebody else's, with all its refs.
         if let (None, Place::Directory(_)) = (&self.project.writer, &self.options.place) {
             if self.shadowing.exchanged().is_some() {
                 let text = "read-only: shadow branches are not fetched, only known ones are used";
-                self.notice(progress, text.into());
+                self.notice(text.into());
             }
             return;
         }
         let started = Instant::now();
-        if let Err(error) = self.shadowing.fetch() {
+        let turn = self.project.writer.as_ref().map(|writer| writer.lent().remote());
+        let fetched = self.shadowing.fetch();
+        drop(turn);
+        if let Err(error) = fetched {
             let text = format!("cannot fetch the shadow branches, going on without: {error}");
-            progress.warning(&text);
+            self.tell.warning(&text);
             self.undelivered.push(Undelivered {
-                kind: "fetch",
+                kind: UndeliveredKind::Fetch,
                 subject: self.project.layout.prefix.clone(),
                 error: error.to_string(),
             });
@@ -256,19 +309,26 @@ impl Run<'_> {
     }
 
     /// Computes the keys that are not remembered, of all jobs that may need one.
-    fn compute_keys(&mut self, survey: &mut Survey) -> Result<(), RunError> {
+    fn compute_keys(
+        &mut self,
+        planned: &mut PlannedJobs,
+        before: &ShadowBefore,
+    ) -> Result<(), RunError> {
         let incremental = &self.project.declaration.incremental;
         let store = &self.surroundings.store;
-        let Evaluated { remembered, .. } = &mut survey.evaluated;
-        let mut computed: Vec<(String, KeyDocument)> = Vec::new();
+        let Evaluated { remembered, .. } = &mut planned.evaluated;
+        let mut computed: Vec<(JobName, KeyDocument)> = Vec::new();
         let mut index: Option<SourceIndex<'_>> = None;
         let mut known: BTreeMap<StorePath, bool> = BTreeMap::new();
-        for job in &survey.jobs {
+        for job in &planned.jobs {
             let needs = match &job.finding {
-                Finding::Fresh(_) => false,
-                Finding::Built | Finding::Stale { .. } => self.mode != Mode::Off,
+                Finding::Fresh(success) => {
+                    success.lacks_pointer(store.dir(), before.entry(&job.attr_path))
+                }
+                Finding::Built | Finding::Stale { .. } => true,
             };
-            if !needs
+            if self.mode == Mode::Off
+                || !needs
                 || remembered.keys.contains_key(&job.attr_path)
                 || plan::cache_output(&job.base, incremental).is_none()
             {
@@ -286,88 +346,27 @@ impl Run<'_> {
             let document = plan::key_of(store, &job.base, &remembered.evaluation, &mut sources)?;
             computed.push((job.attr_path.clone(), document));
         }
-        let is_news = !survey.evaluated.memoized || !computed.is_empty();
-        survey.evaluated.remembered.keys.extend(computed);
-        // Errors are not remembered: what failed for want of memory or a network may pass later.
-        if is_news && survey.errors.is_empty() {
-            evaluations::remember(self.project.writer.as_ref(), &survey.evaluated);
+        let is_news = !planned.evaluated.memoized || !computed.is_empty();
+        planned.evaluated.remembered.keys.extend(computed);
+        if is_news {
+            evaluations::remember(self.project.writer.as_ref(), &planned.evaluated);
         }
         Ok(())
-    }
-
-    /// Decides what each stale job builds: its shadow derivation if a chosen
-    /// cache is in that one's graph, else its base derivation.
-    pub(super) fn resolve(
-        &mut self,
-        survey: &mut Survey,
-        mirrored: Option<&Mirrored>,
-        entries: &Entries,
-        connection: &mut LazyConnection,
-        progress: &mut dyn Progress,
-    ) -> Result<BTreeMap<String, Target>, RunError> {
-        let mut chosen: BTreeMap<StorePath, (Origin, Candidate)> = BTreeMap::new();
-        for job in survey.stale() {
-            if let Finding::Stale {
-                choice: Choice { outcome: Ok((origin, candidate)), .. }, ..
-            } = &job.finding
-            {
-                chosen.insert(candidate.entry.path.clone(), (*origin, candidate.clone()));
-            }
-        }
-        let mut targets = BTreeMap::new();
-        let mirrored = mirrored.filter(|_| !chosen.is_empty());
-        let shadow = match mirrored {
-            Some(mirrored) => self.evaluate_shadow(mirrored, entries, progress),
-            None => {
-                for job in survey.stale() {
-                    targets.insert(job.attr_path.clone(), Target::base(&job.base, None));
-                }
-                return Ok(targets);
-            }
-        };
-        let started = Instant::now();
-        // A shadow commit that cannot be evaluated at all costs the caches, not the run.
-        let shadow = match shadow {
-            Ok(shadow) => shadow,
-            Err(error) => {
-                let text = "the shadow commit cannot be evaluated";
-                progress.warning(&format!("{text}, building without caches: {error}"));
-                for job in survey.stale() {
-                    let refusal = Some(Refusal::new(Reason::Rejected, text));
-                    targets.insert(job.attr_path.clone(), Target::base(&job.base, refusal));
-                }
-                return Ok(targets);
-            }
-        };
-        let jobs: plan::ShadowJobs<'_> =
-            shadow.jobs.iter().map(|job| (job.attr_path.to_string(), &job.outcome)).collect();
-        for job in survey.stale() {
-            let Finding::Stale { choice, .. } = &job.finding else { continue };
-            if let Some(Ok(built)) = jobs.get(&job.attr_path)
-                && !hold(connection.get().map_err(PlanError::from)?, &built.derivation)?
-            {
-                let text = "the derivation with the cache was garbage collected meanwhile";
-                let refusal = Some(Refusal::new(Reason::Missing, text));
-                targets.insert(job.attr_path.clone(), Target::base(&job.base, refusal));
-                continue;
-            }
-            let target = plan::resolve(&self.surroundings.store, job, choice, &jobs, &chosen)?;
-            targets.insert(job.attr_path.clone(), target);
-        }
-        self.seconds.plan += started.elapsed().as_secs_f64();
-        Ok(targets)
     }
 }
 
 /// Keeps a derivation from garbage collection until the connection ends; says whether it is there.
-fn hold(connection: &mut Connection, derivation: &DerivationPath) -> Result<bool, PlanError> {
+pub(super) fn hold(
+    connection: &mut Connection,
+    derivation: &DerivationPath,
+) -> Result<bool, PlanError> {
     // First the root, then the question: so the answer stays true.
     connection.add_temp_root(derivation.as_store_path())?;
     Ok(connection.is_valid(derivation.as_store_path())?)
 }
 
 /// Tells how many jobs there are of each sort.
-pub(super) fn stage_of(survey: &Survey) -> Stage {
-    let jobs = survey.stale().count();
-    Stage::Build { jobs, fresh: survey.jobs.len() - jobs }
+pub(super) fn stage_of(planned: &PlannedJobs) -> Stage {
+    let jobs = planned.stale().count();
+    Stage::Build { jobs, fresh: planned.jobs.len() - jobs }
 }

@@ -3,15 +3,17 @@
 //! Takes the same steps as a run up to the choice, and writes nothing.
 
 use levain_evaluator::key::{self, KeyChange, KeyDocument};
+use levain_evaluator::{JobName, JobsetName};
 use serde::Serialize;
 
-use super::planning::Survey;
-use super::{Opened, Options, Run, RunError};
+use super::planning::PlannedJobs;
+use super::{Hearers, Opened, Options, Run, RunError};
 use crate::cancel::Cancel;
 use crate::choose::{Origin, Refusal};
 use crate::connections::LazyConnection;
-use crate::plan::{Finding, Surveyed};
-use crate::progress::Progress;
+use crate::event::{Event, Tell};
+use crate::plan::{Finding, PlannedJob};
+use crate::pointers::ShadowName;
 use crate::project::Surroundings;
 use crate::report::CacheReport;
 use crate::shadowing::Shadowing;
@@ -22,9 +24,9 @@ use crate::state::Kind;
 #[serde(rename_all = "camelCase")]
 pub struct Why {
     /// The job.
-    pub attr_path: String,
+    pub attr_path: JobName,
     /// The jobset.
-    pub jobset: String,
+    pub jobset: JobsetName,
     /// The original commit.
     pub original_commit: String,
     /// Its base derivation.
@@ -55,8 +57,9 @@ pub struct Why {
 pub struct Considered {
     /// Where it was found.
     pub origin: Origin,
-    /// The jobset that recorded it.
-    pub jobset: String,
+    /// The shadow branch on which it stands; empty for an own entry that cannot be read.
+    #[serde(rename = "jobset")]
+    pub shadow: ShadowName,
     /// Why it is not used.
     pub refusal: Refusal,
 }
@@ -89,7 +92,7 @@ pub enum WhyError {
     #[error("job `{job}` cannot be evaluated: {message}")]
     Broken {
         /// The job.
-        job: String,
+        job: JobName,
         /// Nix's message.
         message: String,
     },
@@ -97,13 +100,13 @@ pub enum WhyError {
     #[error("the jobset has no job `{job}`\nhint: {}", hint(known))]
     Unknown {
         /// What was asked for.
-        job: String,
+        job: JobName,
         /// The jobs there are, most similar first.
-        known: Vec<String>,
+        known: Vec<JobName>,
     },
 }
 
-fn hint(known: &[String]) -> String {
+fn hint(known: &[JobName]) -> String {
     if known.is_empty() {
         return "it has no jobs at all; see `levainJobs` in its flake".into();
     }
@@ -115,49 +118,52 @@ fn hint(known: &[String]) -> String {
 pub fn why(
     surroundings: &Surroundings,
     options: &Options,
-    job: &str,
-    progress: &mut dyn Progress,
+    job: &JobName,
+    tell: &dyn Fn(Event),
 ) -> Result<Why, WhyError> {
-    let Opened { project, head, statuses } = Opened::new(surroundings, options)?;
+    let Opened { mut project, head, statuses: _ } = Opened::new(surroundings, options)?;
+    project.require_declaration(Some(head.commit)).map_err(RunError::from)?;
     let shadowing = Shadowing::new(&project, &head).map_err(RunError::from)?;
     let cancel = Cancel::default();
-    let run = Run::new(surroundings, options, &cancel, &project, &head, &statuses, &shadowing);
-    run.why(job, progress)
+    let hearers = Hearers { tell: Tell::new(tell), is_over: &|_| false };
+    let run = Run::new(surroundings, options, &cancel, hearers, &project, &head, &shadowing);
+    run.why(job)
 }
 
-impl Survey {
+impl PlannedJobs {
     /// Returns the job of that name, or an error that says what there is instead.
-    pub(super) fn find(&self, job: &str) -> Result<&Surveyed, WhyError> {
+    pub(super) fn find(&self, job: &JobName) -> Result<&PlannedJob, WhyError> {
         if let Some((_, error)) = self.errors.iter().find(|(path, _)| path == job) {
             let message = error.message.clone();
-            return Err(WhyError::Broken { job: job.to_owned(), message });
+            return Err(WhyError::Broken { job: job.clone(), message });
         }
-        self.jobs.iter().find(|known| known.attr_path == job).ok_or_else(|| {
-            let mut known: Vec<String> =
+        self.jobs.iter().find(|known| known.attr_path == *job).ok_or_else(|| {
+            let mut known: Vec<JobName> =
                 self.jobs.iter().map(|known| known.attr_path.clone()).collect();
-            known.sort_by_key(|known| usize::MAX - alike(known, job));
-            WhyError::Unknown { job: job.to_owned(), known }
+            known.sort_by_key(|known| strsim::levenshtein(known.as_str(), job.as_str()));
+            WhyError::Unknown { job: job.clone(), known }
         })
     }
 }
 
 impl Run<'_> {
-    fn why(mut self, job: &str, progress: &mut dyn Progress) -> Result<Why, WhyError> {
-        let base = self.evaluate_base(&mut || {}, progress)?;
+    fn why(mut self, job: &JobName) -> Result<Why, WhyError> {
+        let (base, mode) = self.evaluate_base(&mut || {})?;
+        self.mode = mode;
         let mut connection = LazyConnection::new(&self.surroundings.store);
-        let mut survey = self.survey(base, &mut connection)?;
-        survey.find(job)?;
-        survey.jobs.retain(|known| known.attr_path == job);
-        let before = self.choose(&mut survey, &mut connection, progress)?;
+        let mut planned = self.plan(base, &mut connection)?;
+        planned.find(job)?;
+        planned.jobs.retain(|known| known.attr_path == *job);
+        let before = self.choose(&mut planned, &mut connection)?;
         let own_key = before
             .entries
             .as_ref()
             .and_then(|entries| entries.get(job)?.as_ref().ok())
             .map(|entry| entry.key.clone());
-        let found = survey.find(job)?;
+        let found = planned.find(job)?;
         let dir = self.surroundings.store.dir();
         let mut why = Why {
-            attr_path: job.to_owned(),
+            attr_path: job.clone(),
             jobset: self.head.jobset.name(),
             original_commit: self.head.commit.to_string(),
             base_drv_path: dir.display(found.base.derivation.as_store_path()),
@@ -170,7 +176,7 @@ impl Run<'_> {
             key_changes: Vec::new(),
         };
         match &found.finding {
-            Finding::Fresh(success) => why.unchanged_since = Some(success.commit.clone()),
+            Finding::Fresh(success) => why.unchanged_since = Some(success.commit.to_string()),
             Finding::Built => {}
             Finding::Stale { key, choice } => {
                 why.would_build = true;
@@ -179,9 +185,9 @@ impl Run<'_> {
                 why.considered = choice
                     .refused
                     .iter()
-                    .map(|(origin, jobset, refusal)| Considered {
+                    .map(|(origin, shadow, refusal)| Considered {
                         origin: *origin,
-                        jobset: jobset.clone(),
+                        shadow: shadow.clone().unwrap_or_default(),
                         refusal: refusal.clone(),
                     })
                     .collect();
@@ -201,11 +207,4 @@ impl Run<'_> {
         }
         Ok(why)
     }
-}
-
-/// Returns how much of the two names is the same, from both ends.
-fn alike(a: &str, b: &str) -> usize {
-    let front = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
-    let back = a.bytes().rev().zip(b.bytes().rev()).take_while(|(a, b)| a == b).count();
-    front + back
 }

@@ -35,11 +35,26 @@ pub(super) trait Questions: Sync {
     /// Returns the names of the attributes inside; none where there is no set to look into.
     fn children(&self, path: &AttrPath) -> Answer<Vec<String>, Self>;
 
-    /// Returns what is found where an attribute fails.
-    fn failed(&self, path: AttrPath, failure: Self::Failure) -> Self::Found;
+    /// Returns what is found where an attribute fails; `caught` says that an evaluation goes on after
+    /// this error.
+    fn failed(&self, path: AttrPath, failure: Self::Failure, caught: bool) -> Self::Found;
 
     /// Returns the error for when even the root cannot be looked at.
     fn hopeless(&self, failure: Self::Failure) -> Self::Fatal;
+
+    /// Returns whether a question costs no process: then what fails together is not halved, but each
+    /// attribute asked for.
+    fn is_cheap(&self) -> bool {
+        false
+    }
+}
+
+/// What is asked first.
+pub(super) enum Start {
+    /// What is at and below these paths.
+    Walk(Vec<AttrPath>),
+    /// The errors of these paths, which are caught.
+    Ask(Vec<AttrPath>),
 }
 
 /// A question that has to be asked.
@@ -59,10 +74,14 @@ type Outcome<Q> = Result<
 /// Returns everything that is found at and below these paths, in no particular order.
 pub(super) fn find_all<Q: Questions + ?Sized>(
     questions: &Q,
-    paths: Vec<AttrPath>,
+    start: Start,
 ) -> Result<Vec<Q::Found>, Q::Fatal> {
     let mut found = Vec::new();
-    let mut open = if paths.is_empty() { Vec::new() } else { vec![Step::Walk(paths)] };
+    let mut open = match start {
+        Start::Walk(paths) if paths.is_empty() => Vec::new(),
+        Start::Walk(paths) => vec![Step::Walk(paths)],
+        Start::Ask(paths) => paths.into_iter().map(Step::Ask).collect(),
+    };
     while !open.is_empty() {
         for outcome in take_all(questions, open.split_off(0)) {
             let (more_found, more_open) = outcome?;
@@ -101,28 +120,35 @@ fn take<Q: Questions + ?Sized>(questions: &Q, step: Step<Q::Failure>) -> Outcome
     match step {
         Step::Walk(paths) => match questions.walk(&paths)? {
             Ok((found, caught)) => Ok((found, caught.into_iter().map(Step::Ask).collect())),
-            Err(failure) => Ok((Vec::new(), narrow(paths, failure))),
+            Err(failure) => Ok((Vec::new(), narrow(questions, paths, failure))),
         },
         Step::Ask(path) => match questions.ask(&path)? {
             Ok(found) => Ok((found, Vec::new())),
-            Err(failure) => Ok((vec![questions.failed(path, failure)], Vec::new())),
+            Err(failure) => Ok((vec![questions.failed(path, failure, true)], Vec::new())),
         },
         Step::Descend(path, failure) => match questions.children(&path)? {
             Ok(names) if names.is_empty() => {
-                Ok((vec![questions.failed(path, failure)], Vec::new()))
+                Ok((vec![questions.failed(path, failure, false)], Vec::new()))
             }
             Ok(names) => {
                 let children = names.into_iter().map(|name| path.child(name)).collect();
-                Ok((Vec::new(), narrow(children, failure)))
+                Ok((Vec::new(), narrow(questions, children, failure)))
             }
             Err(failure) if path.is_root() => Err(questions.hopeless(failure)),
-            Err(failure) => Ok((vec![questions.failed(path, failure)], Vec::new())),
+            Err(failure) => Ok((vec![questions.failed(path, failure, false)], Vec::new())),
         },
     }
 }
 
 /// Returns how to go on with paths that fail together.
-fn narrow<F>(mut paths: Vec<AttrPath>, failure: F) -> Vec<Step<F>> {
+fn narrow<Q: Questions + ?Sized>(
+    questions: &Q,
+    mut paths: Vec<AttrPath>,
+    failure: Q::Failure,
+) -> Vec<Step<Q::Failure>> {
+    if paths.len() > 1 && questions.is_cheap() {
+        return paths.into_iter().map(|path| Step::Walk(vec![path])).collect();
+    }
     if paths.len() > 1 {
         let second = paths.split_off(paths.len().div_ceil(2));
         return vec![Step::Walk(paths), Step::Walk(second)];

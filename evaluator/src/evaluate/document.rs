@@ -10,6 +10,7 @@ use super::{EvaluatedJob, Evaluation, JobDerivation, JobError, JobsOutput};
 use crate::attr_path::AttrPath;
 use crate::flake_ref::LockedFlakeRef;
 use crate::key::KeyOptions;
+use crate::names::JobName;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -61,6 +62,10 @@ struct JobText {
     levain: KeyOptions,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     description: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    constituents: Vec<JobName>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    doubts: Vec<String>,
 }
 
 /// Why a JSON document is no evaluation.
@@ -82,6 +87,8 @@ impl From<Evaluation> for EvaluationText {
             outputs: job.outputs.into_iter().map(|(n, p)| (n, store_dir.display(&p))).collect(),
             levain: job.levain,
             description: job.description,
+            constituents: job.constituents,
+            doubts: job.doubts,
         };
         let jobs = jobs
             .into_iter()
@@ -136,5 +143,7 @@ fn read_job(dir: &StoreDir, job: JobText) -> Result<JobDerivation, StorePathErro
         outputs: outputs.collect::<Result<_, StorePathError>>()?,
         levain: job.levain,
         description: job.description,
+        constituents: job.constituents,
+        doubts: job.doubts,
     })
 }

@@ -1,11 +1,17 @@
 //! Evaluation: from a locked flake to its jobs.
 //!
-//! [`Evaluator`] is the whole contract; [`NixEvaluator`] is the implementation that asks the `nix`
+//! [`JobEvaluator`] is the whole contract; [`NixEvaluator`] is the implementation that asks the `nix`
 //! program. One broken job never fails an evaluation: it has its own [`JobError`], and
 //! [`EvaluateError`] is left for what concerns the flake as a whole.
 
+mod answers;
 mod bisect;
+mod derivations;
 mod document;
+mod fetched;
+mod fetching;
+mod interview;
+mod limits;
 mod message;
 mod nix;
 
@@ -13,21 +19,25 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use levain_store::{DerivationPath, NarHash, StoreDir, StorePath};
+use levain_store::{DerivationPath, Exceeded, NarHash, StoreDir, StorePath};
 use serde::{Deserialize, Serialize};
 
 use crate::attr_path::AttrPath;
 use crate::flake_ref::LockedFlakeRef;
+use crate::inputs::LockedInput;
 use crate::key::KeyOptions;
+use crate::names::JobName;
+use crate::pointer::Tier;
 
 pub use document::DocumentError;
-pub use nix::NixEvaluator;
+pub use limits::{Resources, Wishes};
+pub use nix::{NixEvaluator, WithoutSandbox};
 
 /// Finds the jobs of locked flakes.
 ///
 /// Pure: equal requests give equal evaluations, on any machine and at any time. Implementations
 /// block.
-pub trait Evaluator: Send + Sync {
+pub trait JobEvaluator: Send + Sync {
     /// Returns a text that changes whenever the answers might, for callers that keep them.
     fn identity(&self) -> String;
 
@@ -51,6 +61,9 @@ pub struct Request {
     pub system: String,
     /// Only the jobs at and below these paths; all when there is none.
     pub only: Option<Vec<AttrPath>>,
+    /// The flake outputs whose jobs count, each one of [`OUTPUTS`]; those that name jobs when there is
+    /// none.
+    pub outputs: Option<Vec<String>>,
     /// What the flake may do.
     pub limits: Limits,
 }
@@ -60,9 +73,20 @@ pub struct Request {
 pub struct Limits {
     /// Whether it may build derivations and read what they made.
     pub allow_import_from_derivation: bool,
-    /// Directories that it may read beside the flake's repository: where that one borrows its
-    /// objects from, for instance.
-    pub readable: Vec<PathBuf>,
+    /// Directories of links to store paths that are in use, see [`levain_store::ShownCommit::links`].
+    pub links: Vec<PathBuf>,
+    /// Inputs that are fetched before, with the operator's credentials: those of somebody who may
+    /// have them.
+    pub inputs: Vec<LockedInput>,
+    /// The other inputs of the same lock file: the evaluation has to fetch them by itself.
+    pub withheld: Vec<LockedInput>,
+    /// How much less than the operator allows it may take.
+    pub wishes: Wishes,
+    /// What tells the project from others of this machine: the directory of its state. Without it nothing is remembered
+    /// of what was fetched.
+    pub project: Option<PathBuf>,
+    /// How far the commit is trusted.
+    pub tier: Tier,
 }
 
 /// The jobs of a flake.
@@ -94,7 +118,23 @@ pub enum JobsOutput {
     HydraJobs,
     /// `checks` and `packages` of one system; attribute paths begin with these words.
     ChecksAndPackages,
+    /// The outputs that the request names; attribute paths begin with their names.
+    Declared,
 }
+
+/// The flake outputs in which jobs can be found, if a request names them.
+pub const OUTPUTS: [&str; 10] = [
+    "checks",
+    "darwinConfigurations",
+    "devShells",
+    "formatter",
+    "homeConfigurations",
+    "hydraJobs",
+    "legacyPackages",
+    "levainJobs",
+    "nixosConfigurations",
+    "packages",
+];
 
 /// An attribute path, and what was found there.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,7 +146,11 @@ pub struct EvaluatedJob {
 }
 
 /// The derivation of a job.
+///
+/// Made by [`JobDerivation::new`] only: name, system and outputs are what the derivation's own file
+/// says. A flake chooses the derivation, and says `levain` and `description`.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct JobDerivation {
     /// The derivation's name.
     pub name: String,
@@ -120,6 +164,10 @@ pub struct JobDerivation {
     pub levain: KeyOptions,
     /// `meta.description`, if it has one.
     pub description: Option<String>,
+    /// The attribute paths of the jobs that it is an aggregate of; none for all other jobs.
+    pub constituents: Vec<JobName>,
+    /// What of the job could not be read and is left out, for people.
+    pub doubts: Vec<String>,
 }
 
 /// Why an attribute gives no job.
@@ -140,6 +188,31 @@ impl fmt::Display for JobError {
 
 impl std::error::Error for JobError {}
 
+impl JobError {
+    /// Returns whether the same flake gives the same error at any time, and on any machine.
+    pub fn is_lasting(&self) -> bool {
+        match self.kind {
+            JobErrorKind::Machine
+            | JobErrorKind::Limit
+            | JobErrorKind::Fetch
+            | JobErrorKind::FailedImport
+            | JobErrorKind::NoSuchDerivation
+            | JobErrorKind::Missing => false,
+            JobErrorKind::Evaluation
+            | JobErrorKind::NotADerivation { .. }
+            | JobErrorKind::TooDeep
+            | JobErrorKind::TooMany
+            | JobErrorKind::Repeated
+            | JobErrorKind::SameName
+            | JobErrorKind::ImportFromDerivation
+            | JobErrorKind::Constituents
+            | JobErrorKind::ContentAddressed
+            | JobErrorKind::Impure
+            | JobErrorKind::UnknownOutputs => true,
+        }
+    }
+}
+
 /// The kinds of errors that an attribute can have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -153,30 +226,57 @@ pub enum JobErrorKind {
     },
     /// Attribute sets nest deeper than 16.
     TooDeep,
-    /// It needs something to be built during evaluation, which is not allowed or failed.
+    /// There are too many attributes.
+    TooMany,
+    /// The attribute set stands in itself.
+    Repeated,
+    /// Several attributes are shown by this name.
+    SameName,
+    /// It needs something to be built during evaluation, which is not allowed.
     ImportFromDerivation,
+    /// A limit was reached: it says nothing about the job on another machine.
+    Limit,
+    /// Something could not be fetched: it may be another time.
+    Fetch,
+    /// It needs something that was built during evaluation, and could not be.
+    FailedImport,
+    /// Its evaluation fails, and perhaps not on another machine or at another time.
+    Machine,
     /// It was asked for, and there is no such attribute.
     Missing,
-    /// Its `levain` attribute is not what levain reads.
-    Options,
-    /// Its output paths are not known before it is built.
+    /// It is an aggregate of jobs that do not exist.
+    Constituents,
+    /// Its `drvPath` is not the path of a derivation in the store.
+    NoSuchDerivation,
+    /// It is a content-addressed derivation.
+    ContentAddressed,
+    /// It is an impure derivation.
+    Impure,
+    /// Its output paths are not known before it is built, for another reason.
     UnknownOutputs,
 }
 
 /// Why a flake as a whole has no jobs.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
+    /// There is no sandbox, and nobody vouches for the commit.
+    #[error(
+        "pull requests, and commits that nobody vouches for, are evaluated in a sandbox, and `bwrap` is not on the PATH\nhint: install bubblewrap, or pass `--unconfined` if you trust the author"
+    )]
+    NoSandbox,
     /// There is no `flake.nix`.
     #[error(
-        "no `flake.nix` in commit {} of `{}`\nhint: add and commit a `flake.nix`", .flake.revision, .flake.location.display()
+        "no `flake.nix` in commit {} of `{}`\nhint: {}", .flake.revision, .flake.location.display(), instead_of_flake(.below)
     )]
     NotAFlake {
         /// The flake.
         flake: Box<LockedFlakeRef>,
+        /// The directories that have one.
+        below: Vec<String>,
     },
     /// The flake itself cannot be evaluated.
     #[error(
-        "cannot evaluate commit {} of `{}`: {message}\nhint: `nix flake show` in a checkout of that commit shows the same", .flake.revision, .flake.location.display()
+        "cannot evaluate commit {} of `{}`: {}", .flake.revision, .flake.location.display(), hinted(.message)
     )]
     FlakeFailed {
         /// The flake.
@@ -226,9 +326,25 @@ pub enum EvaluateError {
         /// The outputs that were looked at.
         tried: Vec<String>,
     },
+    /// A limit was reached.
+    #[error(transparent)]
+    Limit(#[from] Exceeded),
+    /// There are too many jobs.
+    #[error(
+        "the flake has {found} jobs, more than the {limit} that it may have\nhint: raise the limit with `--evaluation-jobs N`, and `evaluation.maxJobs` in `levainProject` if that is lower"
+    )]
+    TooManyJobs {
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// Nix could not be started, or ended for a reason that has nothing to do with the flake.
     #[error("cannot ask nix")]
     NixProgram(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store does not say what the evaluation has put there.
+    #[error("cannot read the derivations of the jobs")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The answer is not what the question was for.
     #[error(
         "cannot read the answer of the evaluation: {what}\nhint: this is a bug in levain, or a version of Nix that it does not know"
@@ -240,6 +356,24 @@ pub enum EvaluateError {
 }
 
 impl EvaluateError {
+    /// Returns whether the flake is to blame, as far as can be told, and not this machine.
+    pub fn is_the_flakes(&self) -> bool {
+        match self {
+            Self::NotAFlake { .. }
+            | Self::LockFile { .. }
+            | Self::NarHashMismatch { .. }
+            | Self::OutputNotAnAttributeSet { .. }
+            | Self::NoJobs { .. } => true,
+            Self::FlakeFailed { message, .. } => !message::may_be_the_machines(message),
+            Self::Limit(_)
+            | Self::TooManyJobs { .. }
+            | Self::NixProgram(_)
+            | Self::NoSandbox
+            | Self::Store(_)
+            | Self::Unreadable { .. } => false,
+        }
+    }
+
     /// Returns the error in a line for those who know the commit: without it, without where the
     /// repository lies on this machine, and without a hint.
     pub fn brief(&self) -> String {
@@ -252,7 +386,11 @@ impl EvaluateError {
             }
             Self::OutputNotAnAttributeSet { .. }
             | Self::NoJobs { .. }
+            | Self::Limit(_)
+            | Self::TooManyJobs { .. }
             | Self::NixProgram(_)
+            | Self::NoSandbox
+            | Self::Store(_)
             | Self::Unreadable { .. } => self.to_string(),
         };
         text.lines().next().unwrap_or_default().to_owned()
@@ -274,6 +412,24 @@ impl fmt::Display for LockFileState {
             Self::Missing => "missing",
             Self::Stale => "out of date",
         })
+    }
+}
+
+/// Returns the message, with a hint if it has none.
+fn hinted(message: &str) -> String {
+    // Elsewhere, Nix has nothing to complain of.
+    if message.contains("\nhint: ") || message::names_the_machine(message) {
+        return message.to_owned();
+    }
+    format!("{message}\nhint: `nix flake show` in a checkout of that commit shows the same")
+}
+
+fn instead_of_flake(below: &[String]) -> String {
+    match below.first() {
+        None => "add and commit a `flake.nix`".to_owned(),
+        Some(directory) => format!(
+            "flakes in directories (`dir=`) are not supported: `{directory}/flake.nix` has to be used by a `flake.nix` at the root"
+        ),
     }
 }
 

@@ -5,6 +5,12 @@ let
 in
 {
   source = builtins.unsafeDiscardStringContext tree.outPath;
+  flakesBelow =
+    let
+      entries = builtins.readDir tree.outPath;
+      isFlake = name: entries.${name} == "directory" && builtins.pathExists (tree.outPath + "/${name}/flake.nix");
+    in
+    builtins.filter isFlake (builtins.attrNames entries);
   hasFlake = builtins.pathExists (tree.outPath + "/flake.nix");
   hasLock = builtins.pathExists (tree.outPath + "/flake.lock");
 }

@@ -6,6 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use percent_encoding::{AsciiSet, utf8_percent_encode};
+
+use crate::percent;
+
 /// The attributes of a reference.
 pub type Attributes = BTreeMap<String, Attribute>;
 
@@ -242,11 +246,11 @@ pub fn print(attributes: &Attributes) -> Result<String, FlakeReferenceError> {
             let (owner, repo) = (required(attributes, "owner")?, required(attributes, "repo")?);
             let last = optional(attributes, "ref").or_else(|| optional(attributes, "rev"));
             let last = last.map(|last| format!("/{last}")).unwrap_or_default();
-            format!("{kind}:{}", encode(&format!("{owner}/{repo}{last}"), ":@/"))
+            format!("{kind}:{}", encode(&format!("{owner}/{repo}{last}"), percent::PATH))
         }
         "path" => {
             copy(&["dir", "lastModified", "narHash", "rev", "revCount"]);
-            format!("path:{}", encode(required(attributes, "path")?, ":@/"))
+            format!("path:{}", encode(required(attributes, "path")?, percent::PATH))
         }
         "git" | "hg" | "tarball" | "file" => {
             let url = required(attributes, "url")?;
@@ -303,19 +307,7 @@ fn is_revision(text: &str) -> bool {
 }
 
 fn decode(text: &str) -> Result<String, &'static str> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, more)) = rest.split_first() {
-        rest = more;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let digits = rest.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(byte.ok_or("a `%` has no two hexadecimal digits behind it")?);
-        rest = &rest[2..];
-    }
+    let bytes = percent::decode(text).ok_or("a `%` has no two hexadecimal digits behind it")?;
     match String::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') => Ok(text),
         Ok(_) | Err(_) => Err("it is no text"),
@@ -331,23 +323,16 @@ fn decode_query(query: &str) -> Result<BTreeMap<String, String>, &'static str> {
     Ok(entries)
 }
 
-fn encode(text: &str, kept: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        let character = char::from(byte);
-        if byte.is_ascii_alphanumeric() || "-._~".contains(character) || kept.contains(character) {
-            encoded.push(character);
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+fn encode(text: &str, escaped: &'static AsciiSet) -> String {
+    utf8_percent_encode(text, escaped).to_string()
 }
 
 fn encode_query(query: &BTreeMap<String, String>) -> String {
     let parts: Vec<String> = query
         .iter()
-        .map(|(name, value)| format!("{}={}", encode(name, ":@/?"), encode(value, ":@/?")))
+        .map(|(name, value)| {
+            format!("{}={}", encode(name, percent::QUERY), encode(value, percent::QUERY))
+        })
         .collect();
     if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
 }

@@ -19,6 +19,7 @@ fn entry() -> Entry {
         commit: "0123456789abcdef0123456789abcdef01234567".to_owned(),
         time: 1_700_000_000,
         tier: Tier::Branch,
+        maker: None,
         unused: None,
     }
 }
@@ -42,8 +43,8 @@ fn error_of(attributes: BTreeMap<String, Data>) -> String {
 fn prints_a_stable_text() {
     let unused = Entry { unused: Some("key-changed".to_owned()), tier: Tier::Fork, ..entry() };
     let pointer = Pointer::Entries(BTreeMap::from([
-        ("x86_64-linux.server".to_owned(), Ok(entry())),
-        ("\"a.b\"".to_owned(), Ok(unused)),
+        ("x86_64-linux.server".into(), Ok(entry())),
+        ("\"a.b\"".into(), Ok(unused)),
     ]));
     expect_test::expect![[r#"
         # Written by levain. Plain data: which cache each job of this evaluation may start from.
@@ -132,6 +133,14 @@ fn every_error_names_its_attribute() {
         let error = error_of(wrong);
         assert!(error.starts_with(&format!("attribute `{attribute}`: ")), "{error}");
     }
+    for jobset in ["main", "heads/", "pull/07", ""] {
+        let mut wrong = attributes();
+        for (attribute, value) in [("jobset", jobset), ("job", "app"), ("signature", "k:AA==")] {
+            wrong.insert(attribute.to_owned(), Data::from(value));
+        }
+        let expected = "attribute `jobset`: expected `heads/BRANCH` or `pull/NUMBER`, found ";
+        assert_eq!(error_of(wrong), format!("{expected}`{jobset}`"));
+    }
     let mut extra = attributes();
     extra.insert("narhash".to_owned(), Data::Null);
     assert_eq!(error_of(extra), "unknown attribute `narhash`");
@@ -152,7 +161,7 @@ proptest! {
         depth in any::<u32>(), time in 0..=i64::MAX as u64, unused in prop::option::of("[^\0]{0,20}"),
     ) {
         let entry = Entry { depth, time, unused, ..entry() };
-        let pointer = Pointer::Entries(names.into_iter().map(|n| (n, Ok(entry.clone()))).collect());
+        let pointer = Pointer::Entries(names.into_iter().map(|n| (JobName::new(n), Ok(entry.clone()))).collect());
         prop_assert_eq!(Pointer::parse(&dir(), pointer.print(&dir()).as_bytes()), Ok(pointer));
     }
 

@@ -37,6 +37,14 @@ impl Case {
         Some(version_numbers(version))
     }
 
+    /// Whether the case says that this version of Nix has another value than those before and after it.
+    fn excepts(&self, version: &[u32]) -> bool {
+        self.source()
+            .lines()
+            .filter_map(|line| line.strip_prefix("# except "))
+            .any(|except| version.starts_with(&version_numbers(except)))
+    }
+
     /// The settings that the case changes.
     fn settings(&self) -> Vec<(String, String)> {
         let source = self.source();
@@ -192,12 +200,13 @@ fn nix(arguments: &[impl AsRef<std::ffi::OsStr>], files: &[&Path]) -> std::proce
         .env("NIX_REMOTE", "dummy://")
         .env("NIX_STORE_DIR", "/nix/store")
         .env_remove("NIX_PATH")
-        .env_remove("NIX_CONFIG")
+        // What newer versions of Nix keep behind a switch; older ones do not know it and say so.
+        .env("NIX_CONFIG", "extra-experimental-features = fetch-tree flakes")
         .output()
         .unwrap()
 }
 
-fn nix_version() -> Vec<u32> {
+pub(crate) fn nix_version() -> Vec<u32> {
     let output = nix(&["--version"], &[]);
     version_numbers(String::from_utf8(output.stdout).unwrap().split_whitespace().last().unwrap())
 }
@@ -207,6 +216,7 @@ fn the_real_nix_has_the_same_values() {
     let version = nix_version();
     let (known, later): (Vec<Case>, Vec<Case>) = cases("eval-okay")
         .into_iter()
+        .filter(|case| !case.excepts(&version))
         .partition(|case| case.since().is_none_or(|since| since <= version));
     let (known, set): (Vec<Case>, Vec<Case>) =
         known.into_iter().partition(|case| case.settings().is_empty());

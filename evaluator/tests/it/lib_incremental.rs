@@ -126,7 +126,7 @@ fn the_cache_is_an_input_exactly_when_there_is_one() {
     let world = World::new();
     let path = add(&world, "cache");
     let dir = &world.evaluator.store.dir;
-    let pointer = BTreeMap::from([("x86_64-linux.app".to_owned(), Ok(entry(&path)))]);
+    let pointer = BTreeMap::from([("x86_64-linux.app".into(), Ok(entry(&path)))]);
     let pointer = Pointer::Entries(pointer).print(dir);
     let path = dir.display(&path);
     for (text, expected) in [("null", json!([])), (pointer.as_str(), json!([path]))] {

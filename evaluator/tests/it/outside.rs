@@ -14,6 +14,7 @@ use levain_evaluator::lang::source::{Origin, Span};
 use levain_evaluator::lang::{Io, on_large_stack};
 use levain_evaluator::outside::{Access, Files, Read, Recorded, References};
 
+use crate::lang::nix_version;
 use crate::support::{World, text};
 
 /// Asks the real Nix what a store object refers to.
@@ -222,19 +223,25 @@ fn fetchers_are_served_from_the_store() {
     let hash = text(&hash.stdout).trim().to_owned();
     let sri = world.nix("nix", &["hash", "to-sri", "--type", "sha256", &hash]);
     let sri = text(&sri.stdout).trim().to_owned();
+    // From 2.26 on Nix downloads a tarball even if its content is in the store.
+    let downloads = nix_version() >= vec![2, 26];
+    let served = |expression: &str| match downloads {
+        true => ours(&world, expression).unwrap(),
+        false => same(&world, expression),
+    };
     let url = "https://forge.invalid/x.tar.gz";
     let tarball = format!(r#"builtins.fetchTarball {{ url = "{url}"; sha256 = "{hash}"; }}"#);
-    assert_eq!(same(&world, &tarball), object);
-    same(&world, &format!(r#"(import ({tarball})).sum"#));
+    assert_eq!(served(&tarball), object);
+    served(&format!(r#"(import ({tarball})).sum"#));
     let tree =
         format!(r#"builtins.fetchTree {{ type = "tarball"; url = "{url}"; narHash = "{sri}"; }}"#);
-    same(&world, &format!("({tree}).outPath"));
-    same(&world, &format!("({tree}).narHash"));
+    served(&format!("({tree}).outPath"));
+    served(&format!("({tree}).narHash"));
     let github = format!(
         r#"builtins.fetchTree {{ type = "github"; owner = "a"; repo = "b"; rev = "{}"; narHash = "{sri}"; lastModified = 951868800; }}"#,
         "1".repeat(40)
     );
-    same(&world, &github);
+    served(&github);
     let other = hash.replace(hash.chars().next().unwrap(), "0").replacen('0', "1", 1);
     fails(&world, &tarball.replace(&hash, &other), "nothing is downloaded");
     // A directory, by its attributes and by its reference.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use levain_evaluator::{EvaluateError, Evaluator as _, Limits, LockedFlakeRef, Request};
+use levain_evaluator::{EvaluateError, JobEvaluator as _, Limits, LockedFlakeRef};
 use levain_store::{Confinement, StorePath};
 
 use crate::support::{World, outcomes};
@@ -103,19 +103,39 @@ fn confined_evaluation_sees_its_repository_only() {
 }
 
 #[test]
-fn confined_evaluation_sees_what_its_limits_name() {
+fn confined_evaluation_sees_the_commit_wherever_its_objects_are() {
     let mut world = World::new();
     world.evaluator.confinement = Confinement::detect(|name| std::env::var_os(name)).unwrap();
     let owner = world.commit("hydra");
-    let borrower = world.path("borrower");
-    let clone = ["clone", "-q", "--shared", "hydra", "borrower"];
-    world.git(&world.path(""), &clone);
-    let borrowing = LockedFlakeRef { location: borrower, ..owner.clone() };
-    let without = world.request(&borrowing);
-    assert!(world.evaluator.evaluate(&without).is_err());
-    let limits = Limits { readable: vec![owner.location.clone()], ..Limits::default() };
-    let evaluation = world.evaluator.evaluate(&Request { limits, ..without }).unwrap();
-    assert_eq!(outcomes(&evaluation).0, ["build.x86_64-linux"]);
+    let root = world.path("");
+    world.git(&root, &["clone", "-q", "--shared", "hydra", "borrower"]);
+    world.git(&root, &["clone", "-q", "--bare", "hydra", "bare"]);
+    world.git(&root, &["clone", "-q", "--separate-git-dir", "elsewhere", "hydra", "separate"]);
+    world.git(&owner.location, &["worktree", "add", "-q", "--detach", "../linked"]);
+    for name in ["hydra", "borrower", "bare", "separate", "linked"] {
+        let flake = LockedFlakeRef { location: world.path(name), ..owner.clone() };
+        let evaluation = world.evaluator.evaluate(&world.request(&flake)).unwrap();
+        assert_eq!(outcomes(&evaluation).0, ["build.x86_64-linux"], "{name}");
+        let shallow = LockedFlakeRef { shallow: true, ..flake };
+        let evaluation = world.evaluator.evaluate(&world.request(&shallow)).unwrap();
+        assert_eq!(outcomes(&evaluation).0, ["build.x86_64-linux"], "{name}");
+    }
+}
+
+#[test]
+fn a_flake_knows_its_history_when_it_is_confined_too() {
+    let mut world = World::new();
+    let text = r#"{ outputs = { self }: { levainJobs.x = derivation {
+      name = "x-${toString self.revCount}-${toString self.lastModified}-${self.rev}";
+      system = "x86_64-linux"; builder = "/bin/sh"; }; }; }"#;
+    world.commit_files("counted", &[("flake.nix", text)]);
+    world.commit_files("counted", &[("other", "1")]);
+    let flake = world.commit_files("counted", &[("other", "2")]);
+    let open = world.evaluator.evaluate(&world.request(&flake)).unwrap();
+    assert!(open.jobs[0].outcome.as_ref().unwrap().name.starts_with("x-3-"));
+    world.evaluator.confinement = Confinement::detect(|name| std::env::var_os(name)).unwrap();
+    world.evaluator.cache_dir = world.path("other-cache");
+    assert_eq!(world.evaluator.evaluate(&world.request(&flake)).unwrap(), open);
 }
 
 #[test]

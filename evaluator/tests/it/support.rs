@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use levain_evaluator::evaluate::{Resources, WithoutSandbox};
 use levain_evaluator::{AttrPath, Evaluation, Limits, LockedFlakeRef, NixEvaluator, Request};
 use levain_store::{Confinement, NixProgram, StoreConfig};
 
@@ -50,10 +51,13 @@ impl World {
             _ => None,
         };
         let evaluator = NixEvaluator {
+            without_sandbox: WithoutSandbox::Anyone,
             nix: NixProgram::find(lookup).unwrap(),
             store: StoreConfig::from_lookup(lookup).unwrap(),
             cache_dir: path("cache"),
             confinement: Confinement::None,
+            allowed_paths: Vec::new(),
+            ceilings: Resources::default(),
         };
         Self { evaluator, dir }
     }
@@ -135,6 +139,7 @@ impl World {
             flake: flake.clone(),
             system: SYSTEM.to_owned(),
             only: None,
+            outputs: None,
             limits: Limits::default(),
         }
     }

@@ -1,2 +1,3 @@
+# since 2.26
 # An output that cannot be.
-(derivation { name = "a"; system = "s"; builder = "b"; outputs = [ "drv" ]; }).drvPath
+(derivation { name = "a"; system = "s"; builder = "b"; outputs = [ "drvPath" ]; }).drvPath

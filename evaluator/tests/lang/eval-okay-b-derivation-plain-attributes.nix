@@ -9,6 +9,5 @@ map make [
   { impureEnvVars = [ "http_proxy" ]; preferLocalBuild = true; allowSubstitutes = false; }
   { requiredSystemFeatures = [ "kvm" ]; __sandboxProfile = ""; __noChroot = false; }
   { __structuredAttrs = false; __ignoreNulls = true; nothing = null; }
-  { __contentAddressed = false; __impure = false; }
   { meta = { toString = 1; outPath = "/x"; }; list = [ 1 [ 2 3 ] true null "" ]; number = 1.5; }
 ]

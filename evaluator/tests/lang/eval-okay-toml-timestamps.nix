@@ -1,3 +1,4 @@
+# except 2.26
 # since 2.13
 # set experimental-features parse-toml-timestamps
 builtins.fromTOML ''

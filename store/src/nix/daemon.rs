@@ -11,13 +11,17 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::ansi::strip_ansi;
 use crate::config::{StoreConfig, find_program};
 use crate::protocol::ConnectError;
 
 /// How many lines of standard error are kept for a message.
 const LAST_WORDS: usize = 10;
-/// How long a daemon may take to stop its builders and end, once its connection is closed.
+/// How long a daemon may take to notice that its connection is closed.
+const NOTICES: Duration = Duration::from_secs(1);
+/// How long it may take to stop its builders and end.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// The child. It ends when the other end of its connection is closed; dropping this waits for that.
@@ -81,15 +85,28 @@ impl DaemonChild {
 
     fn end(&mut self) -> Vec<String> {
         // Standard error is closed when the child has ended.
-        let words = self.last_words.recv_timeout(GRACE);
+        let mut words = self.last_words.recv_timeout(NOTICES);
+        if words.is_err() {
+            // Nix 2.34 can miss the end of its input: it is interrupted a moment before it begins to
+            // wait for its builders, and then waits for as long as these take.
+            self.signal(Signal::INT);
+            words = self.last_words.recv_timeout(GRACE);
+        }
         if words.is_err() {
             tracing::warn!("the Nix daemon did not end by itself and is killed");
-            self.child.kill().ok();
+            self.signal(Signal::KILL);
         }
         if let Err(error) = self.child.wait() {
             tracing::warn!(%error, "cannot wait for the Nix daemon");
         }
         words.unwrap_or_default()
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        // Until it is waited for, nobody else can have its number.
+        if let Err(error) = kill_process(Pid::from_child(&self.child), signal) {
+            tracing::debug!(%error, "ending the Nix daemon");
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::Stop;
-use crate::config::find_program;
+use super::settings::Settings;
+use crate::config::{StoreConfig, find_program};
 
 /// The `nix` program of this machine.
 #[derive(Debug, Clone)]
@@ -95,6 +96,12 @@ impl NixProgram {
         &self.identity
     }
 
+    /// Returns the settings of this machine that change what is evaluated, as a text that serves as
+    /// part of a key.
+    pub fn language(&self, store: &StoreConfig) -> String {
+        Settings::read(store).of_the_language()
+    }
+
     /// Asks the program for its version; one older than 2.8 is an error.
     pub fn version(&self) -> Result<NixVersion, NixProgramError> {
         #[expect(clippy::disallowed_methods, reason = "this module starts Nix")]
@@ -103,7 +110,7 @@ impl NixProgram {
                 |source| NixProgramError::Start { program: self.program.clone(), source },
             )?;
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let found = parse_version(&said)
+        let found = NixVersion::parse(&said)
             .ok_or_else(|| NixProgramError::NoVersion { program: self.program.clone(), said })?;
         if found < MINIMUM {
             return Err(NixProgramError::TooOld { found, minimum: MINIMUM });
@@ -119,13 +126,15 @@ fn identify(program: &Path) -> io::Result<String> {
     Ok(format!("{} {} {seconds}.{nanoseconds:09}", real.display(), data.size()))
 }
 
-/// Reads the last word of `nix (Nix) 2.26.3`; what follows the second number may be anything.
-fn parse_version(said: &str) -> Option<NixVersion> {
-    let mut numbers = said.split_whitespace().next_back()?.split('.');
-    let major = numbers.next()?.parse().ok()?;
-    let minor = numbers.next()?;
-    let digits = minor.find(|c: char| !c.is_ascii_digit()).unwrap_or(minor.len());
-    Some(NixVersion { major, minor: minor[..digits].parse().ok()? })
+impl NixVersion {
+    /// Reads the last word of `nix (Nix) 2.26.3`; what follows the second number may be anything.
+    pub fn parse(said: &str) -> Option<Self> {
+        let mut numbers = said.split_whitespace().next_back()?.split('.');
+        let major = numbers.next()?.parse().ok()?;
+        let minor = numbers.next()?;
+        let digits = minor.find(|c: char| !c.is_ascii_digit()).unwrap_or(minor.len());
+        Some(Self { major, minor: minor[..digits].parse().ok()? })
+    }
 }
 
 impl fmt::Display for NixVersion {
@@ -141,11 +150,11 @@ mod tests {
     #[test]
     fn reads_versions() {
         let version = |major, minor| Some(NixVersion { major, minor });
-        assert_eq!(parse_version("nix (Nix) 2.8.0"), version(2, 8));
-        assert_eq!(parse_version("nix (Nix) 2.34pre20260801_abcdef"), version(2, 34));
-        assert_eq!(parse_version("nix (Determinate Nix 3.1.0) 2.26.3"), version(2, 26));
-        assert_eq!(parse_version("nix"), None);
-        assert_eq!(parse_version(""), None);
+        assert_eq!(NixVersion::parse("nix (Nix) 2.8.0"), version(2, 8));
+        assert_eq!(NixVersion::parse("nix (Nix) 2.34pre20260801_abcdef"), version(2, 34));
+        assert_eq!(NixVersion::parse("nix (Determinate Nix 3.1.0) 2.26.3"), version(2, 26));
+        assert_eq!(NixVersion::parse("nix"), None);
+        assert_eq!(NixVersion::parse(""), None);
     }
 
     #[test]

@@ -33,6 +33,11 @@ impl Stop {
         }
     }
 
+    /// Returns whether everything is to end.
+    pub fn is_stopped(&self) -> bool {
+        locked(&self.shared).stopped
+    }
+
     /// Watches over a child that was just started.
     pub(super) fn watch(&self, child: Child) -> Watched {
         let child = Arc::new(Mutex::new(child));
@@ -66,6 +71,11 @@ pub(super) struct Watched {
 }
 
 impl Watched {
+    /// Ends this child, and what it started.
+    pub(super) fn end(&self) {
+        end(&mut locked(&self.child));
+    }
+
     /// Waits for a child that has closed its output; nobody can end it meanwhile.
     pub(super) fn wait(self) -> io::Result<ExitStatus> {
         let status = locked(&self.child).wait();

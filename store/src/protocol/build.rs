@@ -7,7 +7,10 @@ use serde::Deserialize;
 
 use super::connection::{Answer, Connection};
 use super::error::ProtocolError;
-use super::frames::{ACTIVITY_BUILD, Field, Frame, RESULT_HOOK_LINE, RESULT_LINE, RESULT_PHASE};
+use super::frames::{
+    ACTIVITY_BUILD, Field, Frame, MAX_MESSAGE, RESULT_HOOK_LINE, RESULT_LINE, RESULT_PHASE,
+};
+use super::reason::{is_about_machines, reason};
 use super::wire::Message;
 use crate::store_path::{DerivationPath, StoreDir, StorePath};
 
@@ -22,6 +25,8 @@ pub enum BuildEvent {
     Started {
         /// What it builds.
         derivation: DerivationPath,
+        /// The remote builder on which it runs; `None` for this machine.
+        machine: Option<String>,
     },
     /// A builder wrote a line, to standard output or standard error.
     Line {
@@ -56,10 +61,34 @@ pub struct BuildResult {
     pub derivation: DerivationPath,
     /// How it came out.
     pub status: BuildStatus,
-    /// Nix's message if it failed, without colours.
+    /// Why it failed, in one line: what Nix says, without log and colours.
     pub error: String,
     /// The output paths by name, if it succeeded.
     pub outputs: BTreeMap<String, StorePath>,
+}
+
+impl BuildResult {
+    /// Returns whether no machine that Nix knows has the system or the features for it.
+    pub fn lacks_a_builder(&self) -> bool {
+        match self.status {
+            BuildStatus::InputRejected | BuildStatus::MiscFailure => is_about_machines(&self.error),
+            BuildStatus::Built
+            | BuildStatus::Substituted
+            | BuildStatus::AlreadyValid
+            | BuildStatus::PermanentFailure
+            | BuildStatus::OutputRejected
+            | BuildStatus::TransientFailure
+            | BuildStatus::CachedFailure
+            | BuildStatus::TimedOut
+            | BuildStatus::DependencyFailed
+            | BuildStatus::LogLimitExceeded
+            | BuildStatus::NotDeterministic
+            | BuildStatus::ResolvesToAlreadyValid
+            | BuildStatus::NoSubstituters
+            | BuildStatus::HashMismatch
+            | BuildStatus::Unknown(_) => false,
+        }
+    }
 }
 
 /// Nix's classes of success and failure.
@@ -162,6 +191,15 @@ impl fmt::Display for BuildStatus {
     }
 }
 
+/// What is done about outputs that are there; the numbers are the protocol's.
+#[derive(Clone, Copy)]
+enum Mode {
+    /// Nothing.
+    Normal = 0,
+    /// They are built once more, and compared.
+    Check = 2,
+}
+
 impl Connection {
     /// Builds all outputs of `derivations`; returns a result for each, in their order.
     ///
@@ -174,14 +212,33 @@ impl Connection {
         derivations: &[DerivationPath],
         on_event: &mut dyn FnMut(BuildEvent),
     ) -> Result<Vec<BuildResult>, ProtocolError> {
-        match self.build_at_once(derivations, on_event) {
+        self.build_in_halves(derivations, Mode::Normal, on_event)
+    }
+
+    /// Builds a derivation once more whose outputs are there, and compares. Other outputs are
+    /// [`BuildStatus::NotDeterministic`]; those in the store stay.
+    pub fn check(
+        &mut self,
+        derivation: &DerivationPath,
+        on_event: &mut dyn FnMut(BuildEvent),
+    ) -> Result<Vec<BuildResult>, ProtocolError> {
+        self.build_in_halves(std::slice::from_ref(derivation), Mode::Check, on_event)
+    }
+
+    fn build_in_halves(
+        &mut self,
+        derivations: &[DerivationPath],
+        mode: Mode,
+        on_event: &mut dyn FnMut(BuildEvent),
+    ) -> Result<Vec<BuildResult>, ProtocolError> {
+        match self.build_at_once(derivations, mode, on_event) {
             Err(ProtocolError::Daemon { message }) => match derivations {
                 [] => Err(ProtocolError::Daemon { message }),
-                [derivation] => Ok(vec![failed(derivation, message)]),
+                [derivation] => Ok(vec![failed(derivation, reason(&message))]),
                 [..] => {
                     let (first, second) = derivations.split_at(derivations.len() / 2);
-                    let mut results = self.build(first, on_event)?;
-                    results.extend(self.build(second, on_event)?);
+                    let mut results = self.build_in_halves(first, mode, on_event)?;
+                    results.extend(self.build_in_halves(second, mode, on_event)?);
                     Ok(results)
                 }
             },
@@ -192,12 +249,12 @@ impl Connection {
     fn build_at_once(
         &mut self,
         derivations: &[DerivationPath],
+        mode: Mode,
         on_event: &mut dyn FnMut(BuildEvent),
     ) -> Result<Vec<BuildResult>, ProtocolError> {
         let mut message = Message::default();
-        let targets =
-            derivations.iter().map(|path| format!("{}!*", self.dir.display(path.as_ref())));
-        message.u64(BUILD_PATHS_WITH_RESULTS).texts(targets).u64(0); // no repair, no check
+        let targets = self.all_outputs(derivations);
+        message.u64(BUILD_PATHS_WITH_RESULTS).texts(targets).u64(mode as u64);
         let mut events = Events { dir: self.dir.clone(), building: BTreeMap::new() };
         let mut on_frame = |frame| {
             if let Some(event) = events.read(frame) {
@@ -243,7 +300,9 @@ impl Events {
                 let path = fields.first().and_then(Field::text)?;
                 let derivation = self.dir.parse_derivation(path).ok()?;
                 self.building.insert(id, derivation.clone());
-                Some(BuildEvent::Started { derivation })
+                let machine = fields.get(1).and_then(Field::text);
+                let machine = machine.filter(|name| !name.is_empty()).map(str::to_owned);
+                Some(BuildEvent::Started { derivation, machine })
             }
             Frame::Start { level, text, .. } => {
                 (level <= LEVEL_INFO && !text.is_empty()).then_some(BuildEvent::Message { text })
@@ -291,7 +350,7 @@ impl Answer<'_> {
         let path = target.split_once('!').map_or(target.as_str(), |(path, _)| path);
         let derivation = self.dir.parse_derivation(path).map_err(ProtocolError::store_path)?;
         let status = BuildStatus::from_number(self.wire.u64()?);
-        let error = crate::strip_ansi(self.wire.lossy()?.trim());
+        let error = reason(&crate::strip_ansi(&self.wire.shortened(MAX_MESSAGE)?.0));
         let (_times_built, _not_deterministic) = (self.wire.u64()?, self.wire.u64()?);
         let (_start, _stop) = (self.wire.u64()?, self.wire.u64()?);
         let dir = self.dir;

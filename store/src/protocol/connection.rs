@@ -11,7 +11,7 @@ use super::handshake::{self, Greeting};
 use super::operations::BuildOptions;
 use super::wire::{Message, WireReader};
 use crate::config::{Remote, StoreConfig};
-use crate::nix::DaemonChild;
+use crate::nix::{DaemonChild, NixVersion};
 use crate::store_path::StoreDir;
 
 /// A connection to the Nix that keeps a store.
@@ -26,9 +26,13 @@ pub struct Connection {
     stream: Arc<UnixStream>,
     greeting: Greeting,
     broken: bool,
+    line_limit: usize,
     /// Last, so that it is dropped after the stream was shut down, and ends by itself.
     child: Option<DaemonChild>,
 }
+
+/// How many bytes of a log line are read unless somebody says otherwise.
+const LINE_LIMIT: usize = 16 << 10;
 
 /// Ends a connection from another thread.
 ///
@@ -47,9 +51,42 @@ impl Closer {
     }
 }
 
+/// How often a connection is tried that another Nix program disturbs.
+const ATTEMPTS: u32 = 6;
+/// How long to wait before the second attempt; longer before each further one.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(30);
+
+/// Returns whether a daemon ended since another program was making the same store.
+fn is_disturbed(stderr: &[String]) -> bool {
+    // The words of a daemon behind a socket go to its own log.
+    stderr.is_empty()
+        || stderr.iter().any(|line| {
+            line.ends_with("is busy")
+                || line.ends_with("File exists")
+                // Nix writes the number of its schema into a file that is there, empty, before.
+                || line.ends_with("/schema' is corrupt")
+        })
+}
+
 impl Connection {
     /// Opens a connection as `config` says.
     pub(crate) fn open(config: &StoreConfig) -> Result<Self, ConnectError> {
+        let mut attempts = 1;
+        loop {
+            match Self::open_once(config) {
+                // Nix programs that open a new store at the same time disturb each other.
+                Err(ConnectError::Greeting { stderr, source: ProtocolError::Closed })
+                    if attempts < ATTEMPTS && is_disturbed(&stderr) =>
+                {
+                    std::thread::sleep(PAUSE * attempts);
+                    attempts += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn open_once(config: &StoreConfig) -> Result<Self, ConnectError> {
         match config.resolve_remote() {
             Remote::Socket(socket) => {
                 let stream = UnixStream::connect(&socket)
@@ -88,7 +125,15 @@ impl Connection {
         let mut wire = WireReader(BufReader::with_capacity(64 * 1024, reader));
         let greeting = handshake::greet(&mut wire, &mut stream)?;
         let stream = Arc::new(stream);
-        let mut connection = Self { dir, wire, stream, greeting, broken: false, child: None };
+        let mut connection = Self {
+            dir,
+            wire,
+            stream,
+            greeting,
+            broken: false,
+            line_limit: LINE_LIMIT,
+            child: None,
+        };
         connection.drain(&mut |_| {}).map_err(failed)?;
         // Otherwise the daemon prints log lines as messages that no derivation can be found for.
         connection.set_options(&BuildOptions::default()).map_err(failed)?;
@@ -100,6 +145,11 @@ impl Connection {
         Some(self.greeting.nix_version.as_str()).filter(|version| !version.is_empty())
     }
 
+    /// Returns the version of Nix at the other end as numbers, if it is one.
+    pub fn version(&self) -> Option<NixVersion> {
+        NixVersion::parse(self.nix_version()?)
+    }
+
     /// Returns the minor version of the protocol that both ends speak.
     pub const fn minor(&self) -> u64 {
         self.greeting.minor
@@ -108,6 +158,11 @@ impl Connection {
     /// Returns whether the daemon lets us change every setting; Nix 2.8 does not say.
     pub const fn trusted(&self) -> Option<bool> {
         self.greeting.trusted
+    }
+
+    /// Sets how many bytes of each line of a builder's log are read; the others only pass by.
+    pub const fn limit_lines(&mut self, bytes: usize) {
+        self.line_limit = bytes;
     }
 
     /// Returns what ends this connection from another thread.
@@ -151,7 +206,7 @@ impl Connection {
     /// Reads what the daemon says, up to the point where its answer follows.
     pub(super) fn drain(&mut self, on_frame: &mut dyn FnMut(Frame)) -> Result<(), ProtocolError> {
         loop {
-            match Frame::read(&mut self.wire)? {
+            match Frame::read(&mut self.wire, self.line_limit)? {
                 Frame::Last => return Ok(()),
                 Frame::Error { message } => return Err(ProtocolError::Daemon { message }),
                 frame @ (Frame::Message(_)
@@ -183,4 +238,23 @@ impl Drop for Connection {
 pub(super) struct Answer<'a> {
     pub(super) wire: &'a mut WireReader<BufReader<UnixStream>>,
     pub(super) dir: &'a StoreDir,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_another_program_disturbs_is_started_again() {
+        for (line, disturbed) in [
+            ("error: SQLite database '/nix/var/nix/db/db.sqlite' is busy", true),
+            ("error: creating directory '/nix/store/.links': File exists", true),
+            ("error: '/nix/var/nix/db/schema' is corrupt", true),
+            ("error: '/nix/var/nix/db/db.sqlite' is corrupt", false),
+            ("error: cannot connect to socket: Permission denied", false),
+        ] {
+            assert_eq!(is_disturbed(&[line.to_owned()]), disturbed, "{line}");
+        }
+        assert!(is_disturbed(&[]));
+    }
 }

@@ -139,5 +139,8 @@ pub enum ConnectError {
 }
 
 fn said(stderr: &[String]) -> String {
-    if stderr.is_empty() { String::new() } else { format!(": {}", stderr.join("\n")) }
+    let said = stderr.join("\n");
+    // There is one error, and this is what it says.
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    if said.is_empty() { String::new() } else { format!(": {said}") }
 }

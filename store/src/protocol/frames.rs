@@ -14,6 +14,9 @@ const STOP: u64 = 0x5354_4f50;
 const RESULT: u64 = 0x5253_4c54;
 const LAST: u64 = 0x616c_7473;
 
+/// How much of a message is read. One about a failed build ends with lines of its log, of any length.
+pub(super) const MAX_MESSAGE: usize = 1 << 20;
+
 /// An activity that builds one derivation.
 pub(super) const ACTIVITY_BUILD: u64 = 105;
 /// The result that carries one line of a builder's log.
@@ -57,20 +60,25 @@ impl Field {
 }
 
 impl Frame {
-    pub(super) fn read<R: Read>(wire: &mut WireReader<R>) -> Result<Self, ProtocolError> {
+    /// Reads a frame; of a line of a log, at most `line_limit` bytes.
+    pub(super) fn read<R: Read>(
+        wire: &mut WireReader<R>,
+        line_limit: usize,
+    ) -> Result<Self, ProtocolError> {
         match wire.u64()? {
-            NEXT | WRITE => Ok(Self::Message(strip_ansi(&wire.lossy()?))),
+            NEXT | WRITE => Ok(Self::Message(strip_ansi(&wire.shortened(MAX_MESSAGE)?.0))),
             START => {
                 let (id, level, kind) = (wire.u64()?, wire.u64()?, wire.u64()?);
-                let text = strip_ansi(&wire.lossy()?);
-                let fields = wire.list(read_field)?;
+                let text = strip_ansi(&wire.shortened(MAX_MESSAGE)?.0);
+                let fields = wire.list(|wire| read_field(wire, MAX_MESSAGE))?;
                 let _parent = wire.u64()?;
                 Ok(Self::Start { id, level, kind, text, fields })
             }
             STOP => Ok(Self::Stop { id: wire.u64()? }),
             RESULT => {
                 let (id, kind) = (wire.u64()?, wire.u64()?);
-                Ok(Self::Result { id, kind, fields: wire.list(read_field)? })
+                let fields = wire.list(|wire| read_field(wire, line_limit))?;
+                Ok(Self::Result { id, kind, fields })
             }
             ERROR => read_error(wire),
             LAST => Ok(Self::Last),
@@ -79,17 +87,20 @@ impl Frame {
     }
 }
 
-fn read_field<R: Read>(wire: &mut WireReader<R>) -> Result<Field, ProtocolError> {
+fn read_field<R: Read>(wire: &mut WireReader<R>, limit: usize) -> Result<Field, ProtocolError> {
     match wire.u64()? {
         0 => wire.u64().map(|_| Field::Number),
-        1 => wire.lossy().map(Field::Text),
+        1 => wire.shortened(limit).map(|(text, left_out)| match left_out {
+            0 => Field::Text(text),
+            _ => Field::Text(format!("{text} [{left_out} bytes of this line left out]")),
+        }),
         other => Err(ProtocolError::number("log field", other)),
     }
 }
 
 fn read_error<R: Read>(wire: &mut WireReader<R>) -> Result<Frame, ProtocolError> {
     let (_type, _level, _name) = (wire.bytes()?, wire.u64()?, wire.bytes()?);
-    let message = strip_ansi(&wire.lossy()?);
+    let message = strip_ansi(&wire.shortened(MAX_MESSAGE)?.0);
     read_no_position(wire)?;
     wire.list(|wire| {
         read_no_position(wire)?;

@@ -12,13 +12,14 @@ mod error;
 mod frames;
 mod handshake;
 mod operations;
+mod reason;
 mod wire;
 
 pub use build::{BuildEvent, BuildResult, BuildStatus};
 pub use connection::{Closer, Connection};
 pub use copy::{Copied, CopyError};
 pub use error::{ConnectError, ProtocolError};
-pub use operations::{BuildOptions, PathInfo};
+pub use operations::{BuildOptions, Missing, PathInfo};
 
 #[cfg(test)]
 mod tests;

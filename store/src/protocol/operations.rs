@@ -9,6 +9,7 @@ use super::error::ProtocolError;
 use super::frames::Frame;
 use super::wire::Message;
 use crate::hash::NarHash;
+use crate::nix::BuildSettings;
 use crate::store_path::{DerivationPath, StorePath, StorePathError};
 
 const IS_VALID_PATH: u64 = 1;
@@ -17,8 +18,12 @@ const ADD_TEMP_ROOT: u64 = 11;
 const ADD_INDIRECT_ROOT: u64 = 12;
 const SET_OPTIONS: u64 = 19;
 const QUERY_PATH_INFO: u64 = 26;
+const QUERY_MISSING: u64 = 40;
 
 /// How builds are done on a connection.
+///
+/// The protocol has no way to leave a setting as it is configured: [`BuildOptions::or`] puts the
+/// configured values in the places that are empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BuildOptions {
     /// Go on with what does not depend on a failure.
@@ -27,12 +32,42 @@ pub struct BuildOptions {
     pub max_jobs: Option<u32>,
     /// How many processors each build may use; without it, all.
     pub cores: Option<u32>,
-    /// Stop a build after so many seconds.
+    /// Stop a build after so many seconds; without it, as configured.
     pub timeout_seconds: Option<u64>,
-    /// Stop a build that says nothing for so many seconds.
+    /// Stop a build that says nothing for so many seconds; without it, never.
     pub max_silent_seconds: Option<u64>,
+    /// Keep the directories of failed builds; without it, no.
+    pub keep_failed: Option<bool>,
+    /// Build what cannot be substituted after all; without it, no.
+    pub fallback: Option<bool>,
+    /// Substitute; without it, yes.
+    pub substitute: Option<bool>,
     /// Any other settings of Nix. A daemon that does not trust us ignores most of them.
     pub overrides: BTreeMap<String, String>,
+}
+
+impl BuildOptions {
+    /// Returns these options, with the values of nix.conf where they say nothing.
+    pub fn or(&self, settings: &BuildSettings) -> Self {
+        Self {
+            max_jobs: self.max_jobs.or(Some(settings.max_jobs)),
+            cores: self.cores.or(Some(settings.cores)),
+            max_silent_seconds: self.max_silent_seconds.or(Some(settings.max_silent_seconds)),
+            keep_failed: self.keep_failed.or(Some(settings.keep_failed)),
+            fallback: self.fallback.or(Some(settings.fallback)),
+            substitute: self.substitute.or(Some(settings.substitute)),
+            ..self.clone()
+        }
+    }
+}
+
+/// What has to be done before outputs are there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Missing {
+    /// The derivations that have to be built.
+    pub will_build: BTreeSet<DerivationPath>,
+    /// Whether anything can be substituted.
+    pub will_substitute: bool,
 }
 
 /// What a store records about an object.
@@ -57,6 +92,7 @@ impl Connection {
     pub fn set_options(&mut self, options: &BuildOptions) -> Result<(), ProtocolError> {
         let processors =
             || std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+        let switch = |value: Option<bool>, default: bool| u64::from(value.unwrap_or(default));
         let mut overrides = options.overrides.clone();
         if let Some(seconds) = options.timeout_seconds {
             overrides.insert("timeout".to_owned(), seconds.to_string());
@@ -64,9 +100,9 @@ impl Connection {
         let mut message = Message::default();
         message
             .u64(SET_OPTIONS)
-            .u64(0) // keep failed build directories
+            .u64(switch(options.keep_failed, false))
             .u64(options.keep_going.into())
-            .u64(0) // build when substitution fails
+            .u64(switch(options.fallback, false))
             .u64(3) // verbosity: what `nix build` shows without flags
             .u64(options.max_jobs.map_or_else(processors, u64::from))
             .u64(options.max_silent_seconds.unwrap_or(0))
@@ -75,12 +111,32 @@ impl Connection {
             .u64(0) // obsolete
             .u64(0) // obsolete
             .u64(options.cores.map_or(0, u64::from))
-            .u64(1) // substitute
+            .u64(switch(options.substitute, true))
             .u64(overrides.len() as u64);
         for (name, value) in &overrides {
             message.text(name).text(value);
         }
         self.ask(&message, &mut log, |_| Ok(()))
+    }
+
+    /// Returns what has to be done before all outputs of `derivations` are there.
+    pub fn missing(&mut self, derivations: &[DerivationPath]) -> Result<Missing, ProtocolError> {
+        let mut message = Message::default();
+        message.u64(QUERY_MISSING).texts(self.all_outputs(derivations));
+        self.ask(&message, &mut log, |answer| {
+            let dir = answer.dir;
+            let path = |text: String| dir.parse(&text).map_err(ProtocolError::store_path);
+            let will_build = answer.wire.list(|wire| {
+                dir.parse_derivation(&wire.text()?).map_err(ProtocolError::store_path)
+            })?;
+            let will_substitute = answer.wire.list(|wire| path(wire.text()?))?;
+            let _unknown = answer.wire.list(|wire| path(wire.text()?))?;
+            let _download_and_nar_size = (answer.wire.u64()?, answer.wire.u64()?);
+            Ok(Missing {
+                will_build: will_build.into_iter().collect(),
+                will_substitute: !will_substitute.is_empty(),
+            })
+        })
     }
 
     /// Returns whether `path` is whole and known to the store.
@@ -115,6 +171,14 @@ impl Connection {
         let mut message = Message::default();
         message.u64(ADD_INDIRECT_ROOT).bytes(link.as_os_str().as_bytes());
         self.ask(&message, &mut log, |answer| answer.wire.u64().map(drop))
+    }
+
+    /// Names all outputs of each derivation, as the protocol writes that.
+    pub(super) fn all_outputs<'a>(
+        &'a self,
+        derivations: &'a [DerivationPath],
+    ) -> impl ExactSizeIterator<Item = String> + 'a {
+        derivations.iter().map(|path| format!("{}!*", self.dir.display(path.as_ref())))
     }
 
     fn about(&self, operation: u64, path: &StorePath) -> Message {

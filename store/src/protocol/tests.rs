@@ -75,7 +75,7 @@ fn a_stream_that_ends_is_closed_for_good() {
 
 #[test]
 fn hostile_lengths_take_no_memory() {
-    for length in [u64::MAX, 1 << 40, (64 << 20) + 1] {
+    for length in [u64::MAX, 1 << 40, (4 << 30) + 1] {
         let (answer, mut connection) = answer(numbers(&[0x6f6c_6d67, length, 0, 0]));
         let Err(ProtocolError::Malformed {
             found: Malformed::Length { length: found, .. }, ..
@@ -86,6 +86,44 @@ fn hostile_lengths_take_no_memory() {
         assert_eq!(found, length);
         assert!(matches!(connection.is_valid(&path()), Err(ProtocolError::Closed)));
     }
+}
+
+#[test]
+fn long_lines_and_messages_are_shortened() {
+    let line = |length: usize| {
+        let mut script = numbers(&[0x5253_4c54, 1, 101, 1, 1]);
+        script.extend(string(&"ä".repeat(length / 2)));
+        script
+    };
+    let mut wire = line(1000);
+    wire.extend(numbers(&[0x6f6c_6d67]));
+    wire.extend(string("after"));
+    let mut wire = WireReader(wire.as_slice());
+    let Frame::Result { fields, .. } = Frame::read(&mut wire, 9).unwrap() else { panic!() };
+    assert_eq!(fields[0].text(), Some("ääää [992 bytes of this line left out]"));
+    let Frame::Message(text) = Frame::read(&mut wire, 9).unwrap() else { panic!() };
+    assert_eq!(text, "after");
+    // Whole lines stay as they are, and what ends early is no line.
+    let whole = line(8);
+    let Frame::Result { fields, .. } = Frame::read(&mut WireReader(whole.as_slice()), 8).unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(fields[0].text(), Some("ääää"));
+    let cut = &line(1000)[..200];
+    let cut = Frame::read(&mut WireReader(cut), 9);
+    assert!(matches!(cut, Err(ProtocolError::Closed)), "{cut:?}");
+    // A failed build's message ends with its log, which may be longer than any other string.
+    let mut result = numbers(&[LAST, 1]);
+    result.extend(string("/nix/store/0c0i5mvkk8gkfkrqs5zqpxhzmbqdnz6p-b.drv!*"));
+    result.extend(numbers(&[3]));
+    let log = "x".repeat(65 << 20);
+    result.extend(string(&format!("builder for '/b.drv' failed;\nlast 1 log lines:\n> {log}")));
+    result.extend(numbers(&[1, 0, 0, 0, 0]));
+    let (mut connection, _daemon) = scripted(result);
+    let derivation = "0c0i5mvkk8gkfkrqs5zqpxhzmbqdnz6p-b.drv".parse().unwrap();
+    let results = connection.build(&[derivation], &mut |_| {}).unwrap();
+    assert_eq!(results[0].error, "builder failed");
 }
 
 #[test]
@@ -155,6 +193,6 @@ proptest! {
         let kinds = [0x6f6c_6d67, 0x6461_7416, ERROR, 0x5354_5254, 0x5354_4f50, 0x5253_4c54, LAST, 1];
         let bytes = [numbers(&[kinds[kind]]), numbers(&numbers_first), rest].concat();
         let mut wire = WireReader(bytes.as_slice());
-        while Frame::read(&mut wire).is_ok() {}
+        while Frame::read(&mut wire, 100).is_ok() {}
     }
 }

@@ -8,6 +8,8 @@ use super::error::{Malformed, ProtocolError};
 
 /// The longest string that is accepted. Log lines, messages and lists of outputs stay far below.
 const MAX_STRING: u64 = 64 << 20;
+/// The longest string of which a part is read and the rest passes by.
+const MAX_SHORTENED: u64 = 4 << 30;
 /// The most entries that are accepted in one list.
 const MAX_ENTRIES: u64 = 1 << 24;
 
@@ -30,13 +32,18 @@ impl<R: Read> WireReader<R> {
         if (bytes.len() as u64) < length {
             return Err(ProtocolError::Closed);
         }
+        self.padding(length)?;
+        Ok(bytes)
+    }
+
+    fn padding(&mut self, length: u64) -> Result<(), ProtocolError> {
         let mut padding = [0; 8];
-        let padding = &mut padding[..bytes.len().next_multiple_of(8) - bytes.len()];
+        let padding = &mut padding[..(length.next_multiple_of(8) - length) as usize];
         self.0.read_exact(padding)?;
         if padding.iter().any(|byte| *byte != 0) {
             return Err(ProtocolError::Malformed { what: "string", found: Malformed::Padding });
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// Reads text that is only shown, so bad UTF-8 is replaced.
@@ -44,6 +51,33 @@ impl<R: Read> WireReader<R> {
         let bytes = self.bytes()?;
         Ok(String::from_utf8(bytes)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    }
+
+    /// Reads text that is only shown, of any length: at most `limit` bytes of it, and how many were
+    /// left out. What is left out takes no memory.
+    pub(super) fn shortened(&mut self, limit: usize) -> Result<(String, u64), ProtocolError> {
+        let length = self.length("string", MAX_SHORTENED)?;
+        let kept = length.min(limit as u64);
+        let mut bytes = Vec::new();
+        (&mut self.0).take(kept).read_to_end(&mut bytes)?;
+        let rest = length - bytes.len() as u64;
+        if io::copy(&mut (&mut self.0).take(rest), &mut io::sink())? < rest {
+            return Err(ProtocolError::Closed);
+        }
+        self.padding(length)?;
+        let mut left_out = length - kept;
+        if left_out > 0 {
+            // Not in the middle of a character.
+            let whole = match std::str::from_utf8(&bytes) {
+                Err(error) if error.error_len().is_none() => error.valid_up_to(),
+                Ok(_) | Err(_) => bytes.len(),
+            };
+            left_out += (bytes.len() - whole) as u64;
+            bytes.truncate(whole);
+        }
+        let text = String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        Ok((text, left_out))
     }
 
     /// Reads text that is used.

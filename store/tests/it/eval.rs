@@ -40,8 +40,9 @@ fn values_are_json_and_derivations_are_written_unless_read_only() {
     let path = fixture.store.dir().parse_derivation(&path).unwrap();
     assert!(!fixture.store.exists_on_disk(path.as_ref()));
 
+    let shown = Some(fixture.shown(&repository, &commit));
     let with_confinement =
-        EvalRequest { visible: vec![repository], ..confined(fixture.request(expression)) };
+        EvalRequest { repository: shown, ..confined(fixture.request(expression)) };
     assert_eq!(fixture.nix.eval(&with_confinement).unwrap(), read_only);
     assert!(fixture.store.read_derivation(&path).is_ok());
     assert!(fixture.connect().is_valid(path.as_ref()).unwrap());
@@ -123,15 +124,115 @@ fn confined_it_sees_no_other_repository() {
     );
     let (repository, commit) = fixture.repository("flake", "flake.nix", &text);
     let expression = format!("({}).v", flake(&repository, &commit));
-    let visible = vec![repository.clone()];
-    let request = EvalRequest { visible, ..confined(fixture.request(expression.as_str())) };
+    let shown = Some(fixture.shown(&repository, &commit));
+    let request =
+        EvalRequest { repository: shown, ..confined(fixture.request(expression.as_str())) };
     let failure = failure(fixture.nix.eval(&request).unwrap_err());
     assert!(!failure.message.contains("the secret"));
 
-    // Where it may see both, it works: so it was the confinement that refused.
-    let request = EvalRequest { visible: vec![repository, other], ..request };
-    assert_eq!(fixture.nix.eval(&request).unwrap(), b"\"the secret\"");
+    // So it was the confinement that refused.
     assert_eq!(fixture.eval_text(expression).unwrap(), "the secret");
+}
+
+/// Returns an expression that fails with the first name in a directory that is not expected there:
+/// adding a directory to the store asks about each, and pure evaluation allows that on older versions
+/// where a hash is given.
+fn listing(directory: &str, expected: &[&str]) -> String {
+    let hash = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+    let expected: Vec<String> = expected.iter().map(|name| format!("\"{name}\"")).collect();
+    format!(
+        "builtins.path {{ path = \"{directory}\"; name = \"s\"; sha256 = \"{hash}\"; filter = p: t: if builtins.elem (baseNameOf p) [ {} ] then false else throw \"seen ${{p}}\"; }}",
+        expected.join(" ")
+    )
+}
+
+#[test]
+fn confined_it_sees_of_its_repository_what_the_commit_has() {
+    let fixture = Fixture::new();
+    let (repository, commit) = fixture.repository("flake", "flake.nix", FLAKE);
+    let at = repository.to_str().unwrap();
+    // Committed on another branch, staged, and only there.
+    fs::write(repository.join("elsewhere"), "elsewhere").unwrap();
+    fixture.program("git", &["-C", at, "add", "."]);
+    let other = fixture.program("git", &["-C", at, "stash", "create"]).stdout;
+    let other = String::from_utf8(other).unwrap().trim().to_owned();
+    fs::write(repository.join("staged"), "staged").unwrap();
+    fixture.program("git", &["-C", at, "add", "."]);
+    fs::write(repository.join(".env"), "password").unwrap();
+    let secrets = repository.join(".git/levain");
+    fs::create_dir(&secrets).unwrap();
+    fs::write(secrets.join("signing-key"), "key").unwrap();
+    let bare = fixture.path("bare");
+    fixture.program("git", &["clone", "-q", "--bare", at, bare.to_str().unwrap()]);
+    for place in [&repository, &bare] {
+        let shown = Some(fixture.shown(place, &commit));
+        let ask = |text: String| {
+            let confined = confined(fixture.request(text));
+            fixture.nix.eval(&EvalRequest { repository: shown.clone(), ..confined })
+        };
+        ask(format!("({}).v", flake(place, &commit))).unwrap();
+        let version = fixture.nix.version().unwrap();
+        for (directory, names) in [
+            ("", [".git"].as_slice()),
+            ("/.git", &["HEAD", "config", "objects", "packed-refs", "refs"]),
+            ("/.git/objects", &["info", "pack"]),
+        ] {
+            let directory = format!("{}{directory}", place.display());
+            let error = failure(ask(listing(&directory, names)).unwrap_err());
+            // The message may show the expression.
+            assert!(!error.message.contains("seen /"), "{error}");
+            if (version.major, version.minor) == (2, 8) {
+                let error = failure(ask(listing(&directory, &[])).unwrap_err());
+                assert!(error.message.contains(&format!("seen {directory}/")), "{error}");
+            }
+        }
+        // The commit that the ref leads to can be read by its name, another one not.
+        let fetch = |commit: &str| {
+            ask(format!(
+                "builtins.attrNames (builtins.readDir (builtins.fetchGit {{ url = \"file://{}\"; rev = \"{commit}\"; }}).outPath)",
+                place.display()
+            ))
+        };
+        assert_eq!(fetch(&commit).unwrap(), b"[\"flake.nix\"]");
+        let error = failure(fetch(&other).unwrap_err());
+        assert!(!error.message.contains("elsewhere"), "{error}");
+    }
+}
+
+#[test]
+fn a_repository_in_the_store_starts_no_program() {
+    let fixture = Fixture::new();
+    let (repository, _) = fixture.repository("settings", ".gitattributes", "* filter=x\n");
+    let at = repository.to_str().unwrap();
+    fs::write(repository.join("file"), "content").unwrap();
+    fixture.program("git", &["-C", at, "add", "."]);
+    fixture.program("git", &["-C", at, "commit", "-q", "-m", "file"]);
+    let commit = fixture.program("git", &["-C", at, "rev-parse", "HEAD"]).stdout;
+    let commit = String::from_utf8(commit).unwrap().trim().to_owned();
+    // Where an evaluation may write.
+    let mark = fixture.store.config().real_dir.join("started");
+    let smudge = format!("touch {}; cat", mark.display());
+    fixture.program("git", &["-C", at, "config", "filter.x.smudge", &smudge]);
+    let added = fixture.program("nix-store", &["--add", at]).stdout;
+    let added = String::from_utf8(added).unwrap().trim().to_owned();
+    for place in [&added, &format!("{added}/../{}", added.rsplit('/').next().unwrap())] {
+        let expression = format!(
+            "builtins.readFile ((builtins.fetchGit {{ url = \"file://{place}\"; rev = \"{commit}\"; }}) + \"/file\")"
+        );
+        for request in
+            [confined(fixture.request(expression.as_str())), fixture.request(expression.as_str())]
+        {
+            // Newer versions read it without git, and start nothing.
+            if let Err(error) = fixture.nix.eval(&request) {
+                let message = failure(error).message;
+                assert!(message.contains("is in the store, and no repository"), "{message}");
+            }
+            assert!(!mark.exists());
+        }
+    }
+    // Git itself does start it.
+    fixture.program("git", &["-C", at, "archive", "--output=/dev/null", "HEAD"]);
+    assert!(mark.exists());
 }
 
 #[test]

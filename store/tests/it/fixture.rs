@@ -5,11 +5,12 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use levain_store::{
-    BuildEvent, Confinement, Connection, DerivationPath, EvalError, EvalRequest, NixProgram, Store,
-    StoreConfig,
+    BuildEvent, CommitView, Confinement, Connection, DerivationPath, EvalError, EvalRequest,
+    NixProgram, ProcessLimits, ShownCommit, Store, StoreConfig,
 };
 use tempfile::TempDir;
 
@@ -65,10 +66,20 @@ impl Fixture {
             read_only: false,
             allow_import_from_derivation: false,
             max_call_depth: None,
-            visible: Vec::new(),
+            repository: None,
             confinement: Confinement::None,
             cache_dir: self.path("cache"),
+            settings_dir: self.path("settings-of-evaluations"),
+            limits: ProcessLimits::default(),
         }
+    }
+
+    /// Returns what a confined evaluation sees of a repository.
+    pub(crate) fn shown(&self, location: &Path, revision: &str) -> Arc<CommitView> {
+        let reference = "refs/heads/main";
+        let commit = ShownCommit { location, reference, revision, shallow: false, links: &[] };
+        let limit = Duration::from_secs(60);
+        Arc::new(self.nix.show_commit(&commit, self.store.config(), limit).unwrap())
     }
 
     /// Evaluates `expression` to a text.

@@ -56,6 +56,21 @@ fn a_daemon_that_is_there_builds_and_evaluates() {
 }
 
 #[test]
+fn a_daemon_makes_its_store_before_the_first_evaluation() {
+    let fixture = Fixture::with(|_| vec![("NIX_REMOTE", "daemon".into())]);
+    let _daemon = Daemon::start(&fixture);
+    let store = fixture.path("store");
+    eventually("the daemon has a store", || store.join(".links").exists());
+    // As on a machine on which nobody has connected yet.
+    fs::remove_dir_all(&store).unwrap();
+    let confinement = Confinement::detect(|name| std::env::var_os(name)).unwrap();
+    let expression = "(derivation { name = \"e\"; system = \"s\"; builder = \"b\"; }).drvPath";
+    let request = EvalRequest { confinement, ..fixture.request(expression) };
+    fixture.nix.eval(&request).unwrap();
+    assert!(store.exists());
+}
+
+#[test]
 fn a_closer_ends_a_socket_too() {
     let fixture = Fixture::with(|_| vec![("NIX_REMOTE", "daemon".into())]);
     let _daemon = Daemon::start(&fixture);

@@ -3,7 +3,7 @@ let
   mkDerivation = attrs:
     let
       environment = attrs.env or { };
-      plain = removeAttrs attrs [ "env" "meta" "passthru" ];
+      plain = removeAttrs attrs [ "env" "meta" "passthru" "realBuilder" ];
       passthru = attrs.passthru or { };
       twice = builtins.attrNames (builtins.intersectAttrs environment plain);
     in
@@ -12,7 +12,7 @@ let
       derivation (
         {
           system = "x86_64-linux";
-          builder = "/bin/bash";
+          builder = attrs.realBuilder or "/bin/bash";
           args = [ "-e" ./setup.sh ];
           outputs = [ "out" ];
         }

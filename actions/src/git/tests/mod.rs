@@ -2,6 +2,7 @@
 
 mod lock;
 mod overlay;
+mod provenance;
 mod references;
 mod remote;
 mod repository;

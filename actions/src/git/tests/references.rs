@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 
 use crate::git::fixture::{Fixture, commit, git, open, write};
-use crate::git::{CommitId, GitError, Repository, Swap};
+use crate::git::{CommitId, GitError, Prune, Repository, Swap};
 
 const NAME: &str = "refs/levain/heads/main";
 
@@ -39,6 +39,34 @@ fn a_ref_moves_only_from_what_was_expected() {
     // Deleted and made again.
     assert_eq!(swap(None, Some(second)), Swap::Moved);
     assert_eq!(git(&path, &["rev-parse", NAME]), second.to_string());
+}
+
+#[test]
+fn a_ref_to_anything_can_be_listed_moved_and_deleted() {
+    let fixture = Fixture::new();
+    let (path, first) = fixture.small("r");
+    let repository = open(&path);
+    let lock = fixture.lock();
+    let swap = |expected, new| repository.swap(&lock, NAME, expected, new, "test").unwrap();
+    let tree = git(&path, &["rev-parse", "HEAD^{tree}"]);
+    write(&path.join("blob"), "blob");
+    let blob = git(&path, &["hash-object", "-w", "blob"]);
+    git(&path, &["tag", "-a", "-m", "x", "of-a-tree", &tree]);
+    git(&path, &["tag", "-a", "-m", "x", "of-a-commit"]);
+    write(&path.join("raw"), format!("tree {tree}\n\nno author"));
+    let broken = git(&path, &["hash-object", "-w", "-t", "commit", "--literally", "raw"]);
+    let tags = ["of-a-tree", "of-a-commit"].map(|name| git(&path, &["rev-parse", name]));
+    for object in [&blob, &tree, &broken, &tags[0], &tags[1]] {
+        let id: CommitId = object.parse().unwrap();
+        for new in [Some(first), None] {
+            write(&path.join(".git").join(NAME), format!("{object}\n"));
+            assert_eq!(repository.target(NAME).unwrap(), Some(id));
+            assert_eq!(repository.targets("refs/levain/").unwrap(), [(NAME.to_owned(), id)]);
+            assert_eq!(swap(None, Some(first)), Swap::Lost { actual: Some(id) });
+            assert_eq!(swap(Some(id), new), Swap::Moved);
+            assert_eq!(repository.target(NAME).unwrap(), new);
+        }
+    }
 }
 
 #[test]
@@ -140,6 +168,37 @@ fn a_lock_file_left_by_a_killed_levain_is_removed() {
     assert_eq!(repository.reference(NAME).unwrap(), None);
     assert!(!path.join(".git/packed-refs.lock").exists());
     assert!(!path.join(".git").join(format!("{NAME}.lock")).exists());
+}
+
+#[test]
+fn lock_files_that_a_killed_fetch_left_are_removed_where_levain_alone_fetches() {
+    let fixture = Fixture::new();
+    let (path, first) = fixture.small("r");
+    let branch = git(&path, &["symbolic-ref", "--short", "HEAD"]);
+    let url = path.display().to_string();
+    let mirror = Repository::mirror(&fixture.path("mirror.git"), &url).unwrap();
+    let all = ["+refs/heads/*:refs/heads/*".to_owned()];
+    mirror.fetch("origin", &all, Prune::Yes).unwrap();
+    commit(&path, &[], "second");
+    let left = format!("refs/heads/{branch}.lock");
+    for name in [left.as_str(), "packed-refs.lock", "HEAD.lock", "refs/levain-fetched/pull/7.lock"]
+    {
+        write(&mirror.git_dir().join(name), "");
+    }
+    mirror.fetch("origin", &all, Prune::Yes).unwrap_err();
+    let lock = fixture.lock();
+    mirror.remove_stale_locks(&lock).unwrap();
+    mirror.fetch("origin", &all, Prune::Yes).unwrap();
+    let fetched = mirror.reference(&format!("refs/heads/{branch}")).unwrap();
+    assert_ne!(fetched, Some(first));
+
+    // Elsewhere, others lock what is theirs.
+    let repository = open(&path);
+    let (ours, theirs) = (".git/refs/levain-fetched/pull/7.lock", ".git/refs/heads/x.lock");
+    write(&path.join(ours), "");
+    write(&path.join(theirs), "");
+    repository.remove_stale_locks(&lock).unwrap();
+    assert!(!path.join(ours).exists() && path.join(theirs).exists());
 }
 
 #[test]

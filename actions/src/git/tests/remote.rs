@@ -4,9 +4,13 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Barrier;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::git::fixture::{Fixture, commit, executable, git, open};
-use crate::git::{CommitId, Prune, PushOutcome, PushUpdate, RemoteError, Repository};
+use crate::git::{
+    CommitId, Conduct, Login, Prune, PushOutcome, PushUpdate, RemoteError, Repository,
+};
 
 const NAME: &str = "refs/levain/heads/main";
 
@@ -36,6 +40,20 @@ fn two_clones(fixture: &Fixture) -> (PathBuf, CommitId, [PathBuf; 2]) {
 }
 
 #[test]
+fn a_remote_says_which_refs_it_has() {
+    let fixture = Fixture::new();
+    let (remote, first, [one, _]) = two_clones(&fixture);
+    git(&remote, &["update-ref", "refs/levain/heads/main", &first.to_string()]);
+    // It ends like one that is asked for.
+    git(&remote, &["update-ref", "refs/x/refs/heads/gone", &first.to_string()]);
+    let names = ["HEAD", "refs/heads/main", "refs/heads/gone", "refs/heads/mai"].map(String::from);
+    let found = open(&one).which_has("origin", &names).unwrap();
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["HEAD", "refs/heads/main"]);
+    std::fs::remove_dir_all(&remote).unwrap();
+    assert!(open(&one).which_has("origin", &names).is_err());
+}
+
+#[test]
 fn a_mirror_follows_its_remote() {
     let fixture = Fixture::new();
     let (path, first) = fixture.small("r");
@@ -47,7 +65,7 @@ fn a_mirror_follows_its_remote() {
     let heads = ["+refs/heads/*:refs/heads/*".to_owned()];
     mirror.fetch("origin", &heads, Prune::No).unwrap();
     assert_eq!(mirror.branch("main").unwrap(), first);
-    assert_eq!(mirror.default_branch().unwrap().as_deref(), Some("main"));
+    assert_eq!(mirror.default_branch(Some("origin")).unwrap().as_deref(), Some("main"));
     assert_eq!(mirror.references("refs/tags/").unwrap(), []);
 
     // Forced push, deletion, another default branch.
@@ -58,7 +76,7 @@ fn a_mirror_follows_its_remote() {
     mirror.fetch("origin", &[], Prune::No).unwrap();
     assert_eq!(mirror.branch("main").unwrap(), island);
     assert!(mirror.branch("gone").is_ok());
-    assert_eq!(mirror.default_branch().unwrap().as_deref(), Some("trunk"));
+    assert_eq!(mirror.default_branch(Some("origin")).unwrap().as_deref(), Some("trunk"));
     let lock = fixture.lock();
     let swap = mirror.swap(&lock, NAME, None, Some(island), "").unwrap();
     assert_eq!(swap, crate::git::Swap::Moved);
@@ -228,37 +246,53 @@ fn an_unreachable_remote_is_named_without_its_password() {
     }
 }
 
+/// A web server that asks who it is, and refuses whatever it is told.
+struct Asking {
+    port: u16,
+    /// The request that told it, and what.
+    told: JoinHandle<(String, String)>,
+}
+
+impl Asking {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let told = std::thread::spawn(move || {
+            loop {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = Vec::new();
+                let mut byte = [0];
+                while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+                    request.push(byte[0]);
+                }
+                let request = String::from_utf8(request).unwrap();
+                let sent = request.lines().find_map(|line| line.strip_prefix("Authorization: "));
+                let status = if sent.is_some() { "403 Forbidden" } else { "401 Unauthorized" };
+                write!(
+                    stream,
+                    "HTTP/1.1 {status}\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                )
+                .unwrap();
+                if let Some(sent) = sent {
+                    return (
+                        request.lines().next().unwrap_or_default().to_owned(),
+                        sent.to_owned(),
+                    );
+                }
+            }
+        });
+        Self { port, told }
+    }
+}
+
 #[test]
 fn a_password_in_a_url_reaches_the_server_and_nothing_else() {
     let fixture = Fixture::new();
     let (path, _) = fixture.small("r");
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    // Asks for a password, then refuses whatever it gets, and remembers it.
-    let server = std::thread::spawn(move || {
-        loop {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = Vec::new();
-            let mut byte = [0];
-            while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
-                request.push(byte[0]);
-            }
-            let request = String::from_utf8(request).unwrap();
-            let sent = request.lines().find_map(|line| line.strip_prefix("Authorization: "));
-            let status = if sent.is_some() { "403 Forbidden" } else { "401 Unauthorized" };
-            write!(
-                stream,
-                "HTTP/1.1 {status}\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            )
-            .unwrap();
-            if let Some(sent) = sent {
-                return (request.lines().next().unwrap_or_default().to_owned(), sent.to_owned());
-            }
-        }
-    });
-    let url = format!("http://me:p%40ss@127.0.0.1:{port}/a.git");
+    let server = Asking::start();
+    let url = format!("http://me:p%40ss@127.0.0.1:{}/a.git", server.port);
     let error = open(&path).fetch(&url, &[], Prune::No).unwrap_err();
-    let (request, sent) = server.join().unwrap();
+    let (request, sent) = server.told.join().unwrap();
     // `me:p@ss` in base 64.
     assert_eq!(sent, "Basic bWU6cEBzcw==");
     assert!(request.starts_with("GET /a.git/info/refs"), "{request}");
@@ -271,4 +305,59 @@ fn a_password_in_a_url_reaches_the_server_and_nothing_else() {
         "{error:?}"
     );
     assert!(!std::fs::read_to_string(path.join(".git/config")).unwrap().contains("127.0.0.1"));
+}
+
+#[test]
+fn a_token_reaches_the_server_that_it_is_for_and_no_other() {
+    let fixture = Fixture::new();
+    let (path, first) = fixture.small("r");
+    let file = fixture.path("the token's \"file\"");
+    let server = Asking::start();
+    let url = format!("http://127.0.0.1:{}/a.git", server.port);
+    let login = Login::new(&url, "me", file.clone()).unwrap();
+    let repository =
+        open(&path).conducted(Conduct { login: Some(login.clone()), ..Conduct::default() });
+    // As it is now, not as it was when the login was made.
+    std::fs::write(&file, "p@ss\n").unwrap();
+    let error = repository.push(&url, &[update(NAME, None, Some(first))]).unwrap_err();
+    assert_eq!(server.told.join().unwrap().1, "Basic bWU6cEBzcw==");
+    assert!(!format!("{error:?} {login:?}").contains("p@ss"), "{error:?} {login:?}");
+
+    let other = Asking::start();
+    let url = format!("http://127.0.0.1:{}/a.git", other.port);
+    let error = repository.fetch(&url, &[], Prune::No).unwrap_err();
+    assert!(error.to_string().contains("could not read Username"), "{error}");
+    // It never heard a word: this is the first.
+    let url = format!("http://its:own@127.0.0.1:{}/a.git", other.port);
+    repository.fetch(&url, &[], Prune::No).unwrap_err();
+    assert_eq!(other.told.join().unwrap().1, "Basic aXRzOm93bg==");
+
+    for none in ["/srv/r.git", "git@git.example.org:o/r.git", "ssh://git.example.org/o/r.git"] {
+        assert_eq!(Login::new(none, "me", file.clone()), None, "{none}");
+    }
+}
+
+#[test]
+fn a_remote_that_never_answers_gets_limited_time_and_can_be_left() {
+    let fixture = Fixture::new();
+    let (path, _) = fixture.small("r");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("git://127.0.0.1:{}/x.git", listener.local_addr().unwrap().port());
+    let limit = Duration::from_millis(200);
+    let hasty = open(&path).conducted(Conduct { limit, ..Conduct::default() });
+    let error = hasty.fetch(&url, &[], Prune::No).unwrap_err();
+    assert!(matches!(&error, RemoteError::TimedOut { url: at, .. } if *at == url), "{error}");
+
+    let conduct = Conduct::default();
+    let stop = conduct.stop.clone();
+    let patient = open(&path).conducted(conduct);
+    let error = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // The first is the hasty one's.
+            let _waiting = (listener.accept().unwrap(), listener.accept().unwrap());
+            stop.stop();
+        });
+        patient.fetch(&url, &[], Prune::No).unwrap_err()
+    });
+    assert_eq!(error, RemoteError::Stopped);
 }

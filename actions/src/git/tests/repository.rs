@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::git::fixture::{Fixture, commit, commit_oddities, git, open, write};
-use crate::git::{CommitId, GitError, Repository};
+use crate::git::{CommitId, GitError, PlainFile, Repository};
 
 #[test]
 fn commit_names_are_exact() {
@@ -79,7 +79,7 @@ fn branches_and_their_absence() {
     let path = fixture.empty("r");
     let repository = open(&path);
     assert_eq!(repository.head_branch().unwrap().as_deref(), Some("main"));
-    assert_eq!(repository.default_branch().unwrap(), None);
+    assert_eq!(repository.default_branch(Some("origin")).unwrap(), None);
     let error = repository.branch("main").unwrap_err();
     assert!(matches!(error, GitError::EmptyRepository { .. }), "{error}");
 
@@ -110,18 +110,21 @@ fn the_default_branch_is_the_remotes_then_main_then_master() {
     let (path, _) = fixture.small("r");
     let repository = open(&path);
     git(&path, &["checkout", "-q", "-b", "topic"]);
-    assert_eq!(repository.default_branch().unwrap().as_deref(), Some("main"));
+    assert_eq!(repository.default_branch(Some("origin")).unwrap().as_deref(), Some("main"));
     git(&path, &["branch", "-m", "main", "master"]);
-    assert_eq!(repository.default_branch().unwrap().as_deref(), Some("master"));
+    assert_eq!(repository.default_branch(Some("origin")).unwrap().as_deref(), Some("master"));
     git(&path, &["branch", "-D", "master"]);
-    assert_eq!(repository.default_branch().unwrap(), None);
+    assert_eq!(repository.default_branch(Some("origin")).unwrap(), None);
 
     git(&fixture.path(""), &["clone", "-q", "r", "clone"]);
     let clone = open(&fixture.path("clone"));
     git(&fixture.path("clone"), &["checkout", "-q", "-b", "main"]);
-    assert_eq!(clone.default_branch().unwrap().as_deref(), Some("topic"));
+    assert_eq!(clone.default_branch(Some("origin")).unwrap().as_deref(), Some("topic"));
     git(&fixture.path(""), &["clone", "-q", "--bare", "r", "bare"]);
-    assert_eq!(open(&fixture.path("bare")).default_branch().unwrap().as_deref(), Some("topic"));
+    assert_eq!(
+        open(&fixture.path("bare")).default_branch(Some("origin")).unwrap().as_deref(),
+        Some("topic")
+    );
 }
 
 #[test]
@@ -211,7 +214,8 @@ fn ancestry() {
         repository.is_ancestor(gone, first).unwrap_err(),
         repository.is_ancestor(first, gone).unwrap_err(),
         repository.ancestors(gone).map(|_| ()).unwrap_err(),
-        repository.file(gone, "a").unwrap_err(),
+        repository.has_file(gone, "a").map(|_| ()).unwrap_err(),
+        repository.plain_file(gone, "a", 1).map(|_| ()).unwrap_err(),
     ] {
         assert!(matches!(error, GitError::UnknownCommit { .. }), "{error}");
     }
@@ -257,20 +261,38 @@ fn files_of_a_commit() {
     write(&path.join("plain"), "changed");
 
     let repository = open(&path);
-    let text = |id, name: &str| {
-        let content = repository.file(id, name).unwrap()?;
-        Some(String::from_utf8(content).unwrap())
-    };
-    assert_eq!(text(id, "plain").as_deref(), Some("plain"));
-    assert_eq!(text(id, "empty").as_deref(), Some(""));
-    assert_eq!(text(id, "with blank/and\nnewline").as_deref(), Some("1"));
-    assert_eq!(text(id, "bin/link").as_deref(), Some("plain"));
-    assert_eq!(text(more, "short/and/deeper/still").as_deref(), Some("4"));
+    let has = |id, name: &str| repository.has_file(id, name).unwrap();
+    for there in ["plain", "empty", "with blank/and\nnewline", "bin/link"] {
+        assert!(has(id, there), "{there}");
+    }
+    assert!(has(more, "short/and/deeper/still"));
     for missing in ["absent", "bin", "plain/below", "dangling", "", "/plain", "../r/plain"] {
-        assert_eq!(text(id, missing), None, "{missing}");
+        assert!(!has(id, missing), "{missing}");
     }
     for missing in ["bin/out", "loop", "short"] {
-        assert_eq!(text(more, missing), None, "{missing}");
+        assert!(!has(more, missing), "{missing}");
+    }
+
+    let text = |name: &str, most| repository.file(more, name, most).unwrap();
+    assert_eq!(text("bin/link", 5).as_deref(), Some(&b"plain"[..]));
+    assert_eq!(text("bin/link", 4), None);
+    assert_eq!(text("short/and/deeper/still", 1).as_deref(), Some(&b"4"[..]));
+    let plain = |name: &str, most| repository.plain_file(more, name, most).unwrap();
+    let other = |path: &str, found| PlainFile::Other { path: path.into(), found };
+    assert_eq!(plain("plain", 5), PlainFile::Content(b"plain".into()));
+    assert_eq!(plain("plain", 4), PlainFile::TooLarge);
+    assert_eq!(plain("empty", 0), PlainFile::Content(Vec::new()));
+    assert_eq!(plain("deep/er/and/deeper/still", 9), PlainFile::Content(b"4".into()));
+    for nothing in ["absent", "deep/er/absent", "absent/absent"] {
+        assert_eq!(plain(nothing, 9), PlainFile::Nothing, "{nothing}");
+    }
+    for (path, at, found) in [
+        ("bin/link", "bin/link", "symbolic link"),
+        ("short/and/deeper/still", "short", "symbolic link"),
+        ("bin", "bin", "directory"),
+        ("plain/below", "plain", "file"),
+    ] {
+        assert_eq!(plain(path, 9), other(at, found), "{path}");
     }
 }
 
@@ -297,4 +319,61 @@ fn a_mirror_is_made_once_and_keeps_no_password() {
     std::fs::remove_file(dir.join("HEAD")).unwrap();
     assert!(Repository::mirror(&dir, url).unwrap().is_bare());
     assert_eq!(git(Path::new(&dir), &["rev-parse", "--is-bare-repository"]), "true");
+}
+
+#[test]
+fn a_git_directory_elsewhere_keeps_its_work_tree() {
+    let fixture = Fixture::new();
+    let (_, first) = fixture.small("r");
+    git(&fixture.path(""), &["clone", "-q", "--separate-git-dir=elsewhere", "r", "tree"]);
+    let repository = open(&fixture.path("tree"));
+    assert_eq!(repository.location(), fixture.path("tree"));
+    assert_eq!(repository.git_dir(), fixture.path("elsewhere"));
+    assert_eq!(repository.changes(1).unwrap(), Vec::<String>::new());
+    assert_eq!(repository.head().unwrap(), first);
+}
+
+#[test]
+fn a_work_tree_of_a_shallow_clone_is_shallow() {
+    let fixture = Fixture::new();
+    let (path, _) = fixture.small("r");
+    commit(&path, &[("a", "two")], "second");
+    let url = format!("file://{}", path.display());
+    git(&fixture.path(""), &["clone", "-q", "--depth", "1", &url, "clone"]);
+    git(&fixture.path("clone"), &["worktree", "add", "-q", "../linked"]);
+    assert!(open(&fixture.path("clone")).is_shallow());
+    assert!(open(&fixture.path("linked")).is_shallow());
+    assert!(!open(&path).is_shallow());
+}
+
+#[test]
+fn a_partial_clone_is_completed_and_nothing_else_is_touched() {
+    for filter in ["blob:none", "tree:0"] {
+        let fixture = Fixture::new();
+        let (path, first) = fixture.small("r");
+        commit(&path, &[("a", "changed"), ("d/e/b", "other")], "second");
+        git(&path, &["rm", "-q", "-r", "."]);
+        commit(&path, &[("c", "rest")], "third");
+        for key in ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"] {
+            git(&path, &["config", key, "true"]);
+        }
+        let url = format!("file://{}", path.display());
+        let filter = format!("--filter={filter}");
+        git(&fixture.path(""), &["clone", "-q", &filter, &url, "clone"]);
+        let clone = open(&fixture.path("clone"));
+        let second = git(&path, &["rev-parse", "HEAD~1"]).parse().unwrap();
+        assert!(clone.is_partial().unwrap());
+        assert!(clone.file(second, "d/e/b", 100).is_err());
+        let overlay = clone.overlay().unwrap();
+        clone.complete(second, &overlay.repository).unwrap();
+        let read = overlay.repository.file(second, "d/e/b", 100).unwrap();
+        assert_eq!(read.as_deref(), Some(b"other".as_slice()), "{filter}");
+        assert!(open(&fixture.path("clone")).file(second, "d/e/b", 100).is_err());
+        clone.complete(second, &clone).unwrap();
+        assert!(clone.file(second, "d/e/b", 100).unwrap().is_some());
+        // Where everything is there, nobody is asked.
+        std::fs::rename(&path, fixture.path("gone")).unwrap();
+        clone.complete(second, &clone).unwrap();
+        assert!(clone.complete(first, &clone).is_err());
+    }
 }

@@ -3,9 +3,11 @@
 //! No test waits: [`TestClock`] notes what it is asked to sleep and jumps there.
 
 mod outbox;
+mod reader;
 mod requests;
 mod retries;
 mod secrecy;
+pub(crate) mod tls;
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -57,6 +59,7 @@ fn config(kind: ForgeKind, url: &str) -> ForgeConfig {
         api_url: Some(url.to_owned()),
         repository: "octo/sourdough".to_owned(),
         context_prefix: "levain".to_owned(),
+        ca_file: None,
     }
 }
 
@@ -128,7 +131,7 @@ fn a_text_is_cut_by_characters() {
     assert_eq!(shorten("äöüßx", 4), "äöü…");
     assert_eq!(shorten("🥖🥖🥖", 2), "🥖…");
     assert_eq!(shorten("ab cd", 4), "ab…", "no blank before the dots");
-    assert_eq!(shorten("a\n\tb\u{0}c  d\r\n", 9), "a b c d");
+    assert_eq!(shorten("a\n\tb\u{0}c  d\r\n", 20), "a b\\u{0}c d");
     assert_eq!((shorten("ab", 1).as_str(), shorten("ab", 0).as_str()), ("…", ""));
 }
 

@@ -100,13 +100,14 @@ async fn gitea_and_forgejo() {
 
 #[tokio::test]
 async fn every_state_has_a_word_on_every_forge() {
-    const STATES: [State; 6] = [
+    const STATES: [State; 7] = [
         State::Pending,
         State::Running,
         State::Success,
         State::Failure,
         State::Error,
         State::Cancelled,
+        State::Skipped,
     ];
     let mut table = String::new();
     for kind in [ForgeKind::GitHub, ForgeKind::GitLab, ForgeKind::Gitea] {
@@ -118,11 +119,37 @@ async fn every_state_has_a_word_on_every_forge() {
         table += &format!("{kind}: {}\n", words.join(" "));
     }
     expect_test::expect![[r#"
-        github: pending pending success failure error error
-        gitlab: pending running success failed failed canceled
-        gitea: pending pending success failure error error
+        github: pending pending success failure error error pending
+        gitlab: pending running success failed failed canceled skipped
+        gitea: pending pending success failure error error pending
     "#]]
     .assert_eq(&table);
+}
+
+#[tokio::test]
+async fn a_gitlab_that_takes_no_skipped_is_told_that_it_is_cancelled() {
+    let unknown = says(400, "state does not have a valid value");
+    let running = says(400, "Cannot transition status via :skip from :running (Reason(s): …)");
+    let skipped = says(400, "Cannot transition status via :skip from :skipped (Reason(s): …)");
+    for (answers, expected) in [
+        (vec![unknown.clone(), created()], &["skipped", "canceled"][..]),
+        (vec![running, created()], &["skipped", "canceled"]),
+        (vec![skipped], &["skipped"]),
+    ] {
+        let server = forge(answers).await;
+        let (client, _) = client(ForgeKind::GitLab, &server.uri());
+        client.send(&status("levain", State::Skipped)).await.unwrap();
+        let requests = requests(&server).await;
+        let states: Vec<_> =
+            requests.iter().map(|request| body(request)["state"].clone()).collect();
+        assert_eq!(states, expected);
+    }
+
+    // No other state has another word.
+    let server = forge(vec![unknown]).await;
+    let (client, _) = super::client(ForgeKind::GitLab, &server.uri());
+    let error = client.send(&status("levain", State::Failure)).await.unwrap_err();
+    assert!(matches!(error, DeliveryError::Rejected { status: 400, .. }), "{error}");
 }
 
 #[tokio::test]

@@ -7,8 +7,9 @@ use crate::answer::Answer;
 use crate::oracle::as_printed;
 
 /// What today's Nix says where an older one went on with a wrong or a surprising value.
-const REFUSED: [(&str, &str); 10] = [
+const REFUSED: [(&str, &str); 11] = [
     ("integer overflow", "since 2.25 numbers do not wrap around"),
+    ("has no exact float", "since 2.34 rounding changes no integer"),
     ("is not in the range of integers", "since 2.25 rounding does not leave the range of integers"),
     ("that is not UTF-8 to JSON", "since 2.10 JSON is not made of broken characters"),
     ("number outside of the range of integers", "since 2.25 numbers in JSON do not wrap around"),

@@ -16,8 +16,11 @@ const QUESTIONS_PER_SESSION: usize = 2000;
 const SURELY_WRONG: &str = ")";
 /// How a session complains of it.
 const ABOUT_WRONG: &str = "error: syntax error, unexpected ')'";
-/// How values' texts begin; see `show.nix`.
-const MARK: &str = "\"@V@";
+/// How a value begins; see `show.nix` for the mark. It is asked for in a list, since newer versions print
+/// a string that stands alone without quotes.
+const VALUE: &str = "\"@V@";
+/// How that line ends.
+const VALUE_END: &str = "\" ]";
 
 /// Nix, ready to be asked.
 pub(crate) struct Repl {
@@ -68,30 +71,29 @@ impl Repl {
     pub(crate) fn ask(&mut self, file: &Path, unsure: bool) -> Result<()> {
         let number = self.asked + 1;
         let session = self.session()?;
-        session.send(&format!(":p show (import {})", file.display()));
+        session.send(&format!(":p [ (show (import {})) ]", file.display()));
         if unsure {
             // A session takes a file that ends too early for an unfinished line, and waits. What
             // can be no continuation of anything makes it give up.
             session.send(SURELY_WRONG);
         }
-        session.send(&format!(":p \"@END@{number}@\""));
+        // In two parts: the session repeats what it is sent.
+        session.send(&format!(":p \"@EN\" + \"D@{number}@\""));
         Ok(())
     }
 
     /// Waits for the answer to the last question.
     pub(crate) fn answer(&mut self) -> Answer {
         let deadline = Instant::now() + self.patience;
-        let end = "\"@END@";
         let mut text = String::new();
         let Some(session) = &self.session else {
             return Answer::Died("there is no session".to_owned());
         };
         loop {
             match session.listen(deadline) {
-                // The session repeats what it is sent; only values are coloured.
-                Said::Line(line) if line.contains(end) && line.contains("\u{1b}[") => break,
+                Said::Line(line) if line.contains("@END@") => break,
                 Said::Line(line) => {
-                    text.push_str(&line);
+                    text.push_str(&plain(&line));
                     text.push('\n');
                 }
                 Said::End => {
@@ -104,23 +106,22 @@ impl Repl {
                 }
             }
         }
-        match text.find(MARK) {
-            Some(at) => {
-                let value = &text[at + MARK.len()..];
-                Answer::Value(value.split("\"\u{1b}[0m").next().unwrap_or("").to_owned())
-            }
-            None => {
-                let text = plain(&text);
-                // What is said about the file comes before what is said about the wrong line.
-                let told = text.rfind(ABOUT_WRONG).map_or("", |at| &text[..at]);
-                if text.contains(OUT_OF_MEMORY) {
-                    // It gives nothing back.
-                    self.session = None;
-                    return Answer::Died(text);
-                }
-                Answer::Failure(if told.contains("error:") { told.to_owned() } else { text })
-            }
+        // Traces may come between the list's bracket and its value.
+        let value = text.lines().find_map(|line| {
+            let line = line.strip_prefix("[ ").unwrap_or(line);
+            line.trim_end().strip_prefix(VALUE)?.strip_suffix(VALUE_END)
+        });
+        if let Some(value) = value {
+            return Answer::Value(without_dollars(value));
         }
+        if text.contains(OUT_OF_MEMORY) {
+            // It gives nothing back.
+            self.session = None;
+            return Answer::Died(text);
+        }
+        // What is said about the file comes before what is said about the wrong line.
+        let told = text.rfind(ABOUT_WRONG).map_or("", |at| &text[..at]);
+        Answer::Failure(if told.contains("error:") { told.to_owned() } else { text })
     }
 }
 
@@ -134,6 +135,21 @@ fn plain(text: &str) -> String {
     }
     result.push_str(rest);
     result
+}
+
+/// Undoes the escaping of `${`, which older versions leave as it is.
+fn without_dollars(printed: &str) -> String {
+    let mut text = String::with_capacity(printed.len());
+    let mut rest = printed.chars().peekable();
+    while let Some(c) = rest.next() {
+        if c == '\\' && rest.peek() != Some(&'$') {
+            text.push(c);
+            text.extend(rest.next());
+        } else if c != '\\' {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// Escapes a string as a session prints it, so that ours can be compared.

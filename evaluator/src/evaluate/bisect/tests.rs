@@ -21,6 +21,7 @@ enum Node {
 struct Flake {
     root: Node,
     asked: AtomicUsize,
+    cheap: bool,
 }
 
 /// A path, and whether a job is there.
@@ -28,7 +29,7 @@ type Found = (String, bool);
 
 impl Flake {
     fn new(root: Node) -> Self {
-        Self { root, asked: AtomicUsize::new(0) }
+        Self { root, asked: AtomicUsize::new(0), cheap: false }
     }
 
     fn at(&self, path: &AttrPath) -> &Node {
@@ -108,11 +109,15 @@ impl Questions for Flake {
         })
     }
 
-    fn failed(&self, path: AttrPath, _failure: ()) -> Found {
+    fn failed(&self, path: AttrPath, _failure: (), _caught: bool) -> Found {
         (path.to_string(), false)
     }
 
     fn hopeless(&self, _failure: ()) {}
+
+    fn is_cheap(&self) -> bool {
+        self.cheap
+    }
 }
 
 fn flat(jobs: usize, failing: &[usize]) -> Flake {
@@ -121,7 +126,7 @@ fn flat(jobs: usize, failing: &[usize]) -> Flake {
 }
 
 fn asked_for(flake: &Flake) -> usize {
-    let found = find_all(flake, vec![AttrPath::root()]).unwrap();
+    let found = find_all(flake, Start::Walk(vec![AttrPath::root()])).unwrap();
     let unique: BTreeSet<Found> = found.iter().cloned().collect();
     assert_eq!(unique.len(), found.len(), "something was found twice");
     assert_eq!(unique, flake.expected());
@@ -142,8 +147,23 @@ fn few_questions_find_few_failures() {
 }
 
 #[test]
+fn cheap_questions_are_asked_for_each_attribute_once() {
+    let flake = Flake { cheap: true, ..flat(100, &[7, 8, 9]) };
+    // All together, the root's names, each attribute, and a look at what fails.
+    assert_eq!(asked_for(&flake), 2 + 100 + 3);
+}
+
+#[test]
+fn what_is_known_to_be_caught_is_only_asked_for() {
+    let flake = Flake::new(Node::Set(BTreeMap::from([("a".to_owned(), Node::Caught)])));
+    let found = find_all(&flake, Start::Ask(vec![AttrPath::root().child("a")])).unwrap();
+    assert_eq!(found, [("a".to_owned(), false)]);
+    assert_eq!(flake.asked.load(Ordering::Relaxed), 1);
+}
+
+#[test]
 fn a_root_that_cannot_be_looked_at_is_hopeless() {
-    assert!(find_all(&Flake::new(Node::Unlistable), vec![AttrPath::root()]).is_err());
+    assert!(find_all(&Flake::new(Node::Unlistable), Start::Walk(vec![AttrPath::root()])).is_err());
 }
 
 fn any_node() -> impl Strategy<Value = Node> {
@@ -161,6 +181,7 @@ proptest! {
     fn every_leaf_is_found_once(
         children in prop::collection::btree_map("[a-z]{1,3}", any_node(), 0..12),
     ) {
-        asked_for(&Flake::new(Node::Set(children)));
+        asked_for(&Flake::new(Node::Set(children.clone())));
+        asked_for(&Flake { cheap: true, ..Flake::new(Node::Set(children)) });
     }
 }

@@ -167,13 +167,21 @@ fn bits(
 fn round(ev: &mut Evaluator, number: &Value, at: Span, round: fn(f64) -> f64) -> Result<Value> {
     /// The first float above all integers.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
-    let number = ev.force_float(number, at)?;
-    let rounded = round(number);
+    let number = ev.force(number, at)?;
+    let float = ev.number(&number, at)?;
+    let rounded = round(float);
     // An integer near the limit becomes a float out of range on the way, and Nix refuses it as well.
-    if (-LIMIT..LIMIT).contains(&rounded) {
-        Ok(Value::Int(rounded as i64))
-    } else {
-        let message = format!("`{number}` is not in the range of integers");
-        Err(Error::new(ErrorKind::Argument { message }, at))
+    if !(-LIMIT..LIMIT).contains(&rounded) {
+        let message = format!("`{float}` is not in the range of integers");
+        return Err(Error::new(ErrorKind::Argument { message }, at));
     }
+    let rounded = rounded as i64;
+    // Not every integer is a float. Nix rounded such integers silently, and refuses them since 2.34.
+    if let Value::Int(exact) = number
+        && exact != rounded
+    {
+        let message = format!("`{exact}` has no exact float: it would be rounded to `{rounded}`");
+        return Err(Error::new(ErrorKind::Argument { message }, at));
+    }
+    Ok(Value::Int(rounded))
 }

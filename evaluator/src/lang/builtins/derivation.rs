@@ -264,9 +264,9 @@ impl Draft {
     fn set_outputs(&mut self, names: Vec<String>) -> Result<()> {
         self.outputs.clear();
         for name in names {
-            // The result has an attribute `drvPath` besides those of the outputs. Nix refused `drv` in
-            // its stead for many versions, and what some version refuses nobody can rely on.
-            if matches!(name.as_str(), "drv" | "drvPath") {
+            // The result has an attribute `drvPath` besides those of the outputs. Versions of Nix before
+            // 2.26 refused `drv` in its stead.
+            if name == "drvPath" {
                 return Err(self.error(format!("invalid derivation output name `{name}`")));
             }
             if self.outputs.contains(&name) {

@@ -4,6 +4,8 @@
 const MAX_EDITS: usize = 2;
 /// More names than these are not compared.
 const MAX_NAMES: usize = 20_000;
+/// Longer names are not compared.
+const MAX_LENGTH: usize = 200;
 
 /// Returns the name that is nearest to `name`, if one is near enough.
 ///
@@ -24,23 +26,11 @@ pub fn suggest<'a>(name: &[u8], known: impl IntoIterator<Item = &'a [u8]>) -> Op
 
 /// Counts insertions, deletions, replacements and swaps of neighbours, if they are few.
 fn distance(a: &[u8], b: &[u8]) -> Option<usize> {
-    if a.len().abs_diff(b.len()) > MAX_EDITS || a.len() > 200 {
+    if a.len().abs_diff(b.len()) > MAX_EDITS || a.len() > MAX_LENGTH {
         return None;
     }
-    let mut before: Vec<usize> = vec![0; b.len() + 1];
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let change = usize::from(a[i - 1] != b[j - 1]);
-            row[j] = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + change);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before[j - 2] + 1);
-            }
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    (last[b.len()] <= MAX_EDITS).then_some(last[b.len()])
+    let edits = strsim::generic_damerau_levenshtein(a, b);
+    (edits <= MAX_EDITS).then_some(edits)
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ impl Evaluator {
     }
 
     /// Returns a forced number of either kind.
-    pub(super) fn number(&self, value: &Value, at: Span) -> Result<f64> {
+    pub(crate) fn number(&self, value: &Value, at: Span) -> Result<f64> {
         if let Value::Int(number) = value {
             return Ok(*number as f64);
         }

@@ -46,8 +46,23 @@
         options = derive "options" { } // { levain.keys = "misspelt"; };
         optionsFunction = derive "options" { } // { levain.key = x: x; };
         nameless = { type = "derivation"; };
-        wrongName = { type = "derivation"; name = 5; inherit system; drvPath = "x"; outputs = [ ]; };
         wrongPath = { type = "derivation"; name = "x"; inherit system; drvPath = "x"; outputs = [ ]; };
+        noPath = { type = "derivation"; name = "x"; inherit system; drvPath = 5; outputs = [ ]; };
+        notInTheStore = {
+          type = "derivation";
+          drvPath = "${builtins.storeDir}/prwm9syyq3qlrywj4hir7c92gf7kbl1q-never-made.drv";
+        };
+        # What it says about another derivation does not count.
+        posing = let real = derive "real" { }; in {
+          type = "derivation";
+          inherit (real) drvPath;
+          name = "posing";
+          system = "riscv64-linux";
+          outputs = [ "out" "cache" ];
+          outPath = "${builtins.storeDir}/prwm9syyq3qlrywj4hir7c92gf7kbl1q-evil";
+          cache.outPath = "${builtins.storeDir}/prwm9syyq3qlrywj4hir7c92gf7kbl1q-evil";
+        };
+        narrowed = derive "narrowed" { outputs = [ "out" "dev" ]; } // { outputs = [ ]; };
         description = derive "described" { } // { meta.description = throw "no description"; };
         contentAddressed = derive "content-addressed" {
           __contentAddressed = true;

@@ -1,0 +1,195 @@
+//! `levain project`: which projects the server knows.
+
+mod upkeep;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use levain_actions::forge::webhook::Sender;
+use levain_actions::forge::{ForgeConfig, ForgeKind, Token};
+use levain_server::Database;
+use levain_server::projects::{Added, NewProject, PullRequests};
+use levain_server::shown::ShownProject;
+use tokio::runtime::Handle;
+
+use crate::args::{AddProject, Format, ProjectArgs, ProjectCommand, PullRequestsChoice};
+use crate::exit::Failure;
+use crate::place;
+use crate::server_place::{DEFAULT_URL, ServerPlace};
+use crate::table::{age, columns};
+use crate::terminal::Terminal;
+
+/// The longest name of a project.
+const LONGEST_NAME: usize = 100;
+
+/// Runs the command.
+pub(crate) fn project(
+    args: &ProjectArgs,
+    terminal: &Terminal,
+    runtime: &Handle,
+) -> Result<ExitCode, Failure> {
+    match &args.command {
+        ProjectCommand::Add(add) => {
+            let place = ServerPlace::find(&add.database)?;
+            let new = described(add)?;
+            runtime.block_on(async {
+                let database = place.open().await?;
+                let result = added(add, new, &database, terminal).await;
+                database.close().await;
+                result
+            })?;
+        }
+        ProjectCommand::Remove(remove) => upkeep::remove(remove, terminal, runtime)?,
+        ProjectCommand::Secret(secret) => upkeep::secret(&secret.command, terminal, runtime)?,
+        ProjectCommand::List { database, format } => {
+            let place = ServerPlace::find(database)?;
+            let projects = runtime.block_on(async {
+                let database = place.open().await?;
+                let projects = database.projects().await;
+                database.close().await;
+                projects.map_err(|error| Failure::error(&error))
+            })?;
+            let shown: Vec<ShownProject> = projects.iter().map(ShownProject::new).collect();
+            match format {
+                Format::Json => terminal.print_json(&shown)?,
+                Format::Text => terminal.print(&listed(shown))?,
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn listed(projects: Vec<ShownProject>) -> String {
+    let rows: Vec<Vec<String>> = projects
+        .into_iter()
+        .map(|project| {
+            let token = if project.has_token { "token" } else { "no token" };
+            let pull_requests = format!("pull requests: {}", project.pull_requests);
+            let looked = match (project.looked_at, project.look_failed) {
+                (None, _) => "never looked at".to_owned(),
+                (Some(time), None) => {
+                    format!("looked at {} ago", age((time / 1000).unsigned_abs()))
+                }
+                // Each project has one line.
+                (Some(_), Some(why)) => {
+                    format!("cannot be looked at: {}", why.replace('\n', "; "))
+                }
+            };
+            let forge = project.forge.to_owned();
+            vec![project.name, forge, project.url, token.into(), pull_requests, looked]
+        })
+        .collect();
+    columns(&rows)
+}
+
+/// Checks everything that can be checked before anything is kept.
+fn described(args: &AddProject) -> Result<NewProject, Failure> {
+    let name = &args.name;
+    let is_name = (1..=LONGEST_NAME).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        && !name.starts_with(['.', '-']);
+    if !is_name {
+        return Err(Failure::user(format!(
+            "`{name}` cannot be a project's name\nhint: use letters, digits, `-`, `_` and `.`, at most {LONGEST_NAME}"
+        )));
+    }
+    let url = place::of_project(&args.url)?;
+    let sender = match &args.forge {
+        Some(kind) => kind.parse().map_err(|error| Failure::error(&error))?,
+        None => ForgeKind::of_remote(&url).map_or(Sender::Git, Sender::Forge),
+    };
+    let token_file = args.token_file.as_deref().map(usable_token).transpose()?;
+    let pull_requests = match args.pull_requests {
+        PullRequestsChoice::None => PullRequests::None,
+        PullRequestsChoice::Own => PullRequests::Own,
+        PullRequestsChoice::Approved => PullRequests::Approved,
+        PullRequestsChoice::All => PullRequests::All,
+    };
+    if let (Sender::Forge(kind), Some(_)) = (sender, &token_file)
+        && pull_requests != PullRequests::None
+        && ForgeConfig::from_remote(kind, &url).is_err()
+    {
+        return Err(Failure::user(format!(
+            "`{}` does not tell where {kind} lists the pull requests\nhint: name the repository by its URL there, or pass `--pull-requests none`",
+            args.url
+        )));
+    }
+    Ok(NewProject { token_file, pull_requests, ..NewProject::new(name, sender, url) })
+}
+
+/// Returns the whole path of a file that has a token in it: the server may be started anywhere.
+fn usable_token(file: &Path) -> Result<std::path::PathBuf, Failure> {
+    Token::from_file(file).map_err(|error| Failure::error(&error))?;
+    std::path::absolute(file)
+        .map_err(|error| Failure::user(format!("cannot find `{}`: {error}", file.display())))
+}
+
+async fn added(
+    args: &AddProject,
+    new: NewProject,
+    database: &Database,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let sender = new.sender;
+    let base = match &args.public_url {
+        Some(url) => url.as_str().to_owned(),
+        None => {
+            let known = database.public_url().await.map_err(|error| Failure::error(&error))?;
+            known.unwrap_or_else(|| DEFAULT_URL.to_owned())
+        }
+    };
+    let Added { id: _, hook, secret } =
+        database.add_project(new).await.map_err(|error| Failure::error(&error))?;
+    let url = format!("{base}/hooks/{}", hook.as_str());
+    let name = &args.name;
+    match sender {
+        Sender::Git => {
+            terminal.note(&format!(
+                "added `{name}`\nhint: what follows is a hook for its repository; save it as `hooks/post-receive` there, with `chmod 700`: it holds a secret that is not shown again"
+            ));
+            terminal.print(&hook_script(&url, &secret))
+        }
+        Sender::Forge(kind) => {
+            terminal.note(&format!(
+                "added `{name}`\nhint: add a webhook with this address and secret on {kind}, of content type `application/json`, for pushes, deletions, pull requests and comments, or for everything; the secret is not shown again"
+            ));
+            terminal.print(&format!("address: {url}\nsecret: {secret}\n"))
+        }
+    }
+}
+
+/// Returns a `post-receive` hook that tells the server, and never makes a push fail or wait.
+///
+/// The secret goes to curl through a pipe: other users see arguments. Each delivery has a key of its own, since all say
+/// the same. Both texts come from levain and have no quotes in them.
+fn hook_script(url: &str, secret: &str) -> String {
+    format!(
+        r#"#!/bin/sh
+# Tells levain that something was pushed. A push neither waits for it nor fails if it fails.
+# This file holds a secret: nobody else should be able to read it.
+cat >/dev/null
+(
+  trap '' HUP
+  printf '%s\n' 'content-type: application/json' 'x-levain-token: {secret}' \
+    "x-levain-delivery: $(date +%s)-$$" |
+    curl --silent --header @- --data '{{}}' --output /dev/null \
+      --max-time 30 --retry 3 --retry-connrefused '{url}'
+) </dev/null >/dev/null 2>&1 &
+exit 0
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hook_never_shows_the_secret_as_an_argument() {
+        let script = hook_script("http://127.0.0.1:1/hooks/h", "5ecret");
+        let (before, curl) = script.split_once("curl ").unwrap();
+        assert!(before.contains("x-levain-token: 5ecret"));
+        assert!(!curl.contains("5ecret"), "{curl}");
+        assert!(curl.contains("'http://127.0.0.1:1/hooks/h'"), "{curl}");
+    }
+}

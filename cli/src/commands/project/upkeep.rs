@@ -1,0 +1,101 @@
+//! `levain project remove` and `levain project secret`.
+
+use levain_actions::forge::webhook::Sender;
+use levain_server::Database;
+use tokio::runtime::Handle;
+
+use super::hook_script;
+use crate::args::{DatabaseArgs, PublicUrl, RemoveProject, SecretCommand};
+use crate::commands::status::project_named;
+use crate::exit::Failure;
+use crate::server_place::{DEFAULT_URL, ServerPlace};
+use crate::terminal::Terminal;
+
+/// Removes a project.
+pub(super) fn remove(
+    args: &RemoveProject,
+    terminal: &Terminal,
+    runtime: &Handle,
+) -> Result<(), Failure> {
+    let name = &args.name;
+    with_database(&args.database, runtime, async |database| {
+        let id = project_named(database, name).await?.id;
+        let removed = database.remove_project(id).await;
+        removed.map_err(|error| Failure::error(&error))?;
+        terminal.print(&format!("removed `{name}`\n"))
+    })
+}
+
+/// Exchanges a secret.
+pub(super) fn secret(
+    command: &SecretCommand,
+    terminal: &Terminal,
+    runtime: &Handle,
+) -> Result<(), Failure> {
+    match command {
+        SecretCommand::Rotate { name, public_url, database } => {
+            with_database(database, runtime, async |database| {
+                rotate(name, public_url.as_ref(), database, terminal).await
+            })
+        }
+        SecretCommand::Drop { name, database } => {
+            with_database(database, runtime, async |database| {
+                let id = project_named(database, name).await?.id;
+                let dropped = database.drop_old_webhook_secrets(id).await;
+                let dropped = dropped.map_err(|error| Failure::error(&error))?;
+                terminal.print(&match dropped {
+                    0 => format!("`{name}` has one secret only\n"),
+                    _ => format!("dropped {dropped} old secrets of `{name}`\n"),
+                })
+            })
+        }
+    }
+}
+
+async fn rotate(
+    name: &str,
+    public_url: Option<&PublicUrl>,
+    database: &Database,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let project = project_named(database, name).await?;
+    let base = match public_url {
+        Some(url) => url.as_str().to_owned(),
+        None => {
+            let known = database.public_url().await.map_err(|error| Failure::error(&error))?;
+            known.unwrap_or_else(|| DEFAULT_URL.to_owned())
+        }
+    };
+    let secret = database.add_webhook_secret(project.id).await;
+    let secret = secret.map_err(|error| Failure::error(&error))?;
+    let url = format!("{base}/hooks/{}", project.hook.as_str());
+    let drop = format!(
+        "the old secret stays good until `levain project secret drop {name}`; this one is not shown again"
+    );
+    match project.sender {
+        Sender::Git => {
+            terminal.note(&format!(
+                "hint: put what follows in the place of `hooks/post-receive`; {drop}"
+            ));
+            terminal.print(&hook_script(&url, &secret))
+        }
+        Sender::Forge(kind) => {
+            terminal.note(&format!("hint: change the secret of the webhook on {kind}; {drop}"));
+            terminal.print(&format!("address: {url}\nsecret: {secret}\n"))
+        }
+    }
+}
+
+fn with_database(
+    args: &DatabaseArgs,
+    runtime: &Handle,
+    work: impl AsyncFnOnce(&Database) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let place = ServerPlace::find(args)?;
+    runtime.block_on(async {
+        let database = place.open().await?;
+        let result = work(&database).await;
+        database.close().await;
+        result
+    })
+}

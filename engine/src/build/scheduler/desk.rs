@@ -1,0 +1,400 @@
+//! The thread that builds: hands what is ready to connections, and tells each run what becomes of what
+//! it wants.
+//!
+//! Decisions are in [`super::super::queue`] and [`super::super::transient`]. It waits for nothing but
+//! the next message. Start at [`Desk::work`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::thread;
+use std::time::Instant;
+
+use levain_store::machines::Builders;
+use levain_store::{BuildEvent, BuildResult, DecliningHook, DerivationPath, Store};
+
+use super::{Heard, How, Key, Message, Terms};
+use crate::build::queue::{Place, Queue, RunNumber};
+use crate::build::recording::{LogPlace, Recording};
+use crate::build::transient::{self, Transient};
+use crate::build::workers::{Said, Work, Workers};
+
+/// How many messages may wait. Whoever says more than can be written waits.
+const MOST_MESSAGES: usize = 256;
+
+/// How many lines of logs may wait for a run that is busy otherwise; more are not told.
+const MOST_LINES: usize = 4_096;
+
+/// What a connection is working on.
+enum Asked {
+    Build {
+        key: Key,
+        recording: Recording,
+        /// Kept until Nix needs it no more, whoever it was that brought it.
+        _hook: Option<Arc<DecliningHook>>,
+    },
+    Fetch {
+        run: RunNumber,
+        recording: Recording,
+    },
+}
+
+/// A run as the thread knows it.
+struct Guest {
+    terms: Box<Terms>,
+    hear: Sender<Heard>,
+    /// How many lines it has not read yet.
+    lines: Arc<AtomicUsize>,
+    /// How many bytes of logs it keeps already.
+    kept_bytes: u64,
+}
+
+/// What the thread knows.
+pub(super) struct Desk {
+    messages: Receiver<Message>,
+    workers: Workers,
+    queue: Queue<Key>,
+    guests: BTreeMap<RunNumber, Guest>,
+    asked: HashMap<usize, Asked>,
+    /// How often each build that is not given up has failed by no fault of its own.
+    failures: BTreeMap<Key, usize>,
+    /// When what rests is tried again.
+    rests: Vec<(Instant, Key)>,
+    /// Whether a connection could not be opened: then those that are open must do.
+    no_more: bool,
+}
+
+impl Desk {
+    /// Starts the thread; returns what it is told by.
+    pub(super) fn start(store: Store) -> SyncSender<Message> {
+        let (say, messages) = mpsc::sync_channel(MOST_MESSAGES);
+        let workers = Workers::new(store, say.clone());
+        thread::spawn(move || {
+            let desk = Self {
+                messages,
+                workers,
+                queue: Queue::new(),
+                guests: BTreeMap::new(),
+                asked: HashMap::new(),
+                failures: BTreeMap::new(),
+                rests: Vec::new(),
+                no_more: false,
+            };
+            desk.work();
+        });
+        say
+    }
+
+    fn work(mut self) {
+        loop {
+            self.wake();
+            self.start_ready();
+            let message = match self.rests.iter().map(|(when, _)| *when).min() {
+                None => self.messages.recv().map_err(|_gone| RecvTimeoutError::Disconnected),
+                Some(when) => {
+                    self.messages.recv_timeout(when.saturating_duration_since(Instant::now()))
+                }
+            };
+            match message {
+                Ok(Message::Enter { run, terms, hear, lines, connection }) => {
+                    self.queue.set_slots(terms.slots);
+                    self.queue.enter(run, terms.standing.clone());
+                    self.guests.insert(run, Guest { terms, hear, lines, kept_bytes: 0 });
+                    self.workers.adopt(*connection, run);
+                }
+                Ok(Message::Offer { run, builds }) => self.offered(run, builds),
+                Ok(Message::Fetch { run, derivations }) => self.fetch(run, derivations),
+                Ok(Message::Leave { run }) => self.leave(run),
+                Ok(Message::Said(worker, said)) => self.said(worker, said),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Has what has rested long enough wait for a slot.
+    fn wake(&mut self) {
+        let now = Instant::now();
+        let (due, later) = self.rests.drain(..).partition(|(when, _)| *when <= now);
+        self.rests = later;
+        for (_, key) in due {
+            self.queue.again(&key);
+        }
+    }
+
+    fn offered(&mut self, run: RunNumber, builds: Vec<(Key, u32, Builders)>) {
+        if !self.guests.contains_key(&run) {
+            return;
+        }
+        for (key, height, builders) in builds {
+            if !self.queue.offer(run, key.clone(), height, builders) {
+                continue;
+            }
+            // It is being built for somebody else already.
+            let under_way = self.asked.values().find_map(|asked| match asked {
+                Asked::Build { key: other, recording, .. } if *other == key => Some(recording),
+                Asked::Build { .. } | Asked::Fetch { .. } => None,
+            });
+            let Some(guest) = self.guests.get(&run) else { continue };
+            for (derivation, log) in under_way.into_iter().flat_map(Recording::under_way) {
+                guest.say(Heard::Started { derivation: derivation.clone(), log: log.cloned() });
+            }
+        }
+    }
+
+    fn start_ready(&mut self) {
+        while !self.no_more
+            && let Some((key, place)) = self.queue.next()
+        {
+            // Whoever's turn it was is among those that want it.
+            let Some(guest) = self.queue.account(&key).and_then(|run| self.guests.get(&run)) else {
+                self.queue.ended(&key);
+                continue;
+            };
+            let mut options = guest.terms.one.clone();
+            if place == Place::Remote {
+                options.max_jobs = Some(0);
+            }
+            let work = Work {
+                derivations: vec![key.derivation().clone()],
+                options,
+                check: matches!(key, Key::Check(..)),
+                line_bytes: guest.line_bytes(),
+            };
+            let recording = Recording::new(guest.log_place());
+            let hook = guest.terms.hook.clone();
+            self.asked
+                .insert(self.workers.send(work), Asked::Build { key, recording, _hook: hook });
+        }
+    }
+
+    fn fetch(&mut self, run: RunNumber, derivations: Vec<DerivationPath>) {
+        let Some(guest) = self.guests.get(&run) else { return };
+        let options = guest.terms.fetch.clone();
+        let line_bytes = guest.line_bytes();
+        let recording = Recording::new(guest.log_place());
+        let work = Work { derivations, options, check: false, line_bytes };
+        self.asked.insert(self.workers.send(work), Asked::Fetch { run, recording });
+    }
+
+    /// Stops what only this run wants, tells it so, and forgets it.
+    fn leave(&mut self, run: RunNumber) {
+        let Some(guest) = self.guests.remove(&run) else { return };
+        let wanted = |asked: &Asked, queue: &Queue<Key>| match asked {
+            Asked::Build { key, .. } => queue.wanted_by(key).any(|other| other == run),
+            Asked::Fetch { run: other, .. } => *other == run,
+        };
+        let recorded = self.asked.values().filter(|asked| wanted(asked, &self.queue));
+        let recorded = recorded.map(|asked| match asked {
+            Asked::Build { recording, .. } | Asked::Fetch { recording, .. } => recording.so_far(),
+        });
+        guest.say(Heard::Stopped { recorded: recorded.collect() });
+        let unwanted = self.queue.leave(run);
+        for (worker, asked) in &self.asked {
+            let is_unwanted = match asked {
+                Asked::Build { key, .. } => unwanted.contains(key),
+                Asked::Fetch { run: other, .. } => *other == run,
+            };
+            if is_unwanted {
+                self.workers.close(*worker);
+            }
+        }
+        self.rests.retain(|(_, key)| self.queue.wanted_by(key).next().is_some());
+        self.failures.retain(|key, _| self.queue.wanted_by(key).next().is_some());
+        self.workers.forget(run);
+    }
+
+    fn said(&mut self, worker: usize, said: Said) {
+        match said {
+            Said::Open(closer) => self.workers.is_open(worker, closer),
+            Said::Event(event) => self.happened(worker, event),
+            Said::Done(result) => {
+                let is_over = result.as_ref().is_err_and(|error| !error.is_recoverable());
+                let was_closed = is_over && self.workers.has_ended(worker);
+                let result = result.map_err(|error| error.to_string());
+                self.done(worker, result, !is_over, was_closed);
+            }
+            Said::NoConnection(error) => {
+                let was_closed = self.workers.has_ended(worker);
+                if !was_closed && self.goes_on_without(worker, &error.to_string()) {
+                    return;
+                }
+                self.done(worker, Err(error.to_string()), false, was_closed);
+            }
+        }
+    }
+
+    /// Has what could not be asked wait for the connections that are open, if there are any at work.
+    fn goes_on_without(&mut self, worker: usize, message: &str) -> bool {
+        if self.asked.len() < 2 || self.workers.count() == 0 {
+            return false;
+        }
+        match self.asked.remove(&worker) {
+            Some(Asked::Build { key, .. }) => {
+                tracing::warn!(message, "going on with fewer connections to Nix");
+                self.queue.again(&key);
+                self.no_more = true;
+                true
+            }
+            Some(fetch @ Asked::Fetch { .. }) => {
+                self.asked.insert(worker, fetch);
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn happened(&mut self, worker: usize, event: BuildEvent) {
+        let Some(asked) = self.asked.get_mut(&worker) else { return };
+        let (recording, runs) = match asked {
+            Asked::Build { key, recording, .. } => {
+                if let BuildEvent::Started { derivation, machine: Some(_) } = &event
+                    && derivation == key.derivation()
+                {
+                    self.queue.runs_remotely(key);
+                }
+                (recording, self.queue.wanted_by(key).collect())
+            }
+            Asked::Fetch { run, recording } => (recording, vec![*run]),
+        };
+        if !recording.take(&event) {
+            return;
+        }
+        for run in runs {
+            let Some(guest) = self.guests.get(&run) else { continue };
+            guest.say(match &event {
+                BuildEvent::Started { derivation, .. } => {
+                    let log = recording.log(derivation).cloned();
+                    Heard::Started { derivation: derivation.clone(), log }
+                }
+                BuildEvent::Line { .. }
+                | BuildEvent::Phase { .. }
+                | BuildEvent::Stopped { .. }
+                | BuildEvent::Message { .. } => Heard::Event(event.clone()),
+            });
+        }
+    }
+
+    /// Notes that a request has ended.
+    fn done(
+        &mut self,
+        worker: usize,
+        result: Result<Vec<BuildResult>, String>,
+        is_open: bool,
+        was_closed: bool,
+    ) {
+        self.no_more = false;
+        match self.asked.remove(&worker) {
+            Some(Asked::Fetch { run, recording }) => {
+                if is_open {
+                    self.workers.is_idle(worker, self.guests.contains_key(&run).then_some(run));
+                }
+                let Some(guest) = self.guests.get_mut(&run) else { return };
+                let recorded = Arc::new(recording.finish());
+                guest.kept_bytes += recorded.kept_bytes;
+                guest.say(Heard::Fetched { recorded, results: result });
+            }
+            Some(Asked::Build { key, recording, .. }) => {
+                if is_open {
+                    let runs: Vec<RunNumber> = self.queue.wanted_by(&key).collect();
+                    self.workers.is_idle(worker, runs);
+                }
+                self.built(key, recording, result, was_closed);
+            }
+            None if is_open => self.workers.is_idle(worker, None),
+            None => {}
+        }
+    }
+
+    fn built(
+        &mut self,
+        key: Key,
+        recording: Recording,
+        result: Result<Vec<BuildResult>, String>,
+        was_closed: bool,
+    ) {
+        let is_started = recording.has_started(key.derivation());
+        let account = self.queue.account(&key);
+        let recorded = Arc::new(recording.finish());
+        if let Some(guest) = account.and_then(|run| self.guests.get_mut(&run)) {
+            guest.kept_bytes += recorded.kept_bytes;
+        }
+        if was_closed {
+            // Somebody may want it who came after it was to be stopped.
+            return self.queue.again(&key);
+        }
+        let how = match result {
+            Ok(results) => match results.into_iter().next() {
+                Some(result) => How::Answered { result, is_started },
+                None => How::Lost { message: "Nix gave no result for it".to_owned() },
+            },
+            Err(message) => How::Lost { message },
+        };
+        let reason = match &how {
+            How::Answered { result, .. } if result.status.is_success() => None,
+            // A remote builder that was busy: this machine takes it, if it can.
+            How::Answered { .. } if !is_started && self.queue.try_here(&key) => return,
+            How::Answered { result, .. } if !is_started && result.lacks_a_builder() => {
+                self.queue.may_be_remote(&key).then_some(Transient::BuilderUnreachable)
+            }
+            How::Answered { result, .. } => transient::of(result.status, &result.error),
+            How::Lost { .. } => Some(Transient::DaemonGone),
+        };
+        if let Some(why) = reason
+            && self.tries_again(&key, why)
+        {
+            return;
+        }
+        self.failures.remove(&key);
+        for run in self.queue.ended(&key) {
+            if let Some(guest) = self.guests.get(&run) {
+                let (key, recorded, how) = (key.clone(), Arc::clone(&recorded), how.clone());
+                guest.say(Heard::Ended { key, recorded, how });
+            }
+        }
+    }
+
+    /// Has a build tried once more after a while, unless that was done often enough.
+    fn tries_again(&mut self, key: &Key, why: Transient) -> bool {
+        let failures = self.failures.entry(key.clone()).or_default();
+        *failures += 1;
+        let Some(wait) = transient::wait(*failures) else { return false };
+        let runs: Vec<RunNumber> = self.queue.wanted_by(key).collect();
+        if !self.queue.rest(key) {
+            self.failures.remove(key);
+            return true;
+        }
+        self.rests.push((Instant::now() + wait, key.clone()));
+        for run in runs {
+            if let Some(guest) = self.guests.get(&run) {
+                let derivation = key.derivation().clone();
+                guest.say(Heard::TriedAgain { derivation, why, wait });
+            }
+        }
+        true
+    }
+}
+
+impl Guest {
+    fn say(&self, heard: Heard) {
+        if matches!(heard, Heard::Event(BuildEvent::Line { .. }))
+            && self.lines.fetch_add(1, Ordering::Relaxed) >= MOST_LINES
+        {
+            // The log has it. Whoever reads so slowly must not fill the memory.
+            self.lines.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        // Whoever does not listen any more has left.
+        self.hear.send(heard).ok();
+    }
+
+    fn line_bytes(&self) -> usize {
+        self.terms.logs.limits.line_bytes as usize
+    }
+
+    fn log_place(&self) -> Option<LogPlace> {
+        let logs = &self.terms.logs;
+        (self.kept_bytes < logs.limits.total_bytes).then(|| logs.clone())
+    }
+}

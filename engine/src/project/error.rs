@@ -1,0 +1,112 @@
+//! Why a project cannot be opened, or a commit of it not be found.
+
+use std::path::PathBuf;
+
+use levain_actions::git::{CompleteError, GitError, LockError, RemoteError};
+use levain_evaluator::EvaluateError;
+
+use crate::declaration::DeclarationError;
+use crate::signing::SigningError;
+use crate::state::StateError;
+
+/// Why a project cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// Git.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The remote.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// Files that a partial clone lacks.
+    #[error(transparent)]
+    Complete(#[from] CompleteError),
+    /// The lock of a temporary repository.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// What levain remembers.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The declaration's content.
+    #[error(transparent)]
+    Declaration(#[from] DeclarationError),
+    /// The declaration's flake.
+    #[error("cannot read the declaration of the project: {0}")]
+    DeclarationFlake(#[source] EvaluateError),
+    /// The key that entries are signed with.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// `--declaration` names nothing usable.
+    #[error(
+        "cannot read the declaration from `{place}`: {message}\nhint: name a git repository whose default branch has a flake with the output `levainProject`"
+    )]
+    DeclarationPlace {
+        /// What was named.
+        place: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The checkout is on no branch, and no branch that the project lists contains the commit.
+    #[error(
+        "`{}` is on no branch (detached HEAD at {commit}), and {why}\nhint: name the jobset with `--branch` or `--pull-request`",
+        path.display()
+    )]
+    Detached {
+        /// The checkout.
+        path: PathBuf,
+        /// Where HEAD is.
+        commit: String,
+        /// Why nothing else tells what the commit belongs to.
+        why: &'static str,
+    },
+    /// The remote of a mirror names no default branch, and no other was asked for.
+    #[error(
+        "nothing tells which branch of `{label}` is the default branch\nhint: name one with `--branch`; `git ls-remote --symref {label} HEAD` shows what it says"
+    )]
+    NoDefaultBranch {
+        /// The remote, for people.
+        label: String,
+    },
+    /// The commit is not part of what was selected.
+    #[error(
+        "commit {commit} is not part of {of}\nhint: name the branch or pull request that contains it"
+    )]
+    NotInJobset {
+        /// The commit.
+        commit: String,
+        /// What was selected, for people.
+        of: String,
+    },
+    /// A shadow branch was named.
+    #[error(
+        "`{name}` is a shadow branch, which levain makes itself and never builds\nhint: name the branch that it mirrors"
+    )]
+    ShadowBranch {
+        /// Its name.
+        name: String,
+    },
+    /// No such pull request.
+    #[error("the remote has no pull request {number}: tried {}\nhint: look up the number on the forge", tried.join(", "))]
+    NoPullRequest {
+        /// Its number.
+        number: u64,
+        /// The refs that were looked for.
+        tried: Vec<String>,
+    },
+    /// A pull request needs a remote.
+    #[error(
+        "pull request {number} cannot be fetched: the repository has no remote\nhint: run `levain run URL --pull-request {number}`"
+    )]
+    NoRemote {
+        /// Its number.
+        number: u64,
+    },
+}
+
+impl ProjectError {
+    /// Returns whether the declaration is to blame, and not the machine.
+    pub fn is_the_declarations(&self) -> bool {
+        matches!(self, Self::Declaration(_))
+            || matches!(self, Self::DeclarationFlake(error) if error.is_the_flakes())
+    }
+}

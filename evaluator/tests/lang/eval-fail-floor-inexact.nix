@@ -1,0 +1,2 @@
+# since 2.34
+builtins.floor (-9007199254740993)

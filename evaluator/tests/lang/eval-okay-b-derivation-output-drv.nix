@@ -1,0 +1,3 @@
+# since 2.26
+# Older versions refused this name.
+(derivation { name = "a"; system = "s"; builder = "b"; outputs = [ "drv" ]; }).drv.outPath

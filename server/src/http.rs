@@ -1,0 +1,213 @@
+//! What comes in over HTTP. Each route is in a file below, and in the table that [`table`] returns.
+//!
+//! Start at [`Table`] for how to add one.
+
+mod acting;
+mod api;
+mod connections;
+mod cookies;
+mod health;
+mod incoming;
+mod local;
+mod metrics;
+mod openapi;
+mod origin;
+mod pages;
+mod permissions;
+mod sign_in;
+mod table;
+mod visitor;
+mod webhook;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::Database;
+use crate::database::DatabaseError;
+use crate::forges::Forges;
+use crate::live::Live;
+use crate::pages::Renderer;
+use crate::pages::log_file::Indexes;
+use crate::projects::Project;
+use crate::serving::Acted;
+use cookies::Cookies;
+use incoming::Room;
+pub use openapi::document;
+use permissions::Permissions;
+pub use table::{Listed, Needs, Table};
+use visitor::Visitor;
+use webhook::Stranger;
+
+/// How many files are read at a time.
+const MOST_READING: usize = 4;
+/// How long a forge may take to say what somebody may do.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the routes answer from.
+pub struct Site {
+    /// What is kept.
+    pub database: Database,
+    /// What is notified when something was delivered.
+    pub arrived: Arc<Notify>,
+    /// What the runs of this server are doing.
+    pub live: Live,
+    /// Where the server is reached, such as `https://ci.example.org`, without a slash at its end.
+    pub public_url: String,
+    /// Who may read what is there without saying who they are.
+    pub readers: Readers,
+    /// How much others may ask of it.
+    pub limits: Limits,
+    /// What asks forges about people.
+    pub forges: Forges,
+    /// What is told when somebody changed what is to be done.
+    pub acted: Acted,
+    /// How long a forge may take to say what somebody may do, and how long somebody waits to be told that there is
+    /// nothing for them.
+    pub patience: Duration,
+}
+
+/// How much of the server others may take, whoever they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many connections there are at a time.
+    pub connections: usize,
+    /// How long a connection may take to ask for something.
+    pub header: Duration,
+    /// How long a delivery may take to arrive.
+    pub body: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 4_096, header: Duration::from_secs(10), body: Duration::from_secs(60) }
+    }
+}
+
+/// Who may read projects and runs without saying who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Whoever is on this machine.
+    Local,
+    /// Nobody.
+    Nobody,
+}
+
+impl Site {
+    /// Returns a site of which nobody can read anything.
+    pub fn new(database: Database) -> Self {
+        let arrived = Arc::new(Notify::new());
+        let public_url = "http://127.0.0.1:8740".to_owned();
+        let limits = Limits::default();
+        Self {
+            database,
+            arrived,
+            public_url,
+            readers: Readers::Nobody,
+            limits,
+            forges: Forges::default(),
+            acted: Acted::default(),
+            patience: PATIENCE,
+            live: Live::default(),
+        }
+    }
+}
+
+/// What all routes share.
+#[derive(Clone)]
+struct App {
+    database: Database,
+    arrived: Arc<Notify>,
+    stranger: Arc<Stranger>,
+    room: Room,
+    limits: Limits,
+    readers: Readers,
+    rights: Permissions,
+    forges: Forges,
+    acted: Acted,
+    /// How cookies are set here; nothing if nobody can sign in.
+    cookies: Option<Cookies>,
+    live: Live,
+    /// What browsers call a page of this server: scheme, host and port.
+    origin: Arc<str>,
+    renderer: Arc<Renderer>,
+    logs: Indexes,
+    /// Who may read files, which takes a thread each.
+    reading: Arc<Semaphore>,
+    /// Where the server is reached, without a slash at its end.
+    public_url: Arc<str>,
+    watched: pages::Watched,
+    /// Who may watch.
+    watchers: Arc<Semaphore>,
+}
+
+impl App {
+    /// Returns the projects that a visitor may see.
+    async fn readable(&self, visitor: &Visitor) -> Result<Vec<Project>, DatabaseError> {
+        let projects = self.database.projects().await?;
+        Ok(self.rights.readable(visitor, projects).await)
+    }
+
+    /// Returns where a forge sends people back to.
+    fn return_to(&self) -> String {
+        format!("{}/sign-in/callback", self.public_url)
+    }
+}
+
+/// Returns whether people can sign in at an address: not where anybody could listen in.
+pub fn can_sign_in(public_url: &str) -> bool {
+    Cookies::of(public_url).is_some()
+}
+
+/// Answers until `ending` is notified, and then those who are being answered.
+pub async fn serve(listener: TcpListener, site: Site, ending: Arc<Notify>) {
+    let limits = site.limits;
+    connections::serve(listener, router(site), limits, ending).await;
+}
+
+/// Returns everything that the server answers.
+///
+/// Those who serve it tell the address of each peer: without it, nobody is on this machine.
+pub fn router(site: Site) -> Router {
+    table(site).into_router()
+}
+
+/// Returns the table of all routes.
+pub fn table(site: Site) -> Table {
+    let Site { database, arrived, live, public_url, readers, limits, forges, acted, patience } =
+        site;
+    let app = App {
+        database,
+        arrived,
+        stranger: Arc::new(Stranger::new()),
+        room: Room::new(),
+        limits,
+        readers,
+        rights: Permissions::new(forges.clone(), patience),
+        forges,
+        acted,
+        cookies: Cookies::of(&public_url),
+        live,
+        origin: origin::of(&public_url).into(),
+        renderer: Arc::new(Renderer::new()),
+        logs: Indexes::default(),
+        reading: Arc::new(Semaphore::new(MOST_READING)),
+        public_url: public_url.trim_end_matches('/').into(),
+        watched: pages::Watched::default(),
+        watchers: Arc::new(Semaphore::new(pages::MOST_WATCHERS)),
+    };
+    let all = [
+        webhook::routes,
+        health::routes,
+        metrics::routes,
+        openapi::routes,
+        api::routes,
+        sign_in::routes,
+        acting::routes,
+        pages::routes,
+    ];
+    all.into_iter().fold(Table::new(app), |table, routes| routes(table))
+}

@@ -1,0 +1,55 @@
+//! `GET /api/v1/…`: projects and runs as JSON.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+
+use super::App;
+use super::table::{Needs, OfProject, OfRun, Refused, Table};
+use super::visitor::Visitor;
+use serde_json::json;
+
+use crate::rights::Right;
+use crate::shown;
+
+/// How many runs are listed.
+const LISTED: u32 = 100;
+
+pub(super) fn routes(table: Table) -> Table {
+    table
+        .get("/api/v1/visitor", Needs::Visitor, whoever)
+        .get("/api/v1/projects", Needs::Visitor, projects)
+        .get("/api/v1/projects/{project}/runs", Needs::Project(Right::Read), runs)
+        .get("/api/v1/runs/{run}", Needs::Run(Right::Read), run)
+}
+
+/// Tells whoever asks who they are here.
+async fn whoever(visitor: Visitor) -> Response {
+    let (kind, name) = match &visitor {
+        Visitor::Nobody => ("nobody", None),
+        Visitor::Local => ("local", None),
+        Visitor::Person(person) if person.is_operator() => ("operator", None),
+        Visitor::Person(person) => ("person", Some(person.name())),
+        Visitor::Program(token) => ("program", Some(token.name.as_str())),
+    };
+    Json(json!({ "kind": kind, "name": name })).into_response()
+}
+
+async fn projects(State(app): State<App>, visitor: Visitor) -> Result<Response, Refused> {
+    let projects = app.readable(&visitor).await?;
+    let shown: Vec<_> = projects.iter().map(shown::ShownProject::new).collect();
+    Ok(Json(shown).into_response())
+}
+
+async fn runs(State(app): State<App>, OfProject(project): OfProject) -> Result<Response, Refused> {
+    let runs = app.database.runs(project.id, LISTED).await?;
+    let shown: Vec<_> = runs.iter().map(|run| shown::ShownRun::new(&project.name, run)).collect();
+    Ok(Json(shown).into_response())
+}
+
+async fn run(State(app): State<App>, OfRun(run, project): OfRun) -> Result<Response, Refused> {
+    let details = app.database.run_details(run.id).await?.ok_or(Refused::Nothing)?;
+    let shown = shown::ShownRun::new(&project.name, &run).with(details);
+    let live = app.live.run(run.id);
+    Ok(Json(shown::ShownRun { live, ..shown }).into_response())
+}

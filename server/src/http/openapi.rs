@@ -1,0 +1,221 @@
+//! `GET /api/v1/openapi.json`: what the interface below `/api/v1` takes and answers, as an OpenAPI document.
+//!
+//! `tests/it/openapi.rs` holds it against the table of routes, against real answers, and against `docs/openapi.json`.
+
+use axum::Json;
+use serde_json::{Value, json};
+
+use super::table::{Needs, Table};
+
+pub(super) fn routes(table: Table) -> Table {
+    table.get("/api/v1/openapi.json", Needs::Nothing, async || Json(document()))
+}
+
+/// Returns the document.
+pub fn document() -> Value {
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "levain",
+            "version": "1",
+            "summary": "Projects and runs of a levain server.",
+            "license": { "name": "MIT OR Apache-2.0" },
+        },
+        "paths": paths(),
+        "components": { "schemas": schemas(), "responses": responses() },
+    })
+}
+
+fn paths() -> Value {
+    json!({
+        "/api/v1/openapi.json": { "get": {
+            "summary": "This document.",
+            "responses": { "200": of(json!({ "type": "object" }), "The document.") },
+        } },
+        "/api/v1/visitor": { "get": {
+            "summary": "Who whoever asks is here.",
+            "responses": { "200": of(schema("Visitor"), "Who it is.") },
+        } },
+        "/api/v1/projects/{project}/pulls/{number}/approve": { "post": {
+            "summary": "Lets a commit of a fork's pull request be built: its newest, and no other.",
+            "parameters": [
+                parameter("project", json!({ "type": "string" }), "The project's name."),
+                parameter("number", number(), "The pull request's number."),
+            ],
+            "requestBody": { "required": true, "content": { "application/json": { "schema": object(json!({
+                "commit": text("The commit, all 40 digits of it."),
+            }), &[]) } } },
+            "responses": acting(object(json!({
+                "runs": { "type": "array", "items": number(), "description": "The runs that waited for it." },
+                "expiresAt": time("Until when they may begin."),
+            }), &[]), "It is approved."),
+        } },
+        "/api/v1/runs/{run}/cancel": { "post": {
+            "summary": "Stops a run.",
+            "parameters": [parameter("run", number(), "The run's number.")],
+            "responses": acting(schema("Acted"), "It is cancelled."),
+        } },
+        "/api/v1/runs/{run}/again": { "post": {
+            "summary": "Runs the newest commit of the run's branch or pull request once more.",
+            "parameters": [parameter("run", number(), "The run's number.")],
+            "responses": acting(schema("Acted"), "The run that is queued, or waits for an approval."),
+        } },
+        "/api/v1/projects": { "get": {
+            "summary": "The projects that whoever asks may see, by name.",
+            "responses": {
+                "200": of(list("Project"), "The projects."),
+                "503": response("Unavailable"),
+            },
+        } },
+        "/api/v1/projects/{project}/runs": { "get": {
+            "summary": "The last 100 runs of a project, the newest first, without their reports.",
+            "parameters": [parameter("project", json!({ "type": "string" }), "The project's name.")],
+            "responses": {
+                "200": of(list("Run"), "The runs."),
+                "404": response("Nothing"),
+                "503": response("Unavailable"),
+            },
+        } },
+        "/api/v1/runs/{run}": { "get": {
+            "summary": "A run with its notices and its report.",
+            "parameters": [parameter("run", number(), "The run's number.")],
+            "responses": {
+                "200": of(schema("Run"), "The run."),
+                "404": response("Nothing"),
+                "503": response("Unavailable"),
+            },
+        } },
+    })
+}
+
+fn responses() -> Value {
+    json!({
+        "Nothing": {
+            "description": "There is nothing, or nothing that whoever asks may see: the two are not told apart.",
+        },
+        "Unavailable": { "description": "The database does not answer." },
+        "Anonymous": { "description": "Nobody says who they are, or the token does not count." },
+        "Forbidden": { "description": "Whoever asks may see it, and not do that." },
+        "Conflict": of(object(json!({ "error": text("Why.") }), &[]), "It cannot be done as things are."),
+    })
+}
+
+/// Describes the answers to what changes something.
+fn acting(done: Value, description: &str) -> Value {
+    json!({
+        "200": of(done, description),
+        "401": response("Anonymous"),
+        "403": response("Forbidden"),
+        "404": response("Nothing"),
+        "409": response("Conflict"),
+        "503": response("Unavailable"),
+    })
+}
+
+fn schemas() -> Value {
+    json!({
+        "Visitor": object(json!({
+            "kind": one_of(&["nobody", "local", "operator", "person", "program"], "What they are."),
+            "name": or_null(text("What they are called.")),
+        }), &[]),
+        "Acted": object(json!({
+            "run": { "type": "integer", "format": "int64", "description": "The run's number." },
+            "state": text("Where it stands."),
+        }), &[]),
+        "Project": object(json!({
+            "name": text("What people call it."),
+            "forge": text("A kind of forge, or `git`."),
+            "url": text("Where its repository is, without a password."),
+            "pullRequests": one_of(&["none", "own", "approved", "all"], "Which pull requests are built."),
+            "public": { "type": "boolean", "description": "Whether everybody may see it." },
+            "hasToken": { "type": "boolean", "description": "Whether there is a token for the forge." },
+            "lookedAt": or_null(time("When its branches and pull requests were listed last.")),
+            "lookFailed": or_null(text("Why that failed, if it did.")),
+        }), &[]),
+        "Run": object(json!({
+            "id": { "type": "integer", "format": "int64", "description": "Its number." },
+            "project": text("Its project's name."),
+            "jobset": text("`heads/BRANCH` or `pull/NUMBER`."),
+            "commit": text("The author's commit."),
+            "trust": one_of(&["branch", "own", "fork"], "Whose commit it is."),
+            "state": one_of(&[
+                "unapproved", "queued", "running", "succeeded", "failed", "errored", "cancelled",
+                "superseded",
+            ], "Where it stands."),
+            "summary": or_null(text("What became of it, in a line.")),
+            "attempts": { "type": "integer", "description": "How often it was begun." },
+            "createdAt": time("When it was asked for."),
+            "startedAt": or_null(time("When it was begun last.")),
+            "endedAt": or_null(time("When it ended.")),
+            "notices": {
+                "type": "array",
+                "items": { "type": "string" },
+                "description": "What the reader should know besides. Only where one run is asked for.",
+            },
+            "report": {
+                "type": "object",
+                "description": "What `levain run --format json` prints. Only where one run is asked for, once it has one.",
+            },
+        }), &["notices", "report"]),
+    })
+}
+
+/// Describes an object of which all properties are there but those.
+fn object(properties: Value, optional: &[&str]) -> Value {
+    let names = properties.as_object().into_iter().flat_map(|object| object.keys());
+    let required: Vec<&String> = names.filter(|name| !optional.contains(&name.as_str())).collect();
+    json!({ "type": "object", "required": required, "properties": properties })
+}
+
+fn text(description: &str) -> Value {
+    json!({ "type": "string", "description": description })
+}
+
+fn number() -> Value {
+    json!({ "type": "integer", "format": "int64" })
+}
+
+fn time(description: &str) -> Value {
+    json!({
+        "type": "integer",
+        "format": "int64",
+        "description": format!("{description} Milliseconds since 1970, in UTC."),
+    })
+}
+
+fn one_of(names: &[&str], description: &str) -> Value {
+    json!({ "type": "string", "enum": names, "description": description })
+}
+
+fn or_null(mut value: Value) -> Value {
+    if let Some(kind) = value.get_mut("type") {
+        *kind = json!([kind.clone(), "null"]);
+    }
+    value
+}
+
+fn schema(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+fn list(name: &str) -> Value {
+    json!({ "type": "array", "items": schema(name) })
+}
+
+fn of(schema: Value, description: &str) -> Value {
+    json!({ "description": description, "content": { "application/json": { "schema": schema } } })
+}
+
+fn response(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/responses/{name}") })
+}
+
+fn parameter(name: &str, schema: Value, description: &str) -> Value {
+    json!({
+        "name": name,
+        "in": "path",
+        "required": true,
+        "description": description,
+        "schema": schema,
+    })
+}

@@ -1,0 +1,45 @@
+//! Text that others wrote, as part of HTML.
+//!
+//! Whatever acts on a page is written as an entity. Whatever acts on a text without being seen, as its number: a name
+//! must look like what it is, and two that differ must not look alike.
+
+use levain_store::is_hidden;
+
+/// Returns a text as it may stand in HTML, between tags or in an attribute in quotes.
+pub fn html(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len() + text.len() / 8);
+    for character in text.chars() {
+        push(&mut escaped, character);
+    }
+    escaped
+}
+
+/// Adds one character.
+pub(super) fn push(escaped: &mut String, character: char) {
+    match character {
+        '<' => escaped.push_str("&lt;"),
+        '>' => escaped.push_str("&gt;"),
+        '&' => escaped.push_str("&amp;"),
+        '"' => escaped.push_str("&quot;"),
+        '\'' => escaped.push_str("&#39;"),
+        '`' => escaped.push_str("&#96;"),
+        '\n' | '\t' => escaped.push(character),
+        character if is_hidden(character) => escaped.extend(character.escape_unicode()),
+        character => escaped.push(character),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_acts_is_written_otherwise() {
+        assert_eq!(
+            html("<a href='x'>\"&`</a>"),
+            "&lt;a href=&#39;x&#39;&gt;&quot;&amp;&#96;&lt;/a&gt;"
+        );
+        assert_eq!(html("a\0b\u{202e}c\u{1b}[31m"), "a\\u{0}b\\u{202e}c\\u{1b}[31m");
+        assert_eq!(html("größer\n\t日本語"), "größer\n\t日本語");
+    }
+}

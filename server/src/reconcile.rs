@@ -1,0 +1,98 @@
+//! What is to be done about a project, given what is there now: a pure decision.
+//!
+//! Deliveries come late, twice, in any order or not at all. So nothing is decided by them: they only say that somebody
+//! should look. What is found then is compared with what was found before.
+
+use std::collections::BTreeMap;
+
+use levain_actions::git::CommitId;
+use levain_evaluator::JobsetName;
+
+use crate::approve::Trust;
+
+/// The newest commit of a jobset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The commit.
+    pub commit: CommitId,
+    /// Whose it is. That of a commit is fixed when it is first seen, whatever is found later.
+    pub trust: Trust,
+    /// The number at the forge of who wrote the pull request, if it is one and that is known.
+    pub author: Option<u64>,
+}
+
+impl Head {
+    /// Returns a branch's head.
+    pub fn branch(commit: CommitId) -> Self {
+        Self::new(commit, Trust::Branch)
+    }
+
+    /// Returns a head whose author nobody knows.
+    pub fn new(commit: CommitId, trust: Trust) -> Self {
+        Self { commit, trust, author: None }
+    }
+}
+
+/// The newest commit of each jobset.
+pub type Heads = BTreeMap<JobsetName, Head>;
+
+/// How what is there differs from what was there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Jobsets that are new or have another commit.
+    pub moved: Heads,
+    /// Jobsets that are gone, with the commit that they had.
+    pub gone: Heads,
+}
+
+/// Compares what was there with what is there.
+pub fn changes(before: &Heads, now: &Heads) -> Changes {
+    let differs = |name: &JobsetName, head: &Head| {
+        before.get(name).is_none_or(|known| known.commit != head.commit)
+    };
+    Changes {
+        moved: now
+            .iter()
+            .filter(|(name, head)| differs(name, head))
+            .map(|(name, head)| (name.clone(), *head))
+            .collect(),
+        gone: before
+            .iter()
+            .filter(|(name, _)| !now.contains_key(*name))
+            .map(|(name, head)| (name.clone(), *head))
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heads(list: &[(&str, char)]) -> Heads {
+        let head = |digit: char| Head::branch(String::from(digit).repeat(40).parse().unwrap());
+        list.iter().map(|(name, digit)| (name.parse().unwrap(), head(*digit))).collect()
+    }
+
+    #[test]
+    fn new_moved_and_gone() {
+        let before = heads(&[("heads/main", 'a'), ("heads/topic", 'b'), ("pull/7", 'c')]);
+        let now = heads(&[("heads/main", 'a'), ("heads/topic", 'd'), ("heads/pull/7", 'c')]);
+        assert_eq!(
+            changes(&before, &now),
+            Changes {
+                moved: heads(&[("heads/topic", 'd'), ("heads/pull/7", 'c')]),
+                gone: heads(&[("pull/7", 'c')]),
+            }
+        );
+        assert_eq!(changes(&now, &now), Changes::default());
+    }
+
+    #[test]
+    fn whose_a_commit_is_does_not_change_while_it_is_the_head() {
+        let of = |trust| {
+            let head = Head { trust, ..heads(&[("pull/7", 'c')])["pull/7"] };
+            Heads::from([("pull/7".parse().unwrap(), head)])
+        };
+        assert_eq!(changes(&of(Trust::Fork), &of(Trust::Own)), Changes::default());
+    }
+}

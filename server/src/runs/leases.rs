@@ -1,0 +1,262 @@
+//! Who carries out a run: one holder at a time, by a lease that ends by itself.
+//!
+//! A run that is stopped has its holder until that has let go of it, and as long nobody begins another of its jobset:
+//! on another server, too, what is stopped takes a moment to end.
+
+use std::time::Duration;
+
+use levain_evaluator::JobsetName;
+use sqlx::{AnyConnection, Row};
+
+use super::state::{MOST_ATTEMPTS, RunEvent, RunState};
+use super::{COLUMNS, Ended, Owner, Run, RunId, run};
+use crate::approvals::MAY_BEGIN;
+use crate::clock::Timestamp;
+use crate::database::{Database, DatabaseError};
+use crate::points::Point;
+use crate::projects::ProjectId;
+use crate::statuses::{Happening, tell_run};
+
+/// How long a holder is believed to be at work without being heard of.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// Bytes of the longest report that is kept.
+const LONGEST_REPORT: usize = 4 << 20;
+
+impl Database {
+    /// Takes the run that is next, of a jobset of which nobody holds one and that is not `busy`; nothing if there is none.
+    pub async fn claim_run(
+        &self,
+        owner: Owner,
+        now: Timestamp,
+        busy: &[(ProjectId, JobsetName)],
+    ) -> Result<Option<Run>, DatabaseError> {
+        let outbox = self.outbox();
+        let busy = busy.to_vec();
+        let points = self.points().clone();
+        let claimed = self
+            .write_and_tell(move |connection| {
+                Box::pin(async move {
+                    let free: String = (0..busy.len())
+                        .map(|index| {
+                            let (project, jobset) = (4 + 2 * index, 5 + 2 * index);
+                            format!(
+                                " AND NOT (waiting.project = ${project} AND waiting.jobset = ${jobset})"
+                            )
+                        })
+                        .collect();
+                    // The state is asked for twice: another server may have taken it meanwhile.
+                    let text = sqlx::AssertSqlSafe(format!(
+                        "UPDATE runs SET state = 'running', attempts = attempts + 1, begun = begun + 1, owner = $3,
+                         leased_until = $2, started_at = $1
+                     WHERE state = 'queued' AND id = (
+                         SELECT waiting.id FROM runs AS waiting
+                         WHERE waiting.state = 'queued'{free} AND {MAY_BEGIN} AND NOT EXISTS (
+                             SELECT 1 FROM runs AS other
+                             WHERE other.project = waiting.project
+                                 AND other.jobset = waiting.jobset AND other.owner IS NOT NULL
+                         )
+                         ORDER BY waiting.rank, waiting.id LIMIT 1
+                     )
+                     RETURNING {COLUMNS}"
+                    ));
+                    let mut query = sqlx::query(text)
+                        .bind(now.millis())
+                        .bind(now.after(LEASE).millis())
+                        .bind(owner.0);
+                    for (project, jobset) in busy {
+                        query = query.bind(project.0).bind(jobset.as_str().to_owned());
+                    }
+                    let row = query.fetch_optional(&mut *connection).await?;
+                    if row.is_some() {
+                        points.pass(Point::RunTaken);
+                    }
+                    let claimed = row.as_ref().map(run).transpose()?;
+                    if let Some(run) = &claimed {
+                        tell_run(connection, outbox, run.id, Happening::Begun).await?;
+                    }
+                    Ok(claimed)
+                })
+            })
+            .await;
+        match claimed {
+            // Another server began one at the same moment.
+            Err(DatabaseError::Statement(sqlx::Error::Database(error)))
+                if error.is_unique_violation() =>
+            {
+                Ok(None)
+            }
+            claimed => claimed,
+        }
+    }
+
+    /// Tells that a run is still carried out; returns whether it is still to be.
+    pub async fn renew_run(
+        &self,
+        id: RunId,
+        owner: Owner,
+        now: Timestamp,
+    ) -> Result<bool, DatabaseError> {
+        let points = self.points().clone();
+        self.write(move |connection| {
+            Box::pin(async move {
+                let done = sqlx::query(
+                    "UPDATE runs SET leased_until = $3
+                     WHERE id = $1 AND owner = $2 AND state = 'running'",
+                )
+                .bind(id.0)
+                .bind(owner.0)
+                .bind(now.after(LEASE).millis())
+                .execute(&mut *connection)
+                .await?;
+                points.pass(Point::LeaseRenewed);
+                Ok(done.rows_affected() == 1)
+            })
+        })
+        .await
+    }
+
+    /// Tells how a run ended; returns whether that counts: not if it was stopped, or given to somebody else.
+    pub async fn end_run(
+        &self,
+        id: RunId,
+        owner: Owner,
+        ended: Ended,
+    ) -> Result<bool, DatabaseError> {
+        let Ended { verdict, summary, report, mut notices, told } = ended;
+        let told = Ended { told, ..Ended::new(verdict, summary.clone()) };
+        let report = report.filter(|report| {
+            let fits = report.len() <= LONGEST_REPORT;
+            if !fits {
+                notices.push(format!("the report is not kept: it has {} bytes", report.len()));
+            }
+            fits
+        });
+        let notices = serde_json::Value::from(notices).to_string();
+        let points = self.points().clone();
+        let outbox = self.outbox();
+        self.write_and_tell(move |connection| {
+            Box::pin(async move {
+                let done = sqlx::query(
+                    "UPDATE runs SET state = $3, summary = $4, ended_at = $5, report = $6,
+                         notices = $7, owner = NULL, leased_until = NULL
+                     WHERE id = $1 AND owner = $2 AND state = 'running'",
+                )
+                .bind(id.0)
+                .bind(owner.0.clone())
+                .bind(RunState::Running.after(RunEvent::Ended(verdict)).name())
+                .bind(summary)
+                .bind(Timestamp::now().millis())
+                .bind(report)
+                .bind(notices)
+                .execute(&mut *connection)
+                .await?;
+                points.pass(Point::RunEnding);
+                let counts = done.rows_affected() == 1;
+                match counts {
+                    true => tell_run(connection, outbox, id, Happening::Ended(&told)).await?,
+                    false => let_go(connection, id, owner).await?,
+                }
+                Ok(counts)
+            })
+        })
+        .await
+    }
+
+    /// Leaves a run to others, as if it had not been begun; returns whether it was still to be carried out.
+    pub async fn give_back_run(&self, id: RunId, owner: Owner) -> Result<bool, DatabaseError> {
+        let points = self.points().clone();
+        self.write(move |connection| {
+            Box::pin(async move {
+                let done = sqlx::query(
+                    "UPDATE runs SET state = $3, attempts = attempts - 1, owner = NULL,
+                         leased_until = NULL, started_at = NULL
+                     WHERE id = $1 AND owner = $2 AND state = 'running'",
+                )
+                .bind(id.0)
+                .bind(owner.0.clone())
+                .bind(RunState::Running.after(RunEvent::GivenBack).name())
+                .execute(&mut *connection)
+                .await?;
+                points.pass(Point::RunGivenBack);
+                let counts = done.rows_affected() == 1;
+                if !counts {
+                    let_go(connection, id, owner).await?;
+                }
+                Ok(counts)
+            })
+        })
+        .await
+    }
+
+    /// Takes runs away from those that have not been heard of: they wait again, or end if that happened too often.
+    pub async fn take_lost_runs(&self, now: Timestamp) -> Result<Vec<RunId>, DatabaseError> {
+        let points = self.points().clone();
+        let outbox = self.outbox();
+        self.write_and_tell(move |connection| {
+            Box::pin(async move {
+                let rows = sqlx::query(
+                    "SELECT id, attempts, state FROM runs
+                     WHERE owner IS NOT NULL AND leased_until < $1",
+                )
+                .bind(now.millis())
+                .fetch_all(&mut *connection)
+                .await?;
+                let mut lost = Vec::new();
+                for row in rows {
+                    let id: i64 = row.try_get(0)?;
+                    if row.try_get::<String, _>(2)? != RunState::Running.name() {
+                        sqlx::query(
+                            "UPDATE runs SET owner = NULL, leased_until = NULL WHERE id = $1",
+                        )
+                        .bind(id)
+                        .execute(&mut *connection)
+                        .await?;
+                        continue;
+                    }
+                    let attempts = u32::try_from(row.try_get::<i64, _>(1)?).unwrap_or(u32::MAX);
+                    let state = RunState::Running.after(RunEvent::Lost { attempts });
+                    let summary = state
+                        .is_end()
+                        .then(|| format!("it was begun {MOST_ATTEMPTS} times and never ended"));
+                    let ended_at = state.is_end().then(|| Timestamp::now().millis());
+                    sqlx::query(
+                        "UPDATE runs SET state = $2, summary = $3, ended_at = $4, owner = NULL,
+                             leased_until = NULL
+                         WHERE id = $1 AND state = 'running'",
+                    )
+                    .bind(id)
+                    .bind(state.name())
+                    .bind(summary.clone())
+                    .bind(ended_at)
+                    .execute(&mut *connection)
+                    .await?;
+                    if let Some(why) = &summary {
+                        tell_run(connection, outbox, RunId(id), Happening::Lost { why }).await?;
+                    }
+                    lost.push(RunId(id));
+                    points.pass(Point::LostRunTaken);
+                }
+                Ok(lost)
+            })
+        })
+        .await
+    }
+}
+
+/// Lets go of a run that is over.
+async fn let_go(
+    connection: &mut AnyConnection,
+    id: RunId,
+    owner: Owner,
+) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "UPDATE runs SET owner = NULL, leased_until = NULL
+         WHERE id = $1 AND owner = $2 AND state <> 'running'",
+    )
+    .bind(id.0)
+    .bind(owner.0)
+    .execute(&mut *connection)
+    .await?;
+    Ok(())
+}

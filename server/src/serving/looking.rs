@@ -1,0 +1,254 @@
+//! Looks what projects have: after deliveries, at the start, and now and then.
+//!
+//! Looks at one project never overlap, and those of several servers are told apart by the database: what was listed
+//! before somebody else's listing was noted does not count.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use levain_engine::cancel::Cancel;
+use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
+
+use super::Shared;
+use super::commenting::{self, Asking, Commented};
+use super::reading::{Reading, outcome, reading};
+use super::standing::{Look, Standings};
+use super::thread::{Broken, on_thread};
+use super::visibility;
+use crate::clock::Timestamp;
+use crate::counters::Counted;
+use crate::database::DatabaseError;
+use crate::deliveries::{Delivery, DeliveryId, DeliveryState};
+use crate::forges::ForgesError;
+use crate::points::Point;
+use crate::projects::{Project, ProjectId};
+use crate::workshop::{HeadsError, Listed};
+
+/// How many projects are looked at at a time.
+const MOST_LOOKS: usize = 4;
+/// How long a forge is asked about a comment that does not answer.
+const LATEST_COMMENT: Duration = Duration::from_secs(15 * 60);
+/// How many deliveries one look takes.
+const MOST_DELIVERIES: usize = 1_000;
+
+/// Why a look came to nothing. Everything is as it was before.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error(transparent)]
+    Heads(#[from] HeadsError),
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error("another server looked at the same time")]
+    Overtaken,
+    #[error("cannot read a comment: {0}")]
+    Comment(#[from] ForgesError),
+}
+
+impl LookError {
+    fn look(&self) -> Look {
+        match self {
+            Self::Overtaken => Look::Overtaken,
+            Self::Heads(_) | Self::Broken(_) | Self::Database(_) | Self::Comment(_) => Look::Failed,
+        }
+    }
+}
+
+/// Looks at all projects until the server ends.
+pub(super) async fn look_at_all(shared: Arc<Shared>) {
+    let mut ending = std::pin::pin!(shared.ending());
+    let started = Instant::now();
+    let mut standings = Standings::default();
+    let mut looks = JoinSet::new();
+    let mut looked_at: HashMap<Id, (ProjectId, Cancel)> = HashMap::new();
+    loop {
+        match due(&shared, &mut standings, started.elapsed()).await {
+            Ok(projects) => {
+                for (project, everything) in projects {
+                    if looks.len() >= MOST_LOOKS {
+                        break;
+                    }
+                    let id = project.id;
+                    let cancel = Cancel::default();
+                    let look = look(Arc::clone(&shared), project, everything, cancel.clone());
+                    looked_at.insert(looks.spawn(look).id(), (id, cancel));
+                    standings.begin(id);
+                }
+            }
+            Err(error) => tracing::error!(%error, "cannot find out which projects to look at"),
+        }
+        tokio::select! {
+            Some(ended) = looks.join_next_with_id() => {
+                let (id, look) = match ended {
+                    Ok((id, Ok(look))) => (id, look),
+                    Ok((id, Err(error))) => (id, error.look()),
+                    // It panicked.
+                    Err(error) => (error.id(), Look::Failed),
+                };
+                if let Some((id, _)) = looked_at.remove(&id) {
+                    standings.end(id, look, &shared.settings, started.elapsed());
+                }
+            }
+            () = shared.arrived.notified() => {}
+            () = tokio::time::sleep(shared.settings.glance_every) => {}
+            () = &mut ending => break,
+        }
+    }
+    looked_at.into_values().for_each(|(_, cancel)| stop_soon(cancel));
+    // What was listed is noted; what was not is listed by the next server.
+    while looks.join_next().await.is_some() {}
+}
+
+/// Stops something, which may itself have to wait.
+pub(super) fn stop_soon(cancel: Cancel) {
+    tokio::task::spawn_blocking(move || cancel.cancel());
+}
+
+/// Returns the projects that are to be looked at now, each with whether its heads are to be listed in any case.
+async fn due(
+    shared: &Shared,
+    standings: &mut Standings,
+    now: Duration,
+) -> Result<Vec<(Project, bool)>, DatabaseError> {
+    let projects = shared.database.projects().await?;
+    let delivered = shared.database.delivered_projects().await?.into_iter().collect();
+    let ids: Vec<ProjectId> = projects.iter().map(|project| project.id).collect();
+    let due: BTreeMap<ProjectId, bool> = standings.due(&ids, &delivered, now).into_iter().collect();
+    let of = |project: Project| due.get(&project.id).map(|everything| (project, *everything));
+    Ok(projects.into_iter().filter_map(of).collect())
+}
+
+async fn look(
+    shared: Arc<Shared>,
+    project: Project,
+    everything: bool,
+    cancel: Cancel,
+) -> Result<Look, LookError> {
+    let (id, name) = (project.id, project.name.clone());
+    let result = look_at(&shared, project, everything, cancel).await;
+    let failed = match &result {
+        Ok(Look::Everything) => {
+            shared.database.counters().count(Counted::LookDone);
+            None
+        }
+        Ok(_) | Err(LookError::Overtaken) => return result,
+        Err(error) => {
+            tracing::warn!(project = name, %error, "cannot look at a project");
+            shared.database.counters().count(Counted::LookFailed);
+            Some(error.to_string())
+        }
+    };
+    shared.database.note_look(id, failed).await?;
+    shared.database.points().pass(Point::LookNoted);
+    result
+}
+
+async fn look_at(
+    shared: &Shared,
+    project: Project,
+    everything: bool,
+    cancel: Cancel,
+) -> Result<Look, LookError> {
+    let (database, points) = (&shared.database, shared.database.points());
+    let name = project.name.clone();
+    let Calling { looks: waiting, asking, later } = read_deliveries(shared, &project).await?;
+    if waiting.is_empty() && asking.is_empty() && !everything {
+        return later.map_or(Ok(Look::Deliveries), |error| Err(error.into()));
+    }
+    let id = project.id;
+    let commented = project.clone();
+    let known_default = project.default_branch.clone();
+    // Before anything is listed.
+    let last = database.last_note(id).await?;
+    points.pass(Point::ListingBegins);
+    let workshop = Arc::clone(&shared.workshop);
+    let listing = move || workshop.heads(&project, &cancel);
+    let Listed { heads, left_out, default_branch } =
+        on_thread(format!("look at {name}"), listing).await??;
+    points.pass(Point::ListingDone);
+    let Some(noted) = database.note_heads(id, last, heads).await? else {
+        return Err(LookError::Overtaken);
+    };
+    points.pass(Point::HeadsNoted);
+    if default_branch != known_default {
+        database.note_default_branch(id, default_branch).await?;
+    }
+    let mut queued = Vec::new();
+    for id in &noted.queued {
+        queued.extend(database.run(*id).await?);
+    }
+    let outcome = outcome(&queued, noted.gone.len(), &left_out);
+    tracing::info!(project = name, "{outcome}");
+    if !noted.queued.is_empty() {
+        shared.queued.notify_one();
+    }
+    if !noted.stopped.is_empty() {
+        shared.changed.send_replace(());
+    }
+    let settled = waiting.into_iter().map(|id| (id, DeliveryState::Acted, outcome.clone()));
+    let mut settled: Vec<_> = settled.collect();
+    // Now that the heads are those that the commenters could see.
+    for asking in asking {
+        settled.push(commenting::act(shared, &commented, asking).await?);
+    }
+    database.settle_deliveries(settled).await?;
+    points.pass(Point::DeliveriesSettled);
+    visibility::look(shared, &commented).await?;
+    later.map_or(Ok(Look::Everything), |error| Err(error.into()))
+}
+
+/// What waits for a project and calls for something.
+#[derive(Default)]
+struct Calling {
+    /// To look what it has.
+    looks: Vec<DeliveryId>,
+    /// To approve something.
+    asking: Vec<Asking>,
+    /// To ask the forge once more, which did not answer.
+    later: Option<ForgesError>,
+}
+
+/// Reads what waits for a project, and settles what calls for nothing; returns the others.
+async fn read_deliveries(shared: &Shared, project: &Project) -> Result<Calling, DatabaseError> {
+    let (mut settled, mut calling, mut count) = (Vec::new(), Calling::default(), 0);
+    let mut last = None;
+    // One at a time: they may be large.
+    while let Some(delivery) = shared.database.next_delivery(project.id, last).await? {
+        last = Some(delivery.id);
+        match reading(&delivery, project.pull_requests) {
+            Reading::Look => calling.looks.push(delivery.id),
+            Reading::Settled(state, why) => settled.push((delivery.id, state, why)),
+            // One that does not answer is not asked for each of many.
+            Reading::Comment { .. } if calling.later.is_some() => {}
+            Reading::Comment { pull_request, comment } => {
+                let id = delivery.id;
+                match commenting::read(shared, project, id, pull_request, comment).await {
+                    Commented::Asks(asking) => calling.asking.push(asking),
+                    Commented::Settled(state, why) => settled.push((id, state, why)),
+                    Commented::Later(error) if is_old(&delivery) => {
+                        settled.push((id, DeliveryState::Failed, error.to_string()));
+                    }
+                    Commented::Later(error) => calling.later = Some(error),
+                }
+            }
+        }
+        count += 1;
+        if count >= MOST_DELIVERIES {
+            break;
+        }
+    }
+    shared.database.points().pass(Point::DeliveriesRead);
+    if !settled.is_empty() {
+        shared.database.settle_deliveries(settled).await?;
+        shared.database.points().pass(Point::IgnoredSettled);
+    }
+    Ok(calling)
+}
+
+/// Returns whether a delivery waited so long that its forge will not answer.
+fn is_old(delivery: &Delivery) -> bool {
+    delivery.received_at.after(LATEST_COMMENT) < Timestamp::now()
+}

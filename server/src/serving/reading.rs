@@ -1,0 +1,158 @@
+//! What a delivery calls for, and what is told about it afterwards: pure decisions.
+//!
+//! A delivery only says that somebody should look. So all that is decided is whether to look.
+
+use levain_actions::forge::webhook::{self, Hint, Sender, UnreadableDelivery, WebhookDelivery};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::deliveries::{Delivery, DeliveryState};
+use crate::projects::PullRequests;
+use crate::runs::Run;
+
+/// How many runs or pull requests an outcome names.
+const NAMED: usize = 5;
+
+/// What a delivery calls for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// To look what the project has.
+    Look,
+    /// To read a comment.
+    Comment {
+        /// The pull request that it is under.
+        pull_request: u64,
+        /// Its number.
+        comment: u64,
+    },
+    /// Nothing: what becomes of it, and why.
+    Settled(DeliveryState, String),
+}
+
+/// Reads a delivery.
+pub(super) fn reading(delivery: &Delivery, pull_requests: PullRequests) -> Reading {
+    let headers = headers(delivery.sender, delivery.event.as_deref());
+    called_for(webhook::read(delivery.sender, &headers, &delivery.body), pull_requests)
+}
+
+/// Returns what of the headers was kept.
+fn headers(sender: Sender, event: Option<&str>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(Ok(value)) = event.map(HeaderValue::from_str) {
+        headers.insert(HeaderName::from_static(sender.event_header()), value);
+    }
+    headers
+}
+
+fn called_for(
+    read: Result<WebhookDelivery, UnreadableDelivery>,
+    pull_requests: PullRequests,
+) -> Reading {
+    let ignored = |why: String| Reading::Settled(DeliveryState::Ignored, why);
+    let hint = match read {
+        Ok(delivery) => delivery.hint,
+        Err(error) => return Reading::Settled(DeliveryState::Failed, error.to_string()),
+    };
+    match hint {
+        // Shadow refs are no branches either, so what levain pushes itself starts nothing.
+        Hint::Ref { reference } if !reference.starts_with("refs/heads/") => {
+            ignored(format!("`{reference}` is no branch"))
+        }
+        Hint::PullRequest { number } if pull_requests == PullRequests::None => {
+            ignored(format!("pull request {number}: pull requests of this project are not built"))
+        }
+        Hint::Ref { .. } | Hint::Refs | Hint::PullRequest { .. } | Hint::Repository => {
+            Reading::Look
+        }
+        Hint::Ping => ignored("a ping: deliveries arrive".to_owned()),
+        Hint::Comment { .. } if pull_requests != PullRequests::Approved => {
+            ignored("in this project nothing waits to be approved".to_owned())
+        }
+        Hint::Comment { pull_request, comment } => Reading::Comment { pull_request, comment },
+        Hint::Rerun { .. } => ignored("re-runs cannot be asked for at the forge".to_owned()),
+        Hint::Button { button, .. } => ignored(format!("no button is called `{button}`")),
+        Hint::Installation => ignored("installations of apps are not acted upon".to_owned()),
+        Hint::Nothing { why } => ignored(why.to_string()),
+    }
+}
+
+/// Tells what a look came to.
+pub(super) fn outcome(queued: &[Run], gone: usize, left_out: &[String]) -> String {
+    let mut parts = Vec::new();
+    if !queued.is_empty() {
+        let runs = queued.iter().map(|run| {
+            format!("run {} of {} at {}", run.id.number(), run.jobset, run.commit.short())
+        });
+        parts.push(format!("queued {}", listed(runs)));
+    }
+    if gone > 0 {
+        parts.push(format!("{gone} branches or pull requests are gone"));
+    }
+    if parts.is_empty() {
+        parts.push("nothing is new".to_owned());
+    }
+    if !left_out.is_empty() {
+        parts.push(format!("left out: {}", listed(left_out.iter().cloned())));
+    }
+    parts.join("; ")
+}
+
+fn listed(items: impl ExactSizeIterator<Item = String>) -> String {
+    let count = items.len();
+    let shown: Vec<String> = items.take(NAMED).collect();
+    let more = count - shown.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_hint(hint: Hint, pull_requests: PullRequests) -> Reading {
+        let read = WebhookDelivery { repository: None, sender: None, installation: None, hint };
+        called_for(Ok(read), pull_requests)
+    }
+
+    #[test]
+    fn branches_and_pull_requests_call_for_a_look_and_nothing_else_does() {
+        let reference = |name: &str| Hint::Ref { reference: name.to_owned() };
+        let own = PullRequests::Own;
+        for hint in [reference("refs/heads/main"), Hint::Refs, Hint::Repository] {
+            assert_eq!(of_hint(hint, own), Reading::Look);
+        }
+        let pull = Hint::PullRequest { number: 7 };
+        assert_eq!(of_hint(pull.clone(), own), Reading::Look);
+        assert_ne!(of_hint(pull, PullRequests::None), Reading::Look);
+        for hint in [
+            reference("refs/levain/heads/main"),
+            reference("refs/tags/v1"),
+            Hint::Ping,
+            Hint::Installation,
+            Hint::Comment { pull_request: 1, comment: 2 },
+            Hint::Button { check: 1, button: "b".into() },
+        ] {
+            let Reading::Settled(state, why) = of_hint(hint.clone(), own) else {
+                panic!("{hint:?} calls for nothing");
+            };
+            assert_eq!((state, why.is_empty()), (DeliveryState::Ignored, false), "{hint:?}");
+        }
+        let comment = Hint::Comment { pull_request: 1, comment: 2 };
+        assert_eq!(
+            of_hint(comment, PullRequests::Approved),
+            Reading::Comment { pull_request: 1, comment: 2 }
+        );
+        let unreadable = called_for(Err(UnreadableDelivery::Field { field: "ref" }), own);
+        assert!(matches!(unreadable, Reading::Settled(DeliveryState::Failed, _)));
+    }
+
+    #[test]
+    fn outcomes_name_a_few() {
+        assert_eq!(outcome(&[], 0, &[]), "nothing is new");
+        let forks: Vec<String> = (1..=7).map(|number| format!("pull request {number}")).collect();
+        assert_eq!(
+            outcome(&[], 1, &forks),
+            "1 branches or pull requests are gone; left out: pull request 1, pull request 2, \
+             pull request 3, pull request 4, pull request 5 and 2 more"
+        );
+    }
+}

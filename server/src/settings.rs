@@ -1,0 +1,56 @@
+//! What is known about the server itself, for the commands that look at its database.
+
+use sqlx::Row;
+
+use crate::database::{Database, DatabaseError};
+
+/// Where forges reach the server.
+const PUBLIC_URL: &str = "public-url";
+
+impl Database {
+    /// Notes where forges reach the server.
+    pub async fn note_public_url(&self, url: String) -> Result<(), DatabaseError> {
+        self.write(move |connection| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO settings (name, value) VALUES ($1, $2)
+                     ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                )
+                .bind(PUBLIC_URL)
+                .bind(url)
+                .execute(&mut *connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Returns where forges reach the server, if one was started.
+    pub async fn public_url(&self) -> Result<Option<String>, DatabaseError> {
+        let row = sqlx::query("SELECT value FROM settings WHERE name = $1")
+            .bind(PUBLIC_URL)
+            .fetch_optional(self.readers())
+            .await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?)
+    }
+
+    /// Fails unless something can be written: a transaction that changes nothing is committed.
+    pub async fn try_write(&self) -> Result<(), DatabaseError> {
+        self.write(|connection| {
+            Box::pin(async move {
+                sqlx::query("UPDATE settings SET value = value WHERE name = ''")
+                    .execute(&mut *connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Fails unless the database answers.
+    pub async fn ping(&self) -> Result<(), DatabaseError> {
+        sqlx::query("SELECT 1").fetch_one(self.readers()).await?;
+        Ok(())
+    }
+}

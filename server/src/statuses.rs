@@ -1,0 +1,516 @@
+//! Statuses: what forges are to show on commits, kept until they do.
+//!
+//! Whatever happens to a run is told by rows that are written with it, so neither is lost without the other. There is one
+//! row for each name of a status on a commit; news takes the place of what was not sent yet. Start at [`tell_run`] for
+//! what is told, at [`decide`] for what becomes of it, and at [`messenger`] for who sends it.
+
+pub mod decide;
+mod kept;
+pub mod messenger;
+mod sending;
+pub mod voice;
+pub mod wording;
+
+use levain_actions::git::CommitId;
+use levain_actions::status::{Status, SummaryPhase, SummaryText, folded};
+use levain_evaluator::JobsetName;
+use sqlx::{AnyConnection, Row};
+
+use crate::clock::Timestamp;
+use crate::database::{Database, DatabaseError};
+use crate::pages::run_url;
+use crate::projects::{ProjectId, sender_of};
+use crate::runs::state::{RunState, Verdict};
+use crate::runs::{Ended, Owner, RunId};
+use decide::{Budget, Course, News, Source, Standing, admits_job, weigh};
+pub(crate) use kept::not_shown;
+pub use kept::{KeptStatus, Sending};
+pub use sending::{Claimed, SENDING_LEASE, StatusId};
+use wording::{Home, Subject, Telling};
+
+/// How often it is tried to write a row that another server writes at the same moment.
+const TRIES: u32 = 10;
+
+/// Where the pages are that statuses link to.
+const PAGES_URL: &str = "pages-url";
+
+/// Whether what happens is to be told to forges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outbox {
+    /// It is kept until it is told.
+    Open,
+    /// It is not: the server is in read-only mode.
+    Closed,
+}
+
+/// Something that happens to a run as a whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Happening<'a> {
+    /// It waits until somebody approves its commit.
+    Unapproved,
+    /// It waits to be carried out.
+    Queued,
+    /// Somebody carries it out.
+    Begun,
+    /// It has a result.
+    Ended(&'a Ended),
+    /// It was begun too often.
+    Lost {
+        /// The reason, in words.
+        why: &'a str,
+    },
+    /// Somebody stopped it.
+    Cancelled,
+    /// There is a newer commit, or none any more.
+    Superseded,
+}
+
+impl Happening<'_> {
+    /// Describes the state that a run comes to from outside; nothing for those that it comes to by being carried out.
+    pub(crate) fn of(state: RunState) -> Option<Self> {
+        match state {
+            RunState::Unapproved => Some(Self::Unapproved),
+            RunState::Queued => Some(Self::Queued),
+            RunState::Running => Some(Self::Begun),
+            RunState::Cancelled => Some(Self::Cancelled),
+            RunState::Superseded => Some(Self::Superseded),
+            RunState::Succeeded | RunState::Failed | RunState::Errored => None,
+        }
+    }
+
+    /// Returns what is to be said about it.
+    fn worded(self) -> (SummaryPhase, SummaryText) {
+        let because = |why: &str| SummaryText { error: Some(why.to_owned()), ..Default::default() };
+        match self {
+            Self::Unapproved => (SummaryPhase::Unapproved, SummaryText::default()),
+            Self::Queued => (SummaryPhase::Queued, SummaryText::default()),
+            Self::Begun => (SummaryPhase::Pending, SummaryText::default()),
+            Self::Ended(ended) => match (&ended.told, ended.verdict) {
+                (Some(told), _) => (told.phase, told.text.clone()),
+                (None, Verdict::Succeeded) => (SummaryPhase::Success, SummaryText::default()),
+                (None, Verdict::Failed) => (SummaryPhase::Failure, because(&ended.summary)),
+                (None, Verdict::Errored) => (SummaryPhase::Error, because(&ended.summary)),
+            },
+            Self::Lost { why } => (SummaryPhase::Error, because(why)),
+            Self::Cancelled => (SummaryPhase::Cancelled, SummaryText::default()),
+            Self::Superseded => {
+                (SummaryPhase::Cancelled, because("not the newest commit any more"))
+            }
+        }
+    }
+}
+
+/// A run, with all that its statuses need.
+struct Speaker {
+    project: ProjectId,
+    source: Source,
+    jobset: JobsetName,
+    commit: CommitId,
+    home: Home,
+    telling: Telling,
+    page: Option<String>,
+}
+
+/// Reads who speaks; nothing if the project has no forge, or no token for it.
+async fn speaker(
+    connection: &mut AnyConnection,
+    run: RunId,
+) -> Result<Option<Speaker>, DatabaseError> {
+    let row = sqlx::query(
+        "SELECT runs.project, runs.jobset, runs.commit_id, runs.begun, projects.name,
+             projects.forge, projects.url, projects.token_file, projects.telling,
+             (SELECT value FROM settings WHERE name = $2)
+         FROM runs JOIN projects ON projects.id = runs.project WHERE runs.id = $1",
+    )
+    .bind(run.number())
+    .bind(PAGES_URL)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let content = |what, found: String| DatabaseError::Content { table: "runs", what, found };
+    let (jobset, commit): (String, String) = (row.try_get(1)?, row.try_get(2)?);
+    let home =
+        Home { name: row.try_get(4)?, sender: sender_of(row.try_get(5)?)?, url: row.try_get(6)? };
+    let telling = telling(row.try_get(8)?)?;
+    let token_file: Option<String> = row.try_get(7)?;
+    if token_file.is_none() || telling.forge(&home).is_none() {
+        return Ok(None);
+    }
+    let pages: Option<String> = row.try_get(9)?;
+    let attempt = u32::try_from(row.try_get::<i64, _>(3)?).unwrap_or(u32::MAX);
+    Ok(Some(Speaker {
+        project: ProjectId(row.try_get(0)?),
+        source: Source { run, attempt },
+        jobset: jobset.parse().map_err(|_unnamed| content("jobset", jobset))?,
+        commit: commit.parse().map_err(|_unnamed| content("commit", commit))?,
+        home,
+        telling,
+        page: pages.map(|url| run_url(&url, run.number())),
+    }))
+}
+
+/// Reads what a project's declaration said last.
+fn telling(text: Option<String>) -> Result<Telling, DatabaseError> {
+    match text {
+        None => Ok(Telling::default()),
+        Some(text) => match serde_json::from_str(&text) {
+            Ok(telling) => Ok(telling),
+            Err(_) => {
+                Err(DatabaseError::Content { table: "projects", what: "telling", found: text })
+            }
+        },
+    }
+}
+
+/// Tells that a run came to a state from outside, in the transaction in which it does.
+pub(crate) async fn tell_state(
+    connection: &mut AnyConnection,
+    outbox: Outbox,
+    run: RunId,
+    state: RunState,
+) -> Result<(), DatabaseError> {
+    match Happening::of(state) {
+        Some(happening) => tell_run(connection, outbox, run, happening).await,
+        None => Ok(()),
+    }
+}
+
+/// Tells where a run as a whole stands, in the transaction in which it comes to stand there.
+pub(crate) async fn tell_run(
+    connection: &mut AnyConnection,
+    outbox: Outbox,
+    run: RunId,
+    happening: Happening<'_>,
+) -> Result<(), DatabaseError> {
+    if outbox == Outbox::Closed {
+        return Ok(());
+    }
+    let (phase, text) = happening.worded();
+    let Some(speaker) = speaker(connection, run).await? else { return Ok(()) };
+    tell_summary(connection, &speaker, phase, &text, Budget::DEFAULT, Timestamp::now()).await
+}
+
+async fn tell_summary(
+    connection: &mut AnyConnection,
+    speaker: &Speaker,
+    phase: SummaryPhase,
+    text: &SummaryText,
+    budget: Budget,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    let (jobset, commit) = (&speaker.jobset, speaker.commit);
+    let subject = Subject { run: speaker.source.run, jobset, commit, page: speaker.page.clone() };
+    let status = match speaker.telling.summary(&speaker.home, &subject, phase, text) {
+        Ok(status) => status,
+        Err(error) => {
+            tracing::warn!(run = speaker.source.run.number(), %error, "cannot word a status");
+            return Ok(());
+        }
+    };
+    tell(connection, speaker, None, &status, budget, now).await?;
+    if !status.state().is_final() {
+        return Ok(());
+    }
+    // The declaration may have come to call it otherwise; what has the old name must not wait for ever.
+    let others = sqlx::query(
+        "SELECT context FROM statuses
+         WHERE run = $1 AND job IS NULL AND state IN ('pending', 'running') AND slot <> $2",
+    )
+    .bind(speaker.source.run.number())
+    .bind(folded(status.context()))
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in others {
+        let status = status.clone().named(&row.try_get::<String, _>(0)?);
+        tell(connection, speaker, None, &status, budget, now).await?;
+    }
+    Ok(())
+}
+
+/// Takes note of news about one status.
+async fn tell(
+    connection: &mut AnyConnection,
+    speaker: &Speaker,
+    job: Option<&str>,
+    status: &Status,
+    budget: Budget,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    let slot = folded(status.context());
+    for _ in 0..TRIES {
+        let standing = standing(connection, speaker, &slot, status).await?;
+        let known = standing.as_ref().map(|(_, standing, _)| *standing);
+        if known.is_none()
+            && job.is_some()
+            && !admits_job(status.state(), jobs_taken(connection, speaker).await?, budget)
+        {
+            return Ok(());
+        }
+        let is_same = standing.as_ref().is_some_and(|(_, _, is_same)| *is_same);
+        let news = News { source: speaker.source, state: status.state(), is_same };
+        let (sending, at) = match weigh(known, news, budget, now) {
+            Course::Ignore => return Ok(()),
+            Course::Adopt => ("shown", now),
+            Course::Send { at } => ("due", at),
+        };
+        let is_new_run = known.is_some_and(|known| known.source.run != speaker.source.run);
+        let is_done = match standing {
+            None => insert(connection, speaker, job, status, &slot, at).await?,
+            Some((row, _, _)) => {
+                update(connection, speaker, status, row, (sending, at), is_new_run).await?
+            }
+        };
+        if is_done {
+            return Ok(());
+        }
+        // Another server wrote it meanwhile.
+    }
+    Err(DatabaseError::Commit { message: "others write the same status all the time".to_owned() })
+}
+
+/// What tells a row's content from others: its number, and that of what it is to show.
+type Version = (i64, i64);
+
+async fn standing(
+    connection: &mut AnyConnection,
+    speaker: &Speaker,
+    slot: &str,
+    status: &Status,
+) -> Result<Option<(Version, Standing, bool)>, DatabaseError> {
+    let row = sqlx::query(
+        "SELECT id, sequence, run, attempt, state, writes, told_at, sending, context, description,
+             target_url, git_ref
+         FROM statuses WHERE project = $1 AND commit_id = $2 AND slot = $3",
+    )
+    .bind(speaker.project.0)
+    .bind(status.commit().to_owned())
+    .bind(slot.to_owned())
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let number = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+    let state = kept::state(row.try_get(4)?)?;
+    let standing = Standing {
+        source: Source { run: RunId(row.try_get(2)?), attempt: number(row.try_get(3)?) },
+        state,
+        writes: number(row.try_get(5)?),
+        told_at: row.try_get::<Option<i64>, _>(6)?.map(Timestamp::from_millis),
+        is_shown: Sending::read(row.try_get(7)?)? == Sending::Shown,
+    };
+    let is_same = state == status.state()
+        && row.try_get::<String, _>(8)? == status.context()
+        && row.try_get::<String, _>(9)? == status.description()
+        && row.try_get::<Option<String>, _>(10)?.as_deref() == status.target_url()
+        && row.try_get::<Option<String>, _>(11)?.as_deref() == status.git_ref();
+    Ok(Some(((row.try_get(0)?, row.try_get(1)?), standing, is_same)))
+}
+
+/// Counts the jobs that have statuses which are this run's, or have to be put right by it.
+async fn jobs_taken(
+    connection: &mut AnyConnection,
+    speaker: &Speaker,
+) -> Result<u32, DatabaseError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) FROM statuses WHERE project = $1 AND commit_id = $2 AND job IS NOT NULL
+         AND (run = $3 OR state <> 'success')",
+    )
+    .bind(speaker.project.0)
+    .bind(speaker.commit.to_string())
+    .bind(speaker.source.run.number())
+    .fetch_one(&mut *connection)
+    .await?;
+    Ok(u32::try_from(row.try_get::<i64, _>(0)?).unwrap_or(u32::MAX))
+}
+
+async fn insert(
+    connection: &mut AnyConnection,
+    speaker: &Speaker,
+    job: Option<&str>,
+    status: &Status,
+    slot: &str,
+    at: Timestamp,
+) -> Result<bool, DatabaseError> {
+    let done = sqlx::query(
+        "INSERT INTO statuses (project, commit_id, slot, job, run, attempt, context, state,
+             description, target_url, git_ref, sequence, sending, not_before)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, 'due', $12)
+         ON CONFLICT (project, commit_id, slot) DO NOTHING",
+    )
+    .bind(speaker.project.0)
+    .bind(status.commit().to_owned())
+    .bind(slot.to_owned())
+    .bind(job.map(str::to_owned))
+    .bind(speaker.source.run.number())
+    .bind(i64::from(speaker.source.attempt))
+    .bind(status.context().to_owned())
+    .bind(status.state().name())
+    .bind(status.description().to_owned())
+    .bind(status.target_url().map(str::to_owned))
+    .bind(status.git_ref().map(str::to_owned))
+    .bind(at.millis())
+    .execute(&mut *connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+async fn update(
+    connection: &mut AnyConnection,
+    speaker: &Speaker,
+    status: &Status,
+    (id, sequence): Version,
+    (sending, at): (&'static str, Timestamp),
+    is_new_run: bool,
+) -> Result<bool, DatabaseError> {
+    // What is under way stays so; whoever sends it finds that there is more to be sent.
+    let done = sqlx::query(
+        "UPDATE statuses SET run = $3, attempt = $4, context = $5, state = $6, description = $7,
+             target_url = $8, git_ref = $9, sequence = sequence + 1, not_before = $10, failures = 0,
+             sending = CASE WHEN sending = 'under-way' THEN sending ELSE $11 END,
+             last_error = CASE WHEN sending = 'under-way' THEN last_error ELSE NULL END,
+             writes = CASE WHEN $12 = 1 THEN 0 ELSE writes END
+         WHERE id = $1 AND sequence = $2",
+    )
+    .bind(id)
+    .bind(sequence)
+    .bind(speaker.source.run.number())
+    .bind(i64::from(speaker.source.attempt))
+    .bind(status.context().to_owned())
+    .bind(status.state().name())
+    .bind(status.description().to_owned())
+    .bind(status.target_url().map(str::to_owned))
+    .bind(status.git_ref().map(str::to_owned))
+    .bind(at.millis())
+    .bind(sending)
+    .bind(i64::from(is_new_run))
+    .execute(&mut *connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Fails unless `owner` carries out the run: whoever lost it has nothing to say any more.
+async fn is_held(
+    connection: &mut AnyConnection,
+    run: RunId,
+    owner: &Owner,
+) -> Result<bool, DatabaseError> {
+    let row = sqlx::query("SELECT 1 FROM runs WHERE id = $1 AND owner = $2 AND state = 'running'")
+        .bind(run.number())
+        .bind(owner.as_str().to_owned())
+        .fetch_optional(&mut *connection)
+        .await?;
+    Ok(row.is_some())
+}
+
+/// What a run tells while it is carried out.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// Where it stands as a whole.
+    Summary(SummaryPhase, SummaryText),
+    /// How a job ended.
+    Job {
+        /// Its attribute path.
+        job: String,
+        /// The status.
+        status: Status,
+    },
+}
+
+impl Database {
+    /// Keeps what a project's declaration says about statuses.
+    pub async fn note_telling(
+        &self,
+        project: ProjectId,
+        telling: Telling,
+    ) -> Result<(), DatabaseError> {
+        let text = serde_json::to_string(&telling)
+            .map_err(|error| DatabaseError::Commit { message: error.to_string() })?;
+        self.write(move |connection| {
+            Box::pin(async move {
+                sqlx::query("UPDATE projects SET telling = $2 WHERE id = $1")
+                    .bind(project.0)
+                    .bind(text)
+                    .execute(&mut *connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Returns what a project's declaration said last about statuses.
+    pub async fn telling(&self, project: ProjectId) -> Result<Telling, DatabaseError> {
+        let row = sqlx::query("SELECT telling FROM projects WHERE id = $1")
+            .bind(project.0)
+            .fetch_optional(self.readers())
+            .await?;
+        telling(row.map(|row| row.try_get(0)).transpose()?.flatten())
+    }
+
+    /// Returns the address of a run's page, if there are pages that others reach.
+    pub async fn page_of_run(&self, run: RunId) -> Result<Option<String>, DatabaseError> {
+        let row = sqlx::query("SELECT value FROM settings WHERE name = $1")
+            .bind(PAGES_URL)
+            .fetch_optional(self.readers())
+            .await?;
+        let url: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
+        Ok(url.map(|url| run_url(&url, run.number())))
+    }
+
+    /// Notes where others reach the pages; nothing if they cannot.
+    pub async fn note_pages_url(&self, url: Option<String>) -> Result<(), DatabaseError> {
+        self.write(move |connection| {
+            Box::pin(async move {
+                sqlx::query("DELETE FROM settings WHERE name = $1")
+                    .bind(PAGES_URL)
+                    .execute(&mut *connection)
+                    .await?;
+                if let Some(url) = url {
+                    sqlx::query(
+                        "INSERT INTO settings (name, value) VALUES ($1, $2)
+                         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                    )
+                    .bind(PAGES_URL)
+                    .bind(url)
+                    .execute(&mut *connection)
+                    .await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Tells what a run says while `owner` carries it out; nothing if somebody else does by now.
+    pub async fn tell(
+        &self,
+        run: RunId,
+        owner: Owner,
+        progress: Vec<Progress>,
+        budget: Budget,
+        now: Timestamp,
+    ) -> Result<(), DatabaseError> {
+        if self.outbox() == Outbox::Closed {
+            return Ok(());
+        }
+        self.write_and_tell(move |connection| {
+            Box::pin(async move {
+                if !is_held(connection, run, &owner).await? {
+                    return Ok(());
+                }
+                let Some(speaker) = speaker(connection, run).await? else { return Ok(()) };
+                for one in progress {
+                    match one {
+                        Progress::Summary(phase, text) => {
+                            tell_summary(connection, &speaker, phase, &text, budget, now).await?;
+                        }
+                        Progress::Job { job, status } => {
+                            tell(connection, &speaker, Some(&job), &status, budget, now).await?;
+                        }
+                    }
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+}

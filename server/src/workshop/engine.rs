@@ -1,0 +1,382 @@
+//! The product's workshop: git, the forges and the engine.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use levain_actions::forge::webhook::Sender;
+use levain_actions::forge::{CheckedOut, ForgeConfig, Masks, Questions, Token};
+use levain_actions::pull_requests::{Origin, PullRequest, PullRequestReader};
+use levain_engine::cancel::Cancel;
+use levain_engine::event::{Event, What};
+use levain_engine::project::{Place, Selection, Surroundings, WriteAccess, list_branches};
+use levain_engine::report::{Counters, Report};
+use levain_engine::run::{self, Options, RunError};
+use levain_engine::{Class, Standing};
+use levain_evaluator::JobsetName;
+use levain_evaluator::names::Named;
+use levain_statuses::Closed;
+use levain_store::BuildOptions;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use super::reporter::{self, Reporter};
+use super::{Carried, HeadsError, Listed, Order, Workshop};
+use crate::approve::{Admission, Trust, admission};
+use crate::live::Live;
+use crate::projects::{Project, PullRequests};
+use crate::reconcile::{Head, Heads};
+use crate::runs::state::Verdict;
+use crate::runs::{Ended, RunId};
+use crate::statuses::messenger::{ForgeMessenger, Messenger};
+use crate::statuses::wording::{Home, Telling};
+
+/// How many warnings of a run are kept.
+const WARNINGS: usize = 50;
+
+/// Whose code is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// That of people who may push to the project.
+    Project,
+    /// Anybody's.
+    Anyone,
+}
+
+/// Makes what a run works with: for each run its own, so that each can be stopped alone.
+pub type Equip = dyn Fn(Whose) -> Result<Surroundings, String> + Send + Sync;
+
+/// Lists and builds with the engine.
+pub struct EngineWorkshop {
+    /// Makes what a run works with.
+    pub equip: Box<Equip>,
+    /// Whether anything is written outside.
+    pub access: WriteAccess,
+    /// Certificates that are trusted for forges besides the system's.
+    pub forge_ca_file: Option<PathBuf>,
+    /// What the runs are doing, for whoever watches.
+    pub live: Live,
+    /// What asks forges.
+    pub runtime: Handle,
+}
+
+impl Workshop for EngineWorkshop {
+    fn heads(&self, project: &Project, cancel: &Cancel) -> Result<Listed, HeadsError> {
+        let surroundings = self.equipped(Whose::Project, project).map_err(failed)?;
+        let stop = surroundings.stop.clone();
+        cancel.on_cancel(move || stop.stop());
+        let listing = list_branches(&surroundings, &project.url).map_err(failed)?;
+        let default_branch = listing.named().map(str::to_owned);
+        let branches = listing.branches.into_iter();
+        let heads: Heads = branches
+            .map(|(name, commit)| (JobsetName::branch(&name), Head::branch(commit)))
+            .collect();
+        // A forge may have no list of pull requests for a repository that nobody has pushed to yet.
+        let pull_requests = match heads.is_empty() {
+            true => Vec::new(),
+            false => self.pull_requests(project, cancel)?,
+        };
+        let listed = admitted(heads, &pull_requests, project.pull_requests);
+        Ok(Listed { default_branch, ..listed })
+    }
+
+    fn carry_out(&self, order: &Order, cancel: &Cancel) -> Carried {
+        let errored = |why: String| Carried::Ended(Ended::new(Verdict::Errored, one_line(&why)));
+        // Read anew each time: tokens are exchanged while a server runs.
+        let token = match order.project.token_file.as_deref().map(Token::from_file).transpose() {
+            Ok(token) => token,
+            Err(error) => return errored(error.to_string()),
+        };
+        let (whose, selection) = selected(order);
+        let surroundings = match self.equipped(whose, &order.project) {
+            Ok(surroundings) => surroundings,
+            Err(error) => return errored(error),
+        };
+        let masks = Masks::new(&token);
+        let options = Options {
+            place: Place::Url(order.project.url.clone()),
+            selection,
+            declaration: None,
+            access: self.access,
+            push: true,
+            rebuild: false,
+            outputs: false,
+            build: BuildOptions { keep_going: true, ..BuildOptions::default() },
+            standing: standing(order),
+            tells_forge: token.is_some(),
+        };
+        let warnings = Warnings::default();
+        let number = order.run.id;
+        let _watched = Watched { live: &self.live, run: number };
+        let watch = |event: Event| {
+            self.live.hear(number, &event);
+            warnings.hear(event);
+        };
+        let run = match run::open(&surroundings, &options, cancel, &watch) {
+            Ok(run) => run,
+            Err(RunError::Cancelled) => return Carried::Stopped,
+            Err(error) => return Carried::Ended(masked(of_error(&error), Vec::new(), &masks)),
+        };
+        let home = Home::of(&order.project);
+        let plan = run.status_plan();
+        let reporter = match Reporter::new(&order.voice, &home, plan, masks.clone()) {
+            Ok(reporter) => reporter,
+            Err(error) => return errored(error.to_string()),
+        };
+        let closed = self.closed(&reporter::telling(plan), &home, token);
+        let tell = |event: Event| {
+            reporter.hear(&event);
+            watch(event);
+        };
+        let result = run.carry_out(cancel, &tell, &|number| closed.is_over(number));
+        let ended = match result {
+            // Whatever was done before it was stopped says nothing about the commit.
+            Ok(report) if cancel.is_cancelled() && !report.is_success() => return Carried::Stopped,
+            Err(RunError::Cancelled) => return Carried::Stopped,
+            Ok(report) => Ended { told: reporter.last(), ..of_report(&report) },
+            Err(error) => of_error(&error),
+        };
+        Carried::Ended(masked(ended, warnings.0.into_inner(), &masks))
+    }
+
+    fn messenger(&self) -> Option<Arc<dyn Messenger>> {
+        match self.access {
+            WriteAccess::Write => Some(Arc::new(ForgeMessenger::new(self.forge_ca_file.clone()))),
+            WriteAccess::ReadOnly => None,
+        }
+    }
+}
+
+impl EngineWorkshop {
+    /// Returns what asks a project's forge which pull requests are over.
+    fn closed(&self, telling: &Telling, home: &Home, token: Option<Token>) -> Closed {
+        let questions = telling.forge(home).zip(token).and_then(|(forge, token)| {
+            let config = ForgeConfig { ca_file: self.forge_ca_file.clone(), ..forge };
+            let questions = Questions::new(&config, token);
+            questions.inspect_err(|error| tracing::warn!(%error, "cannot ask a forge")).ok()
+        });
+        Closed::new(questions, self.runtime.clone())
+    }
+
+    /// Makes what to work on a project with. Git may use its token where the repository is on its forge.
+    fn equipped(&self, whose: Whose, project: &Project) -> Result<Surroundings, String> {
+        let git_login = match (project.sender, &project.token_file) {
+            (Sender::Forge(kind), Some(file)) => kind.git_login(&project.url, file.clone()),
+            (Sender::Forge(_) | Sender::Git, _) => None,
+        };
+        Ok(Surroundings { git_login, ..(self.equip)(whose)? })
+    }
+
+    /// Asks the forge for the open pull requests, if the project has them built and there is a token to ask with.
+    fn pull_requests(
+        &self,
+        project: &Project,
+        cancel: &Cancel,
+    ) -> Result<Vec<PullRequest>, HeadsError> {
+        let (Sender::Forge(kind), Some(file)) = (project.sender, &project.token_file) else {
+            return Ok(Vec::new());
+        };
+        if project.pull_requests == PullRequests::None {
+            return Ok(Vec::new());
+        }
+        let token = Token::from_file(file).map_err(failed)?;
+        let config = ForgeConfig::from_remote(kind, &project.url).map_err(failed)?;
+        let config = ForgeConfig { ca_file: self.forge_ca_file.clone(), ..config };
+        let reader = PullRequestReader::new(&config, &token).map_err(failed)?;
+        let stopped = Arc::new(Notify::new());
+        let stop = Arc::clone(&stopped);
+        cancel.on_cancel(move || stop.notify_one());
+        self.runtime.block_on(async {
+            tokio::select! {
+                list = reader.open() => list.map_err(failed),
+                () = stopped.notified() => Err(failed("stopped")),
+            }
+        })
+    }
+}
+
+/// Adds the pull requests that are to be built to the heads of branches.
+fn admitted(mut heads: Heads, pull_requests: &[PullRequest], choice: PullRequests) -> Listed {
+    let mut left_out = Vec::new();
+    for pull in pull_requests {
+        let trust = match pull.origin {
+            Origin::Own => Trust::Own,
+            Origin::Fork => Trust::Fork,
+        };
+        match admission(trust, choice) {
+            Admission::AtOnce | Admission::OnApproval => {
+                let head = Head { commit: pull.head, trust, author: pull.author };
+                heads.insert(JobsetName::pull_request(pull.number), head);
+            }
+            Admission::Never => {
+                left_out.push(format!("pull request {}, which is a fork's", pull.number));
+            }
+        }
+    }
+    Listed { heads, left_out, ..Listed::default() }
+}
+
+fn failed(error: impl ToString) -> HeadsError {
+    HeadsError { message: error.to_string() }
+}
+
+/// Returns what exactly is to be built, and whose it is.
+fn selected(order: &Order) -> (Whose, Selection) {
+    let (whose, branch, pull_request) = match order.run.jobset.named() {
+        Named::Branch(name) => (Whose::Project, Some(name.to_owned()), None),
+        Named::PullRequest(number) => (Whose::Anyone, None, Some(number)),
+    };
+    let revision = Some(order.run.commit.to_string());
+    // Nothing is checked out here, whatever the server's environment says.
+    let checked_out = CheckedOut::default();
+    (whose, Selection { branch, pull_request, revision, checked_out })
+}
+
+/// Returns how a run stands among others that build at the same time.
+fn standing(order: &Order) -> Standing {
+    let class = match order.run.jobset.named() {
+        Named::Branch(_) => Class::Branch,
+        Named::PullRequest(_) => Class::PullRequest,
+    };
+    let since = u64::try_from(order.run.created_at.millis()).unwrap_or_default();
+    let project = order.project.name.clone();
+    Standing { project, is_asked_for: false, class, since }
+}
+
+fn of_report(report: &Report) -> Ended {
+    let verdict = if report.is_success() { Verdict::Succeeded } else { Verdict::Failed };
+    let mut notices = report.notices.clone();
+    notices.extend(report.lies.iter().map(|lie| format!("{}: {}", lie.job, lie.detail)));
+    notices.extend(report.undelivered.iter().map(|undelivered| {
+        let (kind, subject) = (undelivered.kind, &undelivered.subject);
+        format!("not delivered: {kind} `{subject}`: {}", undelivered.error)
+    }));
+    let mut ended = Ended { notices, ..Ended::new(verdict, summary(report.counters)) };
+    match serde_json::to_string(report) {
+        Ok(text) => ended.report = Some(text),
+        Err(error) => ended.notices.push(format!("the report is not kept: {error}")),
+    }
+    ended
+}
+
+fn of_error(error: &RunError) -> Ended {
+    let verdict = if error.is_the_authors() { Verdict::Failed } else { Verdict::Errored };
+    Ended::new(verdict, one_line(&error.brief()))
+}
+
+/// Returns the counts that are not zero, in a line.
+fn summary(counters: Counters) -> String {
+    let Counters { fresh, incremental, clean, failed, errors, cancelled, skipped } = counters;
+    let counts = [
+        (fresh, "fresh"),
+        (incremental, "incremental"),
+        (clean, "clean"),
+        (failed, "failed"),
+        (errors, "in error"),
+        (cancelled, "cancelled"),
+        (skipped, "skipped"),
+    ];
+    let shown: Vec<String> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, name)| format!("{count} {name}"))
+        .collect();
+    if shown.is_empty() { "no jobs".to_owned() } else { shown.join(", ") }
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Takes the token out of what is kept: a build may have printed it.
+fn masked(ended: Ended, warnings: Vec<String>, masks: &Masks) -> Ended {
+    let mask = |text: String| masks.apply(&text).into_owned();
+    Ended {
+        verdict: ended.verdict,
+        summary: mask(ended.summary),
+        report: ended.report.map(mask),
+        notices: ended.notices.into_iter().chain(warnings).map(mask).collect(),
+        told: ended.told,
+    }
+}
+
+/// A run that is watched until this goes.
+struct Watched<'a> {
+    live: &'a Live,
+    run: RunId,
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        self.live.forget(self.run);
+    }
+}
+
+/// Keeps what went wrong without stopping the run.
+#[derive(Debug, Default)]
+struct Warnings(RefCell<Vec<String>>);
+
+impl Warnings {
+    fn hear(&self, event: Event) {
+        // The report has the notices.
+        if let What::Warning { text } = event.what {
+            let mut warnings = self.0.borrow_mut();
+            if warnings.len() < WARNINGS {
+                warnings.push(text);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forks_are_listed_only_where_somebody_may_approve_them() {
+        let commit = |digit: char| String::from(digit).repeat(40).parse().unwrap();
+        let main = || Heads::from([("heads/main".parse().unwrap(), Head::branch(commit('a')))]);
+        let pulls = [
+            PullRequest { number: 1, head: commit('b'), origin: Origin::Own, author: Some(5) },
+            PullRequest { number: 2, head: commit('c'), origin: Origin::Fork, author: None },
+        ];
+        for (choice, built, left_out) in [
+            (PullRequests::None, vec!["heads/main"], 2),
+            (PullRequests::Own, vec!["heads/main", "pull/1"], 1),
+            (PullRequests::Approved, vec!["heads/main", "pull/1", "pull/2"], 0),
+            (PullRequests::All, vec!["heads/main", "pull/1", "pull/2"], 0),
+        ] {
+            let listed = admitted(main(), &pulls, choice);
+            let names: Vec<&str> = listed.heads.keys().map(JobsetName::as_str).collect();
+            assert_eq!((names, listed.left_out.len()), (built, left_out), "{choice:?}");
+            let trusts: Vec<Trust> = listed.heads.values().map(|head| head.trust).collect();
+            let expected = [Trust::Branch, Trust::Own, Trust::Fork];
+            assert_eq!(trusts, expected[..trusts.len()], "{choice:?}");
+        }
+        let left_out = admitted(main(), &pulls, PullRequests::Own).left_out;
+        assert_eq!(left_out, ["pull request 2, which is a fork's"]);
+    }
+
+    #[test]
+    fn a_summary_has_what_there_is() {
+        let counters = Counters { incremental: 2, skipped: 1, ..Counters::default() };
+        assert_eq!(summary(counters), "2 incremental, 1 skipped");
+        assert_eq!(summary(Counters::default()), "no jobs");
+    }
+
+    #[test]
+    fn the_token_is_kept_nowhere() {
+        let token = Token::from_value("s3cr3t-t0ken").unwrap();
+        let said = || "it said s3cr3t-t0ken".to_owned();
+        let ended = Ended {
+            verdict: Verdict::Failed,
+            summary: said(),
+            report: Some(said()),
+            notices: vec![said()],
+            told: None,
+        };
+        let kept = format!("{:?}", masked(ended, vec![said()], &Masks::new([&token])));
+        assert!(!kept.contains("s3cr3t"), "{kept}");
+        assert_eq!(kept.matches("it said").count(), 4);
+    }
+}

@@ -1,0 +1,32 @@
+//! The server's parts against real databases, each test with SQLite and with PostgreSQL.
+
+#![expect(clippy::unwrap_used, reason = "the lint knows only functions marked as tests")]
+
+mod approvals;
+mod comments;
+mod deliveries;
+mod hostile;
+mod intake;
+mod listening;
+mod migrations;
+mod openapi;
+mod operations;
+mod pages;
+mod people;
+mod routes;
+mod runs;
+mod sample;
+mod serving;
+mod statuses;
+mod support;
+mod telling;
+
+#[test]
+fn every_file_is_a_module() {
+    let main = include_str!("main.rs");
+    for entry in std::fs::read_dir("tests/it").unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let module = name.trim_end_matches(".rs");
+        assert!(module == "main" || main.contains(&format!("mod {module};")), "{name}");
+    }
+}

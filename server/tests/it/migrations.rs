@@ -1,0 +1,136 @@
+//! Each step by which tables come to their present form is taken with rows in the tables that were there before.
+
+use sqlx::{Connection, Executor, Row};
+
+use crate::support::databases;
+
+/// Rows for the tables that the step of that number made, to be kept by all later ones.
+const SAMPLES: &[&str] = &[
+    "
+    INSERT INTO projects (hook, name, forge, url, created_at) VALUES ('h', 'n', 'github', 'u', 1);
+    INSERT INTO webhook_secrets (project, secret, created_at) VALUES (1, '0123456789abcdef', 1);
+    INSERT INTO deliveries (project, key, received_at, event, body, state)
+        VALUES (1, 'k', 1, 'push', '{}', 'waiting');
+",
+    "
+    INSERT INTO heads (project, jobset, commit_id, seen_at)
+        VALUES (1, 'heads/main', '0000000000000000000000000000000000000001', 1);
+    INSERT INTO runs (project, jobset, commit_id, state, rank, created_at)
+        VALUES (1, 'heads/main', '0000000000000000000000000000000000000001', 'queued', 2, 1);
+",
+    "
+    INSERT INTO projects (hook, name, forge, url, created_at, token_file, pull_requests)
+        VALUES ('i', 'o', 'git', 'v', 1, '/t', 'all');
+    INSERT INTO settings (name, value) VALUES ('public-url', 'https://ci.example.org');
+    UPDATE runs SET report = '{\"jobs\":[]}', notices = '[]';
+",
+    "
+    UPDATE projects SET looked_at = 1, look_failed = 'nobody answers';
+",
+    "
+    UPDATE projects SET pull_requests = 'approved';
+    INSERT INTO heads (project, jobset, commit_id, seen_at, trust)
+        VALUES (1, 'pull/7', '0000000000000000000000000000000000000002', 1, 'fork');
+    INSERT INTO runs (project, jobset, commit_id, state, rank, created_at, trust)
+        VALUES (1, 'pull/7', '0000000000000000000000000000000000000002', 'unapproved', 1, 1, 'fork');
+    INSERT INTO approvals (project, jobset, commit_id, way, approver, approved_at, expires_at)
+        VALUES (1, 'pull/7', '0000000000000000000000000000000000000001', 'comment', 'ann (5)', 1, 2);
+",
+    "
+    UPDATE runs SET state = 'superseded', owner = 'o', leased_until = 1 WHERE id = 1;
+",
+    "
+    UPDATE projects SET default_branch = 'main';
+",
+    "
+    INSERT INTO statuses (project, commit_id, slot, run, attempt, context, state, description,
+            sequence, sending, not_before)
+        VALUES (1, '0000000000000000000000000000000000000001', 'levain', 1, 0, 'levain', 'pending',
+            'evaluating', 1, 'due', 1);
+    UPDATE projects SET telling = '{\"texts\":{}}', held_until = 1;
+    UPDATE runs SET begun = 1;
+",
+    "
+    INSERT INTO sign_in_forges (kind, url, client_id, secret_file, created_at)
+        VALUES ('gitea', 'https://git.example.org', 'c', '/s', 1);
+    INSERT INTO people (forge, account, login, created_at) VALUES (1, 5, 'ann', 1);
+    INSERT INTO people (login, created_at) VALUES ('operator', 1);
+    INSERT INTO sessions (cookie, person, created_at, expires_at) VALUES ('h', 1, 1, 2);
+    INSERT INTO operator_links (link, expires_at) VALUES ('h', 2);
+    INSERT INTO sign_ins (state, browser, forge, verifier, next, expires_at)
+        VALUES ('h', 'h', 1, 'v', '/', 2);
+    INSERT INTO api_tokens (name, secret, scope, project, created_at, expires_at)
+        VALUES ('t', 'h', 'read', 1, 1, 2);
+    UPDATE projects SET is_public = 1;
+    UPDATE runs SET author = 5;
+    UPDATE heads SET author = 5;
+",
+    "
+    INSERT INTO runs (project, jobset, commit_id, state, rank, created_at, trust, owner, leased_until)
+        VALUES (1, 'heads/other', '0000000000000000000000000000000000000003', 'running', 2, 1, 'branch', 'o', 1);
+",
+];
+
+#[tokio::test]
+async fn an_up_to_date_database_stays_as_it_is() {
+    for test in databases().await {
+        test.open().await.close().await;
+        let mut connection = test.connect().await;
+        for sample in SAMPLES {
+            let sample = match test.text.starts_with("sqlite") {
+                // A blob is not a text there.
+                true => sample.replace("'{}'", "x'7b7d'"),
+                false => (*sample).to_owned(),
+            };
+            connection.execute(sqlx::AssertSqlSafe(sample)).await.unwrap();
+        }
+        connection.close().await.unwrap();
+        let database = test.open().await;
+        let waiting = database.waiting_deliveries(10).await.unwrap();
+        assert_eq!(waiting.len(), 1);
+        assert_eq!((waiting[0].key.as_str(), waiting[0].body.as_slice()), ("k", &b"{}"[..]));
+        assert_eq!(database.hooked("h").await.unwrap().unwrap().secrets.len(), 1);
+        database.close().await;
+        let mut connection = test.connect().await;
+        let steps = connection.fetch_one("SELECT COUNT(*) FROM _sqlx_migrations").await.unwrap();
+        assert_eq!(steps.try_get::<i64, _>(0).unwrap(), i64::try_from(SAMPLES.len()).unwrap());
+    }
+}
+
+/// Older versions can lose what was written while the log was reset.
+#[tokio::test]
+async fn sqlite_is_new_enough() {
+    let mut connection = databases().await[0].connect().await;
+    let row = connection.fetch_one("SELECT sqlite_version()").await.unwrap();
+    let version: String = row.try_get(0).unwrap();
+    let numbers: Vec<u32> = version.split('.').map(|number| number.parse().unwrap()).collect();
+    assert!(numbers.as_slice() >= &[3, 51, 3], "{version}");
+}
+
+#[tokio::test]
+async fn nobody_else_may_read_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("levain.sqlite");
+    let url = levain_server::database::DatabaseUrl::file(&file).unwrap();
+    let database = levain_server::Database::open(&url).await.unwrap();
+    crate::support::project(&database, "p", crate::support::GITHUB).await;
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{entry:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_refused_by_name() {
+    for text in ["", "sqlite:", "mysql://x", "/path", "sqlite:/a?mode=ro"] {
+        let error = text.parse::<levain_server::database::DatabaseUrl>().unwrap_err().to_string();
+        assert!(error.starts_with(&format!("`{text}` is no database")), "{error}");
+    }
+    let missing: levain_server::database::DatabaseUrl =
+        "postgres://someone:secret-word@%2Fnowhere/x".parse().unwrap();
+    let Err(error) = levain_server::Database::open(&missing).await else { panic!("it opened") };
+    assert!(!error.to_string().contains("secret-word"), "{error}");
+    assert!(!format!("{missing:?}").contains("secret-word"));
+}

@@ -1,0 +1,319 @@
+//! The tables in memory, and what the database does to them: what simulations work on.
+//!
+//! `agreement.rs` shows that real databases do the same.
+
+use std::collections::BTreeMap;
+
+use levain_actions::git::CommitId;
+use levain_evaluator::JobsetName;
+use levain_server::deliveries::DeliveryState;
+use levain_server::projects::ProjectId;
+use levain_server::reconcile::{Head, Heads, changes};
+use levain_server::runs::LEASE;
+use levain_server::runs::state::{RunEvent, RunState, Verdict};
+
+/// Milliseconds.
+pub(crate) type Millis = i64;
+
+pub(crate) fn lease() -> Millis {
+    Millis::try_from(LEASE.as_millis()).unwrap()
+}
+
+/// A delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    pub(crate) project: ProjectId,
+    pub(crate) key: u64,
+    pub(crate) body: u64,
+    pub(crate) received_at: Millis,
+    pub(crate) state: DeliveryState,
+    pub(crate) repeats: u64,
+    pub(crate) conflicts: u64,
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) project: ProjectId,
+    pub(crate) jobset: JobsetName,
+    pub(crate) commit: CommitId,
+    pub(crate) state: RunState,
+    pub(crate) rank: u8,
+    pub(crate) attempts: u32,
+    /// Who carries it out, and until when that is believed.
+    pub(crate) held: Option<(u64, Millis)>,
+}
+
+/// What keeping a delivery came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    New(usize),
+    Again(usize),
+    Conflict(usize),
+}
+
+/// What taking note of heads came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Noted {
+    pub(crate) queued: Vec<usize>,
+    pub(crate) stopped: Vec<usize>,
+    pub(crate) gone: Vec<JobsetName>,
+}
+
+/// All tables. Runs and deliveries are known by the order in which they came.
+#[derive(Default)]
+pub(crate) struct Model {
+    pub(crate) noted: BTreeMap<ProjectId, u64>,
+    pub(crate) heads: BTreeMap<ProjectId, Heads>,
+    /// Nothing where one was forgotten.
+    pub(crate) deliveries: Vec<Option<Delivery>>,
+    pub(crate) runs: Vec<Run>,
+    /// Those of the runs that are not over.
+    live: Vec<usize>,
+}
+
+impl Model {
+    pub(crate) fn keep(&mut self, project: ProjectId, key: u64, body: u64, now: Millis) -> Kept {
+        let is_same = |delivery: &Delivery| delivery.project == project && delivery.key == key;
+        let found = self.deliveries.iter().position(|kept| kept.as_ref().is_some_and(is_same));
+        if let Some(index) = found
+            && let Some(delivery) = &mut self.deliveries[index]
+        {
+            if delivery.body == body {
+                delivery.repeats += 1;
+                return Kept::Again(index);
+            }
+            delivery.conflicts += 1;
+            return Kept::Conflict(index);
+        }
+        let state = DeliveryState::Waiting;
+        let new =
+            Delivery { project, key, body, received_at: now, state, repeats: 0, conflicts: 0 };
+        self.deliveries.push(Some(new));
+        Kept::New(self.deliveries.len() - 1)
+    }
+
+    /// Returns the deliveries of a project that wait.
+    pub(crate) fn waiting(&self, project: ProjectId) -> Vec<usize> {
+        let waits = |kept: &Option<Delivery>| {
+            kept.as_ref().is_some_and(|delivery| {
+                delivery.project == project && delivery.state == DeliveryState::Waiting
+            })
+        };
+        (0..self.deliveries.len()).filter(|index| waits(&self.deliveries[*index])).collect()
+    }
+
+    pub(crate) fn settle(&mut self, settled: &[(usize, DeliveryState)]) -> u64 {
+        let mut count = 0;
+        for (index, state) in settled {
+            if let Some(Some(delivery)) = self.deliveries.get_mut(*index)
+                && delivery.state == DeliveryState::Waiting
+            {
+                delivery.state = *state;
+                count += 1;
+            }
+        }
+        count
+    }
+
+    pub(crate) fn replay(&mut self, index: usize) -> bool {
+        match self.deliveries.get_mut(index) {
+            Some(Some(delivery)) => {
+                delivery.state = DeliveryState::Waiting;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn forget(&mut self, before: Millis) -> u64 {
+        let mut count = 0;
+        let newest = self.deliveries.len().saturating_sub(1);
+        for kept in &mut self.deliveries[..newest] {
+            let is_old = |delivery: &Delivery| {
+                delivery.received_at < before && delivery.state != DeliveryState::Waiting
+            };
+            if kept.as_ref().is_some_and(is_old) {
+                *kept = None;
+                count += 1;
+            }
+        }
+        count
+    }
+
+    pub(crate) fn last_note(&self, project: ProjectId) -> u64 {
+        self.noted.get(&project).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn note_heads(
+        &mut self,
+        project: ProjectId,
+        last: u64,
+        now: Heads,
+    ) -> Option<Noted> {
+        let count = self.noted.entry(project).or_default();
+        if *count != last {
+            return None;
+        }
+        *count += 1;
+        let before = self.heads.insert(project, now.clone()).unwrap_or_default();
+        let changes = changes(&before, &now);
+        let mut noted = Noted::default();
+        for (jobset, Head { commit, .. }) in changes.moved {
+            noted.stopped.extend(self.end_all(project, &jobset));
+            noted.queued.push(self.queue(project, jobset, commit, false));
+        }
+        for jobset in changes.gone.into_keys() {
+            noted.stopped.extend(self.end_all(project, &jobset));
+            noted.gone.push(jobset);
+        }
+        Some(noted)
+    }
+
+    fn queue(
+        &mut self,
+        project: ProjectId,
+        jobset: JobsetName,
+        commit: CommitId,
+        asked: bool,
+    ) -> usize {
+        let rank = match (asked, jobset.as_str().starts_with("pull/")) {
+            (true, _) => 0,
+            (false, true) => 1,
+            (false, false) => 2,
+        };
+        let state = RunState::Queued;
+        self.runs.push(Run { project, jobset, commit, state, rank, attempts: 0, held: None });
+        self.live.push(self.runs.len() - 1);
+        self.runs.len() - 1
+    }
+
+    /// Ends what is under way of a jobset; returns what somebody carried out.
+    fn end_all(&mut self, project: ProjectId, jobset: &JobsetName) -> Vec<usize> {
+        let of_jobset = |index: &usize| {
+            let run = &self.runs[*index];
+            run.project == project && run.jobset == *jobset
+        };
+        let found: Vec<usize> = self.live.iter().copied().filter(of_jobset).collect();
+        let was_running = |index: &usize| self.runs[*index].state == RunState::Running;
+        let stopped = found.iter().copied().filter(was_running).collect();
+        found.into_iter().for_each(|index| {
+            self.happen(index, RunEvent::Superseded);
+        });
+        stopped
+    }
+
+    /// Lets something happen to a run; returns whether that changed it.
+    fn happen(&mut self, index: usize, event: RunEvent) -> bool {
+        let run = &mut self.runs[index];
+        let after = run.state.after(event);
+        let is_changed = run.state != after;
+        run.state = after;
+        // Whoever is told that it is over lets go of it by itself.
+        let is_stopped = matches!(event, RunEvent::Superseded | RunEvent::Cancelled);
+        if run.state != RunState::Running && !is_stopped {
+            run.held = None;
+        }
+        if run.state.is_end() {
+            self.live.retain(|live| *live != index);
+        }
+        is_changed
+    }
+
+    pub(crate) fn run_again(&mut self, project: ProjectId, jobset: &JobsetName) -> Option<usize> {
+        let commit = self.heads.get(&project)?.get(jobset)?.commit;
+        let of_jobset = |index: &&usize| {
+            let run = &self.runs[**index];
+            run.project == project && run.jobset == *jobset
+        };
+        if let Some(index) = self.live.iter().filter(of_jobset).max() {
+            return Some(*index);
+        }
+        Some(self.queue(project, jobset.clone(), commit, true))
+    }
+
+    pub(crate) fn cancel(&mut self, index: usize) -> bool {
+        self.happen(index, RunEvent::Cancelled)
+    }
+
+    pub(crate) fn claim(
+        &mut self,
+        owner: u64,
+        now: Millis,
+        busy: &[(ProjectId, JobsetName)],
+    ) -> Option<usize> {
+        let place = |run: &Run| (run.project, run.jobset.clone());
+        let is_held = |wanted: &(ProjectId, JobsetName)| {
+            self.runs.iter().any(|run| run.held.is_some() && place(run) == *wanted)
+        };
+        let is_free = |index: &&usize| {
+            let run = &self.runs[**index];
+            let place = place(run);
+            run.state == RunState::Queued && !busy.contains(&place) && !is_held(&place)
+        };
+        let next =
+            self.live.iter().filter(is_free).min_by_key(|index| (self.runs[**index].rank, **index));
+        let index = *next?;
+        self.happen(index, RunEvent::Claimed);
+        let run = &mut self.runs[index];
+        run.attempts += 1;
+        run.held = Some((owner, now + lease()));
+        Some(index)
+    }
+
+    /// Returns whether a run is somebody's.
+    fn is_held(&self, index: usize, owner: u64) -> bool {
+        self.runs[index].held.is_some_and(|(holder, _)| holder == owner)
+    }
+
+    /// Returns whether somebody is to carry out a run.
+    fn is_wanted(&self, index: usize, owner: u64) -> bool {
+        self.is_held(index, owner) && self.runs[index].state == RunState::Running
+    }
+
+    pub(crate) fn renew(&mut self, index: usize, owner: u64, now: Millis) -> bool {
+        let is_wanted = self.is_wanted(index, owner);
+        if is_wanted {
+            self.runs[index].held = Some((owner, now + lease()));
+        }
+        is_wanted
+    }
+
+    pub(crate) fn end(&mut self, index: usize, owner: u64, verdict: Verdict) -> bool {
+        let counts = self.is_wanted(index, owner) && self.happen(index, RunEvent::Ended(verdict));
+        self.let_go(index, owner);
+        counts
+    }
+
+    pub(crate) fn give_back(&mut self, index: usize, owner: u64) -> bool {
+        let is_wanted = self.is_wanted(index, owner);
+        if is_wanted {
+            self.runs[index].attempts -= 1;
+            self.happen(index, RunEvent::GivenBack);
+        }
+        self.let_go(index, owner);
+        is_wanted
+    }
+
+    fn let_go(&mut self, index: usize, owner: u64) {
+        if self.is_held(index, owner) {
+            self.runs[index].held = None;
+        }
+    }
+
+    pub(crate) fn take_lost(&mut self, now: Millis) -> Vec<usize> {
+        let mut lost = Vec::new();
+        for index in 0..self.runs.len() {
+            let run = &mut self.runs[index];
+            if run.held.is_none_or(|(_, until)| until >= now) {
+                continue;
+            }
+            run.held = None;
+            let attempts = run.attempts;
+            if self.happen(index, RunEvent::Lost { attempts }) {
+                lost.push(index);
+            }
+        }
+        lost
+    }
+}
