@@ -91,6 +91,8 @@ pub(crate) fn run(
         }
     });
     drop(shown);
+    // With the report everything is done: nothing that was there for the builds is left.
+    drop(surroundings);
     let report = match result {
         Ok(report) => report,
         Err(Trouble::Run(RunError::Cancelled)) => return Ok(ExitCode::from(exit::INTERRUPTED)),

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use levain_store::machines::Builders;
@@ -116,28 +117,29 @@ pub struct Scheduler(Arc<Handle>);
 
 struct Handle {
     store: Store,
-    desk: Mutex<Started>,
+    started: Mutex<Started>,
 }
 
 #[derive(Default)]
 struct Started {
-    say: Option<SyncSender<Message>>,
+    desk: Option<(SyncSender<Message>, JoinHandle<()>)>,
     last_run: RunNumber,
 }
 
 impl Scheduler {
     /// Makes one for a store. Nothing is started before something is to be built.
     pub fn new(store: &Store) -> Self {
-        Self(Arc::new(Handle { store: store.clone(), desk: Mutex::default() }))
+        Self(Arc::new(Handle { store: store.clone(), started: Mutex::default() }))
     }
 
     /// Lets a run build, with a connection that is open already.
     pub(super) fn enter(&self, terms: Terms, connection: Connection) -> Entered {
-        let mut desk = self.0.desk.lock().unwrap_or_else(PoisonError::into_inner);
-        desk.last_run += 1;
-        let run = desk.last_run;
-        let say = desk.say.get_or_insert_with(|| Desk::start(self.0.store.clone())).clone();
-        drop(desk);
+        let mut started = self.0.started.lock().unwrap_or_else(PoisonError::into_inner);
+        started.last_run += 1;
+        let run = started.last_run;
+        let (say, _) = started.desk.get_or_insert_with(|| Desk::start(self.0.store.clone()));
+        let say = say.clone();
+        drop(started);
         let (hear, heard) = mpsc::channel();
         let (terms, connection) = (Box::new(terms), Box::new(connection));
         let lines = Arc::<AtomicUsize>::default();
@@ -149,9 +151,13 @@ impl Scheduler {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let desk = self.desk.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(say) = &desk.say {
+        let started = self.started.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some((say, thread)) = started.desk.take() {
             say.send(Message::End).ok();
+            // What it holds is gone when this returns: nothing is left in the place for temporary files.
+            if thread.join().is_err() {
+                tracing::error!("the thread that builds for all runs broke");
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use levain_store::machines::Builders;
@@ -66,11 +66,11 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// Starts the thread; returns what it is told by.
-    pub(super) fn start(store: Store) -> SyncSender<Message> {
+    /// Starts the thread; returns what it is told by, and what waits for its end.
+    pub(super) fn start(store: Store) -> (SyncSender<Message>, JoinHandle<()>) {
         let (say, messages) = mpsc::sync_channel(MOST_MESSAGES);
         let workers = Workers::new(store, say.clone());
-        thread::spawn(move || {
+        let thread = thread::spawn(move || {
             let desk = Self {
                 messages,
                 workers,
@@ -83,7 +83,7 @@ impl Desk {
             };
             desk.work();
         });
-        say
+        (say, thread)
     }
 
     fn work(mut self) {
