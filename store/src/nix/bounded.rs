@@ -76,15 +76,16 @@ impl Stop {
         if timed_out {
             return Ok(Bounded::TimedOut);
         }
-        if stopped && was_killed(status) {
+        if was_stopped(stopped, status) {
             return Ok(Bounded::Stopped);
         }
         Ok(Bounded::Ended(Output { status, stdout: taken(stdout), stderr: taken(stderr) }))
     }
 }
 
-fn was_killed(status: ExitStatus) -> bool {
-    std::os::unix::process::ExitStatusExt::signal(&status).is_some()
+/// Says whether a program was ended by a stop: killed itself, or failing because its child was.
+fn was_stopped(stopped: bool, status: ExitStatus) -> bool {
+    stopped && !status.success()
 }
 
 type Kept = Arc<Mutex<Vec<u8>>>;
@@ -183,6 +184,17 @@ mod tests {
         assert!(matches!(ended, Bounded::Stopped), "{ended:?}");
         let later = stop.run(shell("read x < /dev/zero; sleep 60"), LONG).unwrap();
         assert!(matches!(later, Bounded::Stopped), "{later:?}");
+    }
+
+    #[test]
+    fn only_a_success_outlives_a_stop() {
+        use std::os::unix::process::ExitStatusExt;
+        let [success, failure, killed] = [0, 128 << 8, 9].map(ExitStatus::from_raw);
+        assert!(was_stopped(true, killed));
+        // As git ends when the child was killed that spoke with the remote.
+        assert!(was_stopped(true, failure));
+        assert!(!was_stopped(true, success));
+        assert!(!was_stopped(false, killed));
     }
 
     #[test]

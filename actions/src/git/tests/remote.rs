@@ -341,23 +341,30 @@ fn a_token_reaches_the_server_that_it_is_for_and_no_other() {
 fn a_remote_that_never_answers_gets_limited_time_and_can_be_left() {
     let fixture = Fixture::new();
     let (path, _) = fixture.small("r");
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("git://127.0.0.1:{}/x.git", listener.local_addr().unwrap().port());
+    let listen = || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("git://127.0.0.1:{}/x.git", listener.local_addr().unwrap().port());
+        (listener, url)
+    };
+    let (_never, url) = listen();
     let limit = Duration::from_millis(200);
     let hasty = open(&path).conducted(Conduct { limit, ..Conduct::default() });
     let error = hasty.fetch(&url, &[], Prune::No).unwrap_err();
     assert!(matches!(&error, RemoteError::TimedOut { url: at, .. } if *at == url), "{error}");
 
+    let (listener, url) = listen();
     let conduct = Conduct::default();
     let stop = conduct.stop.clone();
     let patient = open(&path).conducted(conduct);
     let error = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            // The first is the hasty one's.
-            let _waiting = (listener.accept().unwrap(), listener.accept().unwrap());
+        let waiting = scope.spawn(|| {
+            let waiting = listener.accept().unwrap();
             stop.stop();
+            waiting
         });
-        patient.fetch(&url, &[], Prune::No).unwrap_err()
+        let error = patient.fetch(&url, &[], Prune::No).unwrap_err();
+        drop(waiting.join().unwrap());
+        error
     });
     assert_eq!(error, RemoteError::Stopped);
 }
