@@ -28,7 +28,7 @@ package_of() {
     nm) echo binutils ;;
     ssh) echo openssh-client ;;
     chromedriver) echo chromium-driver ;;
-    chromium | cmake | debootstrap | ghc | git | make | meson | perl | shellcheck | zstd) echo "$1" ;;
+    chromium | cmake | curl | debootstrap | ghc | git | make | meson | perl | shellcheck | zstd) echo "$1" ;;
     *) fail "no package is known that brings \`$1\`" ;;
   esac
 }

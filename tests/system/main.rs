@@ -16,6 +16,7 @@ mod claims;
 mod command_line;
 mod confinement;
 mod declaration;
+mod demonstration;
 mod environment;
 mod expressions;
 mod failures;
