@@ -71,7 +71,9 @@ pub(crate) struct Serve {
     /// Address by which forges reach this server [default: where it listens]
     #[arg(long, env = "LEVAIN_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<PublicUrl>,
-    /// Carry out at most this many runs at a time, one of each project
+    /// Carry out at most this many runs at a time, one of each jobset
+    ///
+    /// With 0 only other servers do, with which this one shares a PostgreSQL database.
     #[arg(long, env = "LEVAIN_WORKERS", value_name = "N", default_value_t = 2, value_parser = workers)]
     pub workers: usize,
     /// PEM file with certificates to trust for forges, besides the system's
@@ -85,8 +87,8 @@ pub(crate) struct Serve {
 }
 
 fn workers(text: &str) -> Result<usize, &'static str> {
-    let number = text.parse().ok().filter(|number| (1..=1_000).contains(number));
-    number.ok_or("expected a number from 1 to 1000")
+    let number = text.parse().ok().filter(|number| (0..=1_000).contains(number));
+    number.ok_or("expected a number from 0 to 1000")
 }
 
 /// Look at the projects that the server builds, or add one

@@ -37,6 +37,11 @@ pub(crate) fn serve(
 ) -> Result<ExitCode, Failure> {
     let place = ServerPlace::find(&args.database)?;
     let lock = place.lock()?;
+    if lock.is_some() && args.workers == 0 {
+        return Err(Failure::user(
+            "with `--workers 0` other servers carry out the runs, and nobody shares an SQLite database\nhint: pass `--database postgres://USER@HOST/NAME`, or leave out `--workers`",
+        ));
+    }
     // What is missing is missing for every run: better told now.
     let Surroundings { scheduler, holds, .. } = setup::surroundings(global, Trust::Branch)?;
     let equip = {

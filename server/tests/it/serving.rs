@@ -457,3 +457,32 @@ async fn servers_share_the_work_of_one_database() {
         assert_eq!(begun, 18, "each once");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_workers_leaves_runs_to_others() {
+    // Nobody shares the other kind.
+    let test = databases().await.remove(1);
+    let database = test.open().await;
+    let id = project(&database, "a", GITHUB).await.id;
+    let (front, back) = (Arc::new(Bench::default()), Arc::new(Bench::default()));
+    front.set("a", Some(&[("heads/main", 1)]));
+    let begin = async |bench: &Arc<Bench>, settings: Settings| {
+        let workshop: Arc<dyn Workshop> = Arc::clone(bench) as Arc<dyn Workshop>;
+        let (owner, company) = (Owner::unique().unwrap(), Company::Others);
+        Running::start(test.open().await, workshop, owner, company, settings).await.unwrap()
+    };
+    let only_front = begin(&front, Settings { workers: 0, ..quick() }).await;
+    until("it looks", async || {
+        states(&database, id).await == [row("heads/main 1", RunState::Queued)]
+    })
+    .await;
+    let with_workers = begin(&back, quick()).await;
+    until("the other one carries it out", async || {
+        states(&database, id).await == [row("heads/main 1", RunState::Succeeded)]
+    })
+    .await;
+    assert_eq!(front.begun(), Vec::<String>::new());
+    assert_eq!(back.begun(), ["heads/main 1"]);
+    only_front.stop().await;
+    with_workers.stop().await;
+}
