@@ -60,6 +60,11 @@ const STEPS: &[(&str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0010_jobsets.sql"),
         include_str!("../../migrations/postgres/0010_jobsets.sql"),
     ),
+    (
+        "numbers",
+        include_str!("../../migrations/sqlite/0011_numbers.sql"),
+        include_str!("../../migrations/postgres/0011_numbers.sql"),
+    ),
 ];
 
 /// Returns all steps for a kind of database.

@@ -49,9 +49,14 @@ pub fn log(run: i64, job: &str) -> String {
     format!("{}/log", self::job(run, job))
 }
 
+/// Returns the list of a project's deliveries.
+pub fn deliveries(project: &str) -> String {
+    format!("{}/deliveries", self::project(project))
+}
+
 /// Returns the page of a delivery.
 pub fn delivery(project: &str, delivery: i64) -> String {
-    format!("{}/deliveries/{delivery}", self::project(project))
+    format!("{}/{delivery}", deliveries(project))
 }
 
 #[cfg(test)]

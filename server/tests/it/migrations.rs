@@ -1,8 +1,10 @@
 //! Each step by which tables come to their present form is taken with rows in the tables that were there before.
 
+use levain_server::deliveries::{Kept, NewDelivery};
+use levain_server::reconcile::Head;
 use sqlx::{Connection, Executor, Row};
 
-use crate::support::databases;
+use crate::support::{GITHUB, TestDatabase, databases, note, now, project};
 
 /// Rows for the tables that the step of that number made, to be kept by all later ones.
 const SAMPLES: &[&str] = &[
@@ -69,7 +71,106 @@ const SAMPLES: &[&str] = &[
     INSERT INTO runs (project, jobset, commit_id, state, rank, created_at, trust, owner, leased_until)
         VALUES (1, 'heads/other', '0000000000000000000000000000000000000003', 'running', 2, 1, 'branch', 'o', 1);
 ",
+    "
+    INSERT INTO projects (hook, name, forge, url, created_at) VALUES ('j', 'p', 'git', 'w', 1);
+",
 ];
+
+/// Returns the rows of a step as a kind of database takes them.
+fn sample(test: &TestDatabase, rows: &str) -> sqlx::AssertSqlSafe<String> {
+    sqlx::AssertSqlSafe(match test.text.starts_with("sqlite") {
+        // A blob is not a text there.
+        true => rows.replace("'{}'", "x'7b7d'"),
+        false => rows.to_owned(),
+    })
+}
+
+/// The steps are those of the files, in order.
+fn steps(test: &TestDatabase) -> Vec<String> {
+    let kind = if test.text.starts_with("sqlite") { "sqlite" } else { "postgres" };
+    let mut files: Vec<_> = std::fs::read_dir(format!("migrations/{kind}"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
+}
+
+async fn count(connection: &mut sqlx::AnyConnection, table: &str) -> i64 {
+    let count = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+    connection.fetch_one(count).await.unwrap().try_get(0).unwrap()
+}
+
+#[tokio::test]
+async fn each_step_keeps_the_rows_that_were_there() {
+    for test in databases().await {
+        let mut connection = test.connect().await;
+        let steps = steps(&test);
+        assert_eq!(steps.len(), SAMPLES.len(), "each step has rows");
+        for (step, rows) in steps.into_iter().zip(SAMPLES) {
+            let mut transaction = connection.begin().await.unwrap();
+            transaction.execute(sqlx::AssertSqlSafe(step)).await.unwrap();
+            transaction.commit().await.unwrap();
+            connection.execute(sample(&test, rows)).await.unwrap();
+        }
+        for (table, rows) in [
+            ("projects", 3),
+            ("webhook_secrets", 1),
+            ("deliveries", 1),
+            ("heads", 2),
+            ("runs", 3),
+            ("approvals", 1),
+            ("statuses", 1),
+            ("people", 2),
+            ("api_tokens", 1),
+        ] {
+            assert_eq!(count(&mut connection, table).await, rows, "{table}");
+        }
+        if test.text.starts_with("sqlite") {
+            let found = connection.fetch_all("PRAGMA integrity_check").await.unwrap();
+            assert_eq!(found[0].try_get::<String, _>(0).unwrap(), "ok");
+            assert!(connection.fetch_all("PRAGMA foreign_key_check").await.unwrap().is_empty());
+        }
+        // What belongs to a project still goes with it.
+        connection.execute("DELETE FROM projects").await.unwrap();
+        for table in ["runs", "deliveries", "statuses", "heads"] {
+            assert_eq!(count(&mut connection, table).await, 0, "{table}");
+        }
+        connection.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn no_number_is_given_out_twice() {
+    for test in databases().await {
+        let database = test.open().await;
+        let mut last = None;
+        for _ in 0..3 {
+            let id = project(&database, "p", GITHUB).await.id;
+            let main = Head::branch("0000000000000000000000000000000000000001".parse().unwrap());
+            let heads = [("heads/main".parse().unwrap(), main)];
+            let run = note(&database, id, heads.into_iter().collect()).await.queued[0];
+            let new = NewDelivery {
+                project: id,
+                key: "k".to_owned(),
+                received_at: now(),
+                event: None,
+                body: b"{}".to_vec(),
+            };
+            let Kept::New(delivery) = database.keep_delivery(new).await.unwrap() else {
+                panic!("it is known")
+            };
+            let numbers = (id, run, delivery.number());
+            if let Some((before_id, before_run, before_delivery)) = last {
+                assert_ne!(id, before_id);
+                assert!(run > before_run, "{run:?} after {before_run:?}");
+                assert!(delivery.number() > before_delivery, "{delivery:?}");
+            }
+            last = Some(numbers);
+            assert!(database.remove_project(id).await.unwrap());
+        }
+    }
+}
 
 #[tokio::test]
 async fn an_up_to_date_database_stays_as_it_is() {
@@ -77,12 +178,7 @@ async fn an_up_to_date_database_stays_as_it_is() {
         test.open().await.close().await;
         let mut connection = test.connect().await;
         for sample in SAMPLES {
-            let sample = match test.text.starts_with("sqlite") {
-                // A blob is not a text there.
-                true => sample.replace("'{}'", "x'7b7d'"),
-                false => (*sample).to_owned(),
-            };
-            connection.execute(sqlx::AssertSqlSafe(sample)).await.unwrap();
+            connection.execute(self::sample(&test, sample)).await.unwrap();
         }
         connection.close().await.unwrap();
         let database = test.open().await;

@@ -11,6 +11,7 @@ use levain_server::runs::state::{RunState, Verdict};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 
+use crate::listening::operator;
 use crate::sample::{self, Filling};
 use crate::support::databases;
 
@@ -23,6 +24,20 @@ pub(crate) struct Browsing {
 impl Browsing {
     pub(crate) async fn new(database: &Database) -> Self {
         Self::watching(database, Live::default()).await
+    }
+
+    /// Of a server whose operator it is that looks.
+    pub(crate) async fn as_operator(database: &Database) -> Self {
+        let cookie = operator(database).await;
+        let headers = [(reqwest::header::COOKIE, cookie.parse().unwrap())];
+        let client = reqwest::Client::builder().no_proxy();
+        let client = client.default_headers(headers.into_iter().collect()).build().unwrap();
+        Self { client, ..Self::new(database).await }
+    }
+
+    /// Returns whichever of the two may see a page.
+    pub(crate) fn reader_of<'a>(&'a self, operator: &'a Self, path: &str) -> &'a Self {
+        if path.contains("/deliveries/") { operator } else { self }
     }
 
     /// Of a server whose runs are doing something.
@@ -100,11 +115,13 @@ async fn every_page_is_small_safe_and_has_a_twin() {
         let directory = tempfile::tempdir().unwrap();
         sample::fill(&database, directory.path()).await;
         let server = Browsing::new(&database).await;
+        let operator = Browsing::as_operator(&database).await;
         let mut assets = 0;
         for asset in ["css", "js", "svg"] {
             assets += server.page(&format!("/assets/levain.{asset}")).await.len();
         }
         for path in PATHS {
+            let server = server.reader_of(&operator, path);
             let response = server.get(path).await;
             let headers = response.headers().clone();
             let text = response.text().await.unwrap();
@@ -449,9 +466,19 @@ async fn deliveries_are_listed_and_shown() {
         let server = Browsing::new(&database).await;
         let twin = server.twin("/deliveries.json").await;
         assert_eq!(twin["deliveries"][0]["outcome"], "not what that forge sends: no field `ref`");
+        // Whoever may read learns what became of it, and neither what it says nor how to have it again.
+        assert!(twin["deliveries"][0]["href"].is_null(), "{twin:#}");
+        assert!(twin["deliveries"][0]["replay"].is_null(), "{twin:#}");
+        let refused = server.get("/projects/bread/deliveries/2").await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+        let needs = server.twin("/.json").await["needs"].clone();
+        assert_eq!(needs[1]["what"]["href"], "/projects/bread/deliveries", "{needs:#}");
+        let server = Browsing::as_operator(&database).await;
         let text = server.page("/projects/bread/deliveries/2").await;
         assert!(text.contains("{&quot;ref&quot;: &quot;refs/heads/main&quot;}"), "{text}");
-        assert!(!text.contains("<form method=\"post\""), "whoever looks may not replay it");
+        assert!(text.contains("<form method=\"post\""), "{text}");
+        let needs = server.twin("/.json").await["needs"].clone();
+        assert_eq!(needs[1]["what"]["href"], "/projects/bread/deliveries/3", "{needs:#}");
         for path in [
             "/projects/flour/deliveries/2",
             "/projects/bread/deliveries/99",

@@ -1,4 +1,6 @@
 //! `GET /deliveries`: what was delivered, what became of each and why, and a form to have it acted upon once more.
+//!
+//! What a delivery says is shown to those who may write to its project: forges put into it whatever they know.
 
 use axum::extract::{Path, State};
 use axum::response::{Redirect, Response};
@@ -30,7 +32,7 @@ pub(super) fn routes(table: Table) -> Table {
         .get("/deliveries.json", Needs::Visitor, all)
         .get("/projects/{project}/deliveries", read, of_project)
         .get("/projects/{project}/deliveries.json", read, of_project)
-        .get("/projects/{project}/deliveries/{delivery}", read, delivery)
+        .get("/projects/{project}/deliveries/{delivery}", write, delivery)
         .post("/projects/{project}/deliveries/{delivery}/replay", write, replay)
 }
 
@@ -38,7 +40,8 @@ pub(super) fn routes(table: Table) -> Table {
 #[serde(rename_all = "camelCase")]
 struct DeliveryRow {
     id: i64,
-    href: String,
+    /// Where it is shown whole, for those who may see that.
+    href: Option<String>,
     project: Link,
     mark: Mark,
     event: Option<String>,
@@ -66,7 +69,7 @@ impl DeliveryRow {
             repeats: delivery.repeats,
             conflicts: delivery.conflicts,
             replay: may_act.then(|| format!("{href}/replay")),
-            href,
+            href: may_act.then_some(href),
         }
     }
 }
@@ -143,15 +146,13 @@ async fn find(app: &App, project: &Project, id: i64) -> Result<Delivery, Refused
 async fn delivery(
     State(app): State<App>,
     OfProject(project): OfProject,
-    visitor: Visitor,
     Path((_, last)): Path<(String, String)>,
 ) -> Result<Response, Refused> {
     let mut named = asked(&last).filter_map(|(format, text)| Some((format, text.parse().ok()?)));
     let (format, id) = named.next().ok_or(Refused::Nothing)?;
     let delivery = find(&app, &project, id).await?;
-    let may_act = app.rights.of(&visitor, Some(&project)).await >= Right::Write;
-    let row = DeliveryRow::new(&project, &delivery, may_act, Timestamp::now());
-    let path = row.href.clone();
+    let row = DeliveryRow::new(&project, &delivery, true, Timestamp::now());
+    let path = links::delivery(&project.name, id);
     let view = View {
         title: format!("Delivery {id} · {}", project.name),
         json: twin(&path),

@@ -17,6 +17,7 @@ use crate::pages::marks::{self, Mark};
 use crate::pages::moment::Moment;
 use crate::pages::renderer::View;
 use crate::projects::Project;
+use crate::rights::Right;
 use crate::runs::Run;
 use crate::runs::state::RunState;
 
@@ -82,7 +83,7 @@ async fn overview(
     let is_readable = |run: &Run| all.iter().any(|project| project.id == run.project);
     let mut newest = app.database.default_branch_runs().await?;
     newest.retain(is_readable);
-    let needs = needs(&app, &all, &newest, now).await?;
+    let needs = needs(&app, &visitor, &all, &newest, now).await?;
     let query = asked.q.unwrap_or_default().trim().to_owned();
     let wanted = query.to_lowercase();
     let found: Vec<&Project> =
@@ -122,6 +123,7 @@ async fn overview(
 
 async fn needs(
     app: &App,
+    visitor: &Visitor,
     projects: &[Project],
     newest: &[Run],
     now: Timestamp,
@@ -170,16 +172,19 @@ async fn needs(
         DeliveryState::Waiting => is_late(delivery.received_at),
         DeliveryState::Acted | DeliveryState::Ignored => false,
     });
-    let named = troubled.filter_map(|delivery| Some((delivery, &find(delivery.project)?.name)));
-    for (delivery, project) in named.take(MOST_NEEDS) {
+    let of_projects = troubled.filter_map(|delivery| Some((delivery, find(delivery.project)?)));
+    for (delivery, project) in of_projects.take(MOST_NEEDS) {
         let number = delivery.id.number();
+        let name = &project.name;
+        // Only those who may write to the project see all of it.
+        let href = match app.rights.of(visitor, Some(project)).await >= Right::Write {
+            true => links::delivery(name, number),
+            false => links::deliveries(name),
+        };
         let outcome = delivery.outcome.clone();
         needs.push(Need {
             mark: marks::of_delivery(delivery.state),
-            what: Link::new(
-                format!("delivery {number} of {project}"),
-                links::delivery(project, number),
-            ),
+            what: Link::new(format!("delivery {number} of {name}"), href),
             why: outcome.unwrap_or_else(|| "has waited for over an hour".to_owned()),
             when: Moment::new(delivery.received_at, now),
         });

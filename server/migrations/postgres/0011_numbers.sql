@@ -1,0 +1,1 @@
+-- Nothing to do: an identity of PostgreSQL never gives out a number twice.
