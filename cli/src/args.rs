@@ -1,5 +1,6 @@
 //! The arguments. Their documentation comments are the help texts.
 
+mod following;
 mod operations;
 mod server;
 
@@ -10,6 +11,7 @@ use levain_engine::project::WriteAccess;
 use levain_evaluator::JobName;
 use levain_store::nix::{AllowedHost, AllowedPath};
 
+pub(crate) use following::{Log, RunChoice, Watch};
 pub(crate) use operations::{Backup, Doctor, LogFormat, RemoveProject, Restore, SecretCommand};
 pub(crate) use server::{
     AddProject, Approve, Cancel, DatabaseArgs, DeliveryArgs, DeliveryCommand, ProjectArgs,
@@ -113,6 +115,8 @@ pub(crate) enum Command {
     Serve(Serve),
     Project(ProjectArgs),
     Status(Status),
+    Watch(Watch),
+    Log(Log),
     Delivery(DeliveryArgs),
     Approve(Approve),
     Doctor(Doctor),

@@ -19,8 +19,12 @@ pub(crate) const UNDELIVERED: u8 = 4;
 pub(crate) const LIED: u8 = 5;
 /// Standard output was closed.
 pub(crate) const BROKEN_PIPE: u8 = 3;
+/// The server or its database is not reached.
+const UNREACHED: u8 = 3;
 /// Nothing runs until somebody approves it.
 pub(crate) const UNAPPROVED: u8 = 5;
+/// It took longer than it may, as `timeout` says it.
+pub(crate) const TOO_LATE: u8 = 124;
 /// levain itself is wrong.
 pub(crate) const BUG: u8 = 255;
 /// Stopped by Ctrl-C, as a shell reports it.
@@ -44,6 +48,11 @@ impl Failure {
     /// Something the user can mend, with its causes.
     pub(crate) fn error(error: &dyn Error) -> Self {
         Self { code: FAILURE, message: with_causes(error), unlabelled: true }
+    }
+
+    /// The server or its database is not reached.
+    pub(crate) fn unreached(error: &dyn Error) -> Self {
+        Self { code: UNREACHED, ..Self::error(error) }
     }
 
     /// An error of an evaluation, whose text says itself which error it is.

@@ -48,6 +48,8 @@ fn main() -> ExitCode {
         | Command::Serve(_)
         | Command::Project(_)
         | Command::Status(_)
+        | Command::Watch(_)
+        | Command::Log(_)
         | Command::Delivery(_)
         | Command::Approve(_)
         | Command::Doctor(_)
@@ -71,6 +73,8 @@ fn main() -> ExitCode {
         | Command::Cache(_)
         | Command::Project(_)
         | Command::Status(_)
+        | Command::Watch(_)
+        | Command::Log(_)
         | Command::Delivery(_)
         | Command::Approve(_)
         | Command::Doctor(_)
@@ -127,6 +131,12 @@ fn dispatch(args: &Args, token: Option<Token>, terminal: &Terminal) -> Result<Ex
         }
         Command::Status(command) => {
             with_runtime(|runtime| commands::status::status(command, terminal, runtime))
+        }
+        Command::Watch(command) => {
+            with_runtime(|runtime| commands::watch::watch(global, command, terminal, runtime))
+        }
+        Command::Log(command) => {
+            with_runtime(|runtime| commands::log::log(global, command, terminal, runtime))
         }
         Command::Delivery(command) => {
             with_runtime(|runtime| commands::delivery::delivery(command, terminal, runtime))

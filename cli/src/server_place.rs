@@ -5,7 +5,7 @@ use std::path::Path;
 
 use levain_actions::git::{LockError, RunLock};
 use levain_server::Database;
-use levain_server::database::DatabaseUrl;
+use levain_server::database::{DatabaseError, DatabaseUrl};
 
 use crate::args::DatabaseArgs;
 use crate::exit::Failure;
@@ -59,6 +59,14 @@ impl ServerPlace {
 
     /// Opens it.
     pub(crate) async fn open(&self) -> Result<Database, Failure> {
-        Database::open(&self.url).await.map_err(|error| Failure::error(&error))
+        Database::open(&self.url).await.map_err(|error| match error {
+            DatabaseError::Open { .. } => Failure::unreached(&error),
+            DatabaseError::Url { .. }
+            | DatabaseError::Migrate { .. }
+            | DatabaseError::Statement(_)
+            | DatabaseError::Commit { .. }
+            | DatabaseError::Closed
+            | DatabaseError::Content { .. } => Failure::error(&error),
+        })
     }
 }

@@ -20,6 +20,7 @@ mod demonstration;
 mod environment;
 mod expressions;
 mod failures;
+mod following;
 mod garbage;
 mod guides;
 mod hidden_files;

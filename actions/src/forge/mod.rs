@@ -40,7 +40,7 @@ pub use masks::Masks;
 pub use people::{Account, Comment, Right};
 pub use pull_request::{Origin, PullRequest, UnreadablePullRequest};
 pub use questions::{QuestionError, Questions};
-pub use reach::{ReachError, answer_to_post};
+pub use reach::{ReachError, answer_to_get, answer_to_post};
 pub use reference::{ReferenceError, Source, source};
 pub use remote::{RemoteRepository, place_of_remote, repository_from_remote};
 pub use sign_in::{Departure, SignIn, SignInError, is_at};

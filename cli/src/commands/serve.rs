@@ -1,6 +1,7 @@
 //! `levain serve`: takes deliveries, carries out what they call for, and goes on until it is told to end.
 
 use std::future::Future;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,6 +89,18 @@ async fn operator_link(database: &Database, url: &str) -> Result<String, Failure
     })
 }
 
+/// Returns where users of this machine reach a server that listens on an address.
+fn local(mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    format!("http://{address}")
+}
+
 async fn until(
     args: &Serve,
     place: &ServerPlace,
@@ -113,6 +126,7 @@ async fn until(
         None => format!("http://{address}"),
     };
     database.note_public_url(url.clone()).await.map_err(|error| Failure::error(&error))?;
+    database.note_local_url(local(address)).await.map_err(|error| Failure::error(&error))?;
     // A page that only this machine reaches is no use to those who read the forge.
     let pages = args.public_url.as_ref().map(|url| url.as_str().to_owned());
     database.note_pages_url(pages).await.map_err(|error| Failure::error(&error))?;

@@ -3,6 +3,7 @@
 //! Files are read on threads that may wait, a few at a time. Which file it is says the run's report, and nothing that a
 //! request has.
 
+use std::io::{Seek, SeekFrom};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
@@ -284,16 +285,26 @@ async fn search(
     Ok(axum::Json(serde_json::json!({ "line": found })).into_response())
 }
 
+#[derive(Debug, Deserialize)]
+struct AskedRest {
+    /// How many bytes of it whoever asks has.
+    after: Option<u64>,
+}
+
 /// Answers with the file as it is, part by part.
 async fn raw(
     State(app): State<App>,
     of_run: OfRun,
     Path((_, job)): Path<(String, String)>,
+    Query(asked): Query<AskedRest>,
 ) -> Result<Response, Refused> {
     let log = Log::find(&app, of_run, &job).await?;
-    let mut file = tokio::task::spawn_blocking(move || open_regular(&log.path))
-        .await
-        .map_err(|error| Refused::File(std::io::Error::other(error)))??;
+    let opened = tokio::task::spawn_blocking(move || {
+        let mut file = open_regular(&log.path)?;
+        file.seek(SeekFrom::Start(asked.after.unwrap_or(0)))?;
+        Ok::<_, std::io::Error>(file)
+    });
+    let mut file = opened.await.map_err(|error| Refused::File(std::io::Error::other(error)))??;
     let (parts, receiver) = mpsc::channel::<std::io::Result<Bytes>>(PARTS);
     tokio::task::spawn_blocking(move || {
         use std::io::Read;
