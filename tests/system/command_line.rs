@@ -53,7 +53,7 @@ fn usage_errors_and_help() {
         &["why"],
         &["cache"],
         &["serve", "--listen", "here"],
-        &["serve", "--workers", "0"],
+        &["serve", "--workers", "1001"],
         &["serve", "--public-url", "https://x/'; reboot; '"],
         &["project"],
         &["project", "add", "bread"],
