@@ -75,6 +75,7 @@ impl Shown {
             | What::JobsFound { .. }
             | What::JobWaits { .. }
             | What::BuildsBegin { .. }
+            | What::BuildWaits { .. }
             | What::JobEnded { .. }
             | What::Ended { .. }
             | What::Failed { .. } => {}

@@ -31,6 +31,7 @@ mod scheduler;
 mod standing;
 mod traces;
 mod transient;
+mod waits;
 mod work;
 mod workers;
 

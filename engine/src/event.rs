@@ -66,6 +66,13 @@ pub enum What {
         /// How many of them have ended, and how.
         counters: Counters,
     },
+    /// The build of a job does not begin yet. Heard again when the reason changes.
+    BuildWaits {
+        /// The job's derivation.
+        derivation: DerivationPath,
+        /// What it waits for.
+        reason: WaitReason,
+    },
     /// A derivation starts building: a job's own or a dependency.
     BuildStarted {
         /// The derivation.
@@ -108,6 +115,24 @@ pub enum What {
     },
 }
 
+/// Why a build does not begin yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum WaitReason {
+    /// Everything is there that it needs; other builds take the slots.
+    Slot,
+    /// It needs what this derivation makes, and maybe more.
+    Dependency {
+        /// One that is built or waits for a slot itself.
+        derivation: DerivationPath,
+    },
+    /// It failed through no fault of its own, and is tried once more.
+    Retry {
+        /// When, in milliseconds since 1970.
+        at: u64,
+    },
+}
+
 /// What a run is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case")]
@@ -134,6 +159,12 @@ pub enum Stage {
     Deliver,
 }
 
+/// Returns the present, in milliseconds since 1970.
+pub(crate) fn unix_millis() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Where a run's events go.
 #[derive(Clone, Copy)]
 pub(crate) struct Tell<'a>(&'a dyn Fn(Event));
@@ -144,9 +175,7 @@ impl<'a> Tell<'a> {
     }
 
     pub(crate) fn what(&self, what: What) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let time = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        (self.0)(Event { time, what });
+        (self.0)(Event { time: unix_millis(), what });
     }
 
     pub(crate) fn stage(&self, stage: Stage) {
@@ -187,6 +216,15 @@ mod tests {
             What::JobsFound { jobs: vec![name] },
             What::JobWaits { job: job.clone() },
             What::BuildsBegin { jobs: 3, counters },
+            What::BuildWaits { derivation: derivation.clone(), reason: WaitReason::Slot },
+            What::BuildWaits {
+                derivation: derivation.clone(),
+                reason: WaitReason::Dependency { derivation: derivation.clone() },
+            },
+            What::BuildWaits {
+                derivation: derivation.clone(),
+                reason: WaitReason::Retry { at: 9 },
+            },
             What::BuildStarted { derivation: derivation.clone(), log: Some("/l".into()) },
             What::BuildLine { derivation: derivation.clone(), line: "\u{1b}[1m\0".into() },
             What::BuildStopped { derivation },

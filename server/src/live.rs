@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use levain_engine::event::{Event, Stage, What};
+use levain_engine::event::{Event, Stage, WaitReason, What};
 use levain_engine::report::{Counters, JobStatus};
 use levain_evaluator::JobName;
 use levain_store::DerivationPath;
@@ -38,6 +38,8 @@ pub struct LiveRun {
     pub counters: Counters,
     /// The jobs that are not done.
     pub waiting: BTreeMap<JobName, LiveJob>,
+    /// Why the builds of jobs do not begin that have not.
+    pub waits: BTreeMap<DerivationPath, WaitReason>,
     /// What is being built.
     pub builds: BTreeMap<DerivationPath, LiveBuild>,
     /// How its jobs ended that have. What they printed is shown once the run is over, without secrets.
@@ -63,6 +65,12 @@ pub struct LiveJob {
     pub built: Option<String>,
 }
 
+impl LiveJob {
+    fn derivation(&self) -> Option<DerivationPath> {
+        self.built.as_deref()?.rsplit('/').next()?.parse().ok()
+    }
+}
+
 /// A derivation that is being built.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -75,11 +83,14 @@ pub struct LiveBuild {
 }
 
 impl LiveRun {
-    /// Returns the file that the log of a job is written to that is being built.
-    pub fn log_of(&self, job: &LiveJob) -> Option<&PathBuf> {
-        let built = job.built.as_deref()?.rsplit('/').next()?;
-        let build = self.builds.iter().find(|(derivation, _)| derivation.to_string() == built);
-        build?.1.log.as_ref()
+    /// Returns the build of a job, if it is under way.
+    pub fn build_of(&self, job: &LiveJob) -> Option<&LiveBuild> {
+        self.builds.get(&job.derivation()?)
+    }
+
+    /// Returns why the build of a job has not begun; nothing if it has, or while that is not known.
+    pub fn wait_of(&self, job: &LiveJob) -> Option<&WaitReason> {
+        self.waits.get(&job.derivation()?)
     }
 }
 
@@ -104,7 +115,11 @@ impl Live {
                     let statuses = live.ended.values().map(|end| end.status);
                     live.counters = Counters::of_statuses(statuses);
                 }
+                What::BuildWaits { derivation, reason } => {
+                    live.waits.insert(derivation.clone(), reason.clone());
+                }
                 What::BuildStarted { derivation, log } => {
+                    live.waits.remove(derivation);
                     let build =
                         LiveBuild { since: event.time, log: log.as_ref().map(PathBuf::from) };
                     live.builds.insert(derivation.clone(), build);
@@ -170,10 +185,15 @@ mod tests {
         let mut waits = job();
         waits.built_drv_path = Some(format!("/nix/store/{derivation}"));
         hear(What::JobWaits { job: waits });
+        hear(What::BuildWaits { derivation: derivation.clone(), reason: WaitReason::Slot });
+        let run = live.run(id).unwrap();
+        assert_eq!(run.wait_of(&run.waiting[&name]), Some(&WaitReason::Slot));
         hear(What::BuildStarted { derivation: derivation.clone(), log: Some("/l".into()) });
         let run = live.run(id).unwrap();
         assert_eq!((run.jobs, run.waiting.len(), run.builds.len()), (Some(1), 1, 1));
-        assert_eq!(run.log_of(&run.waiting[&name]), Some(&PathBuf::from("/l")));
+        let build = run.build_of(&run.waiting[&name]).unwrap();
+        assert_eq!(build.log, Some(PathBuf::from("/l")));
+        assert_eq!(run.wait_of(&run.waiting[&name]), None);
         assert_eq!(run.builds[&derivation].log.as_deref(), Some("/l".as_ref()));
         assert!(!serde_json::to_string(&run).unwrap().contains("/l"), "no path of the machine");
         hear(What::BuildStopped { derivation });

@@ -58,6 +58,7 @@ impl Wording {
             | What::Warning { .. }
             | What::BuildStarted { .. }
             | What::BuildLine { .. }
+            | What::BuildWaits { .. }
             | What::BuildStopped { .. } => None,
         }
     }

@@ -262,6 +262,78 @@ fn a_newer_push_stops_the_build_of_the_older_one() {
     server.end();
 }
 
+/// Returns the logs of builds that a server keeps.
+fn kept_logs(environment: &Environment) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![environment.path("home")];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                open.push(entry.path());
+            } else if directory.ends_with("levain/logs") {
+                found.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_two_runs_want_is_built_once_and_stopped_when_nobody_wants_it() {
+    let environment = Environment::new().with("no_proxy", "*");
+    let pushed = Pushed::new(&environment);
+    let gate = environment.path("gate");
+    pushed.work.write("src/wait", &gate.display().to_string());
+    let server = Server::start(&environment);
+    pushed.add();
+    let commit = pushed.push("first\n");
+    pushed.work.git(&["push", "--quiet", "origin", "main:topic"]);
+    let live = |id: &Value| -> Value {
+        let run: Value = serde_json::from_str(&server.get(&format!("/api/v1/runs/{id}"))).unwrap();
+        run["live"]["builds"].clone()
+    };
+    let started = Instant::now();
+    let (first, second) = loop {
+        let builds: Vec<(Value, Value)> = runs(&environment)
+            .into_iter()
+            .filter(|run| run["state"] == "running")
+            .map(|run| (run["id"].clone(), live(&run["id"])))
+            .filter(|(_, builds)| builds.as_object().is_some_and(|builds| builds.len() == 1))
+            .collect();
+        if let [second, first] = builds.as_slice() {
+            break (first.clone(), second.clone());
+        }
+        assert!(started.elapsed() < PATIENCE, "{builds:#?}\n{}", logged(&environment));
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let names =
+        |builds: &Value| -> Vec<String> { builds.as_object().unwrap().keys().cloned().collect() };
+    assert_eq!(names(&first.1), names(&second.1), "the same derivation is built for both");
+    // One goes; the build goes on for the other.
+    environment.levain(&environment.path("home"), &["cancel", &first.0.to_string()]).ok();
+    let state = |id: &Value| {
+        let all = runs(&environment);
+        all.iter().find(|run| run["id"] == *id).unwrap()["state"].clone()
+    };
+    let started = Instant::now();
+    while state(&first.0) != "cancelled" {
+        assert!(started.elapsed() < PATIENCE, "{}", logged(&environment));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(live(&second.0), second.1, "it is still the same build");
+    fs::write(&gate, "").unwrap();
+    let started = Instant::now();
+    while state(&second.0) != "succeeded" {
+        assert!(started.elapsed() < PATIENCE, "{}", logged(&environment));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let kept = kept_logs(&environment);
+    assert_eq!(kept.len(), 1, "built once: {kept:?}");
+    assert_eq!(newest(&environment, &commit, "succeeded")["summary"], "1 clean");
+    server.end();
+}
+
 /// To repeat a failure, set `LEVAIN_TEST_SEED` to the seed that it printed.
 #[test]
 fn killed_at_any_moment_the_last_push_is_built() {

@@ -181,6 +181,26 @@ impl Schedule {
         Some((index, height))
     }
 
+    /// Returns what a derivation waits for: one that it needs and that is ready or being built, or itself if it is so;
+    /// none if it is settled.
+    pub(super) fn blocker(&self, index: usize) -> Option<usize> {
+        let mut index = index;
+        // As many steps as there are derivations, for those in a circle.
+        for _ in 0..self.items.len() {
+            let item = self.items.get(index)?;
+            match item.state {
+                State::Ready | State::Offered => return Some(index),
+                State::Settled(_) => return None,
+                State::Waiting(_) => {
+                    let is_open =
+                        |input: &&usize| !matches!(self.items[**input].state, State::Settled(_));
+                    index = *item.node.inputs.iter().find(is_open)?;
+                }
+            }
+        }
+        None
+    }
+
     /// Returns whether something that was taken has not ended.
     pub(super) fn is_waiting(&self) -> bool {
         self.offered > 0

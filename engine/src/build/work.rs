@@ -9,8 +9,9 @@ use super::graph::Graph;
 use super::schedule::{Outcome, Schedule, Settled};
 use super::scheduler::{Entered, Heard, How, Key};
 use super::traces::{Failure, Traces};
+use super::waits::Waits;
 use super::{Building, Ended, Ending, Wanted, all_valid};
-use crate::event::{Tell, What};
+use crate::event::{Tell, WaitReason, What, unix_millis};
 
 /// How many derivations that need no building are asked for in one request.
 const PORTION: usize = 50;
@@ -40,6 +41,9 @@ impl Builds<'_> {
     ) {
         let stop = entered.stopper();
         let mut is_stopping = false;
+        let jobs = self.wanted.keys().filter_map(|path| self.graph.number(path));
+        let (mut waits, found) = Waits::new(jobs, &self.schedule);
+        self.tell_waits(tell, &found);
         let mut fetching: Option<Vec<DerivationPath>> = None;
         loop {
             if self.building.cancel.is_cancelled() && !self.schedule.is_stopped() {
@@ -51,6 +55,7 @@ impl Builds<'_> {
                 stop();
             }
             for (number, settled) in self.schedule.take_settled() {
+                self.tell_waits(tell, &waits.settled(number, &self.schedule));
                 let path = self.graph.paths[number].clone();
                 if let Some(ending) = self.ending(number, &settled, traces)
                     && self.waiting.remove(&path)
@@ -82,8 +87,11 @@ impl Builds<'_> {
                 }
                 Heard::Event(event) => tell_event(tell, event),
                 Heard::TriedAgain { derivation, why, wait } => {
-                    let (name, why, wait) = (derivation.name(), why.describe(), wait.as_secs());
-                    tell.warning(&format!("{name} is built again in {wait} s: {why}"));
+                    let (name, why) = (derivation.name(), why.describe());
+                    tell.warning(&format!("{name} is built again in {} s: {why}", wait.as_secs()));
+                    let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                    let reason = WaitReason::Retry { at: unix_millis().saturating_add(wait) };
+                    tell.what(What::BuildWaits { derivation, reason });
                 }
                 Heard::Ended { key, recorded, how } => {
                     traces.add(&recorded);
@@ -115,6 +123,18 @@ impl Builds<'_> {
                     return;
                 }
             }
+        }
+    }
+
+    /// Tells what these jobs wait for.
+    fn tell_waits(&self, tell: Tell<'_>, found: &[(usize, usize)]) {
+        for (job, blocker) in found {
+            let reason = match job == blocker {
+                true => WaitReason::Slot,
+                false => WaitReason::Dependency { derivation: self.graph.paths[*blocker].clone() },
+            };
+            let derivation = self.graph.paths[*job].clone();
+            tell.what(What::BuildWaits { derivation, reason });
         }
     }
 

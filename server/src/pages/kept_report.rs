@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use levain_engine::event::WaitReason;
 use levain_engine::report;
 use levain_evaluator::JobName;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Timestamp;
 use crate::live::LiveRun;
 
 /// A run's report.
@@ -51,10 +53,13 @@ impl KeptReport {
             log: log.map(|path| path.display().to_string()),
             ..Job::default()
         };
-        let waiting = run
-            .waiting
-            .iter()
-            .map(|(name, waiting)| job(name, JobStatus::Building, run.log_of(waiting)));
+        let waiting = run.waiting.iter().map(|(name, waiting)| match run.build_of(waiting) {
+            Some(build) => job(name, JobStatus::Building, build.log.as_ref()),
+            None => Job {
+                reason: run.wait_of(waiting).map(words),
+                ..job(name, JobStatus::Waiting, None)
+            },
+        });
         let ended = run
             .ended
             .iter()
@@ -65,6 +70,19 @@ impl KeptReport {
     /// Returns a job by its name.
     pub fn job(&self, name: &str) -> Option<&Job> {
         self.jobs.iter().find(|job| job.attr_path == name)
+    }
+}
+
+/// Says why a build does not begin yet.
+fn words(reason: &WaitReason) -> String {
+    match reason {
+        WaitReason::Slot => "for a free slot".to_owned(),
+        WaitReason::Dependency { derivation } => format!("for `{}`", derivation.name()),
+        WaitReason::Retry { at } => {
+            let now = u64::try_from(Timestamp::now().millis()).unwrap_or_default();
+            let left = at.saturating_sub(now).div_ceil(1_000);
+            format!("to be tried again in {left} s: it failed through no fault of its own")
+        }
     }
 }
 
@@ -115,8 +133,10 @@ pub enum JobStatus {
     Clean,
     /// Nothing to build.
     Fresh,
-    /// It has not ended.
+    /// It is being built.
     Building,
+    /// Its build has not begun.
+    Waiting,
     /// A word of a later levain.
     #[default]
     #[serde(other)]
@@ -125,12 +145,13 @@ pub enum JobStatus {
 
 impl JobStatus {
     /// Every status, those that need somebody first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Failed,
         Self::Error,
         Self::Cancelled,
         Self::Unknown,
         Self::Building,
+        Self::Waiting,
         Self::Incremental,
         Self::Clean,
         Self::Skipped,
@@ -161,6 +182,7 @@ impl JobStatus {
             Self::Clean => "clean",
             Self::Fresh => "fresh",
             Self::Building => "building",
+            Self::Waiting => "waiting",
             Self::Unknown => "unknown",
         }
     }

@@ -47,6 +47,7 @@ pub fn of_job(status: super::kept_report::JobStatus) -> Mark {
         JobStatus::Failed => "bad",
         JobStatus::Error => "error",
         JobStatus::Building => "busy",
+        JobStatus::Waiting => "wait",
         JobStatus::Cancelled | JobStatus::Skipped | JobStatus::Unknown => "off",
     };
     Mark { class, word: status.name() }

@@ -126,6 +126,7 @@ impl Heard {
             | What::JobWaits { .. }
             | What::BuildStarted { .. }
             | What::BuildLine { .. }
+            | What::BuildWaits { .. }
             | What::BuildStopped { .. }
             | What::Failed { .. } => Vec::new(),
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use levain_engine::event::{Event, What};
+use levain_engine::event::{Event, WaitReason, What};
 use levain_engine::report::{JobReport, JobStatus};
 use levain_server::Database;
 use levain_server::http::{Readers, Site};
@@ -605,6 +605,12 @@ async fn what_is_being_built_is_shown_with_its_log() {
     job.built_drv_path = Some(format!("/nix/store/{derivation}"));
     let hear = |what| live.hear(run, &Event { time: 5, what });
     hear(What::JobWaits { job: Box::new(job.clone()) });
+    let text = server.page(&page).await;
+    assert!(text.contains("x86_64-linux.crust") && text.contains("waiting"), "{text}");
+    let other = "1c0i5mvkk8gkfkrqs5zqpxhzmbqdnz6p-flour.drv";
+    let reason = WaitReason::Dependency { derivation: other.parse().unwrap() };
+    hear(What::BuildWaits { derivation: derivation.parse().unwrap(), reason });
+    assert!(server.page(&page).await.contains("for `flour`"));
     let log = Some(log.display().to_string());
     hear(What::BuildStarted { derivation: derivation.parse().unwrap(), log: log.clone() });
     until(&mut server.get(&watched).await, "event: changed").await;

@@ -37,6 +37,25 @@ fn inputs_come_first_and_long_rows_before_short_ones() {
 }
 
 #[test]
+fn what_waits_has_a_blocker_that_does_not() {
+    // 3 needs 2 and 1, 2 needs 0; 4 and 5 need each other.
+    let graph = wanted(&[&[], &[], &[0], &[2, 1], &[5], &[4]]);
+    let mut schedule = Schedule::new(graph, true);
+    assert_eq!([0, 1, 2, 3].map(|index| schedule.blocker(index)), [0, 1, 0, 1].map(Some));
+    assert_eq!([4, 5].map(|index| schedule.blocker(index)), [None, None], "they wait for ever");
+    started(&mut schedule);
+    assert_eq!(schedule.blocker(2), Some(0));
+    schedule.ended(1, Outcome::Built);
+    assert_eq!(schedule.blocker(1), None);
+    assert_eq!(schedule.blocker(3), Some(0));
+    schedule.ended(0, Outcome::Built);
+    assert_eq!(schedule.blocker(3), Some(2));
+    assert_eq!(started(&mut schedule), [2]);
+    schedule.ended(2, Outcome::Failed);
+    assert_eq!(schedule.blocker(3), None, "it will never be built");
+}
+
+#[test]
 fn a_failure_reaches_all_that_need_it_once_all_is_known() {
     // 4 needs 2 and 3, which need 0 and 1; 5 needs only 1.
     let graph = wanted(&[&[], &[], &[0], &[1], &[2, 3], &[1]]);

@@ -202,7 +202,11 @@ fn why(job: &Job) -> String {
         },
         JobStatus::Error => "It could not be built.".to_owned(),
         JobStatus::Cancelled => "It was stopped.".to_owned(),
-        JobStatus::Building => "It has not ended.".to_owned(),
+        JobStatus::Building => "It is being built.".to_owned(),
+        JobStatus::Waiting => match job.reason.as_deref() {
+            Some(reason) => format!("It waits {reason}."),
+            None => "It waits.".to_owned(),
+        },
         JobStatus::Unknown => "A newer levain wrote its report.".to_owned(),
     }
 }
@@ -221,6 +225,7 @@ fn explained(reason: &str) -> String {
         "shadow-differs" => "with the cache the flake gives another derivation",
         "cache-in-output" => "an output that users get would refer to it",
         "not-restored" => "it was given one and restored nothing from it",
+        "failed-with-cache" => "with its cache it failed, so it was built once more without",
         other => return other.to_owned(),
     }
     .to_owned()

@@ -48,7 +48,7 @@ fn note(job: &Job) -> Option<String> {
         JobStatus::Incremental => {
             job.caches.first().map(|cache| format!("from the cache of {}", short(&cache.commit)))
         }
-        JobStatus::Clean => job.reason.clone(),
+        JobStatus::Clean | JobStatus::Waiting => job.reason.clone(),
         JobStatus::Skipped => job.skipped.as_ref().map(first_line),
         JobStatus::Building => None,
         JobStatus::Failed | JobStatus::Error | JobStatus::Cancelled | JobStatus::Unknown => {

@@ -42,7 +42,7 @@ struct Running {
 #[derive(Serialize)]
 struct Waiting {
     run: RunRow,
-    /// What it waits for: `project`, `slot` or `approval`.
+    /// What it waits for: `jobset`, `slot` or `approval`.
     kind: &'static str,
     why: String,
     blocker: Option<Link>,
@@ -91,7 +91,8 @@ async fn queue(
 
 /// Says what a run waits for.
 fn waits(run: &Run, project: &Project, running: &[Run], now: Timestamp) -> Waiting {
-    let blocker = running.iter().find(|other| other.project == run.project);
+    let is_blocker = |other: &&Run| other.project == run.project && other.jobset == run.jobset;
+    let blocker = running.iter().find(is_blocker);
     let (kind, why, blocker) = match (run.state, blocker) {
         (RunState::Unapproved, _) => {
             ("approval", format!("somebody has to approve {}", run.commit), None)
@@ -99,7 +100,7 @@ fn waits(run: &Run, project: &Project, running: &[Run], now: Timestamp) -> Waiti
         (_, Some(other)) => {
             let id = other.id.number();
             let link = Link::new(format!("#{id}"), links::run(id));
-            ("project", "runs of one project do not overlap".to_owned(), Some(link))
+            ("jobset", format!("runs of {} do not overlap", run.jobset), Some(link))
         }
         (_, None) => ("slot", "all workers are at work".to_owned(), None),
     };
