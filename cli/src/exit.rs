@@ -21,6 +21,8 @@ pub(crate) const LIED: u8 = 5;
 pub(crate) const BROKEN_PIPE: u8 = 3;
 /// The server or its database is not reached.
 const UNREACHED: u8 = 3;
+/// The server's database is somebody else's.
+const NOT_ALLOWED: u8 = 4;
 /// Nothing runs until somebody approves it.
 pub(crate) const UNAPPROVED: u8 = 5;
 /// It took longer than it may, as `timeout` says it.
@@ -53,6 +55,11 @@ impl Failure {
     /// The server or its database is not reached.
     pub(crate) fn unreached(error: &dyn Error) -> Self {
         Self { code: UNREACHED, ..Self::error(error) }
+    }
+
+    /// The server's database is somebody else's.
+    pub(crate) fn not_allowed(error: impl Display) -> Self {
+        Self { code: NOT_ALLOWED, ..Self::user(error) }
     }
 
     /// An error of an evaluation, whose text says itself which error it is.

@@ -154,10 +154,10 @@ fn dispatch(args: &Args, token: Option<Token>, terminal: &Terminal) -> Result<Ex
             with_runtime(|runtime| commands::backup::restore(command, terminal, runtime))
         }
         Command::Cancel(command) => {
-            with_runtime(|runtime| commands::again::cancel(command, terminal, runtime))
+            with_runtime(|runtime| commands::again::cancel(global, command, terminal, runtime))
         }
         Command::Rerun(command) => {
-            with_runtime(|runtime| commands::again::rerun(command, terminal, runtime))
+            with_runtime(|runtime| commands::again::rerun(global, command, terminal, runtime))
         }
         Command::Token(command) => {
             with_runtime(|runtime| commands::token::token(command, terminal, runtime))

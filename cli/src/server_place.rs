@@ -34,6 +34,13 @@ impl ServerPlace {
         Ok(Self { url: url.map_err(|error| Failure::error(&error))? })
     }
 
+    /// Returns whether it is a file that this user may not write to, or not look for.
+    fn is_refused(&self) -> bool {
+        let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
+        let refusal = self.url.path().map(|path| rustix::fs::access(&path, access));
+        refusal == Some(Err(rustix::io::Errno::ACCESS))
+    }
+
     /// Returns its address.
     pub(crate) fn url(&self) -> &DatabaseUrl {
         &self.url
@@ -60,6 +67,9 @@ impl ServerPlace {
     /// Opens it.
     pub(crate) async fn open(&self) -> Result<Database, Failure> {
         Database::open(&self.url).await.map_err(|error| match error {
+            DatabaseError::Open { .. } if self.is_refused() => Failure::not_allowed(format!(
+                "{error}\nhint: run this as the server's user: sudo -Hu USER levain …"
+            )),
             DatabaseError::Open { .. } => Failure::unreached(&error),
             DatabaseError::Url { .. }
             | DatabaseError::Migrate { .. }

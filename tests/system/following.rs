@@ -1,6 +1,7 @@
 //! `levain watch` and `levain log`: a run is followed from where it was pushed, and its log while it is written.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use crate::environment::{BUILDER, Environment};
@@ -87,4 +88,49 @@ fn a_database_that_is_not_reached_is_told_by_the_code() {
         let args = [command, &["--database", nobody]].concat();
         environment.levain(&home, &args).code(3).says("cannot open the database");
     }
+}
+
+#[test]
+fn the_run_of_the_checkout_is_stopped_and_begun_again() {
+    let environment = Environment::new().with("no_proxy", "*");
+    let pushed = Pushed::new(&environment);
+    let gate = environment.path("gate");
+    pushed.work.write("src/wait", &gate.display().to_string());
+    let server = Server::start(&environment);
+    pushed.add();
+    pushed.work.levain(&["cancel"]).code(1).says("`bread` has no run of ");
+    let commit = pushed.push("first\n");
+    let run = newest(&environment, &commit, "running");
+    let stopped = pushed.work.levain(&["cancel"]).code(0).stdout;
+    assert_eq!(stopped, format!("run {} is cancelled\n", run["id"]));
+    pushed.work.levain(&["watch"]).code(1);
+    pushed.work.levain(&["cancel"]).code(1).says("is over: cancelled");
+    fs::write(&gate, "").unwrap();
+    pushed.work.levain(&["rerun"]).code(0);
+    pushed.work.levain(&["watch"]).code(0);
+    let again = newest(&environment, &commit, "succeeded");
+    assert_ne!(again["id"], run["id"]);
+    server.end();
+}
+
+#[test]
+fn a_database_of_somebody_else_is_told_by_the_code() {
+    let environment = Environment::new();
+    let home = environment.path("home");
+    environment.levain(&home, &["status"]).ok();
+    let directory = home.join(".local/state/levain/server");
+    let mode = |mode| fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o000);
+    let program = env!("CARGO_BIN_EXE_levain");
+    let is_root = environment.run("id", &home, &["-u"]).ok().stdout == "0\n";
+    let ran = match is_root {
+        // Root as others are: without the right to open everything.
+        true => {
+            let powerless = ["--inh-caps=-all", "--bounding-set=-all", program, "status"];
+            environment.run("setpriv", &home, &powerless)
+        }
+        false => environment.levain(&home, &["status"]),
+    };
+    mode(0o700);
+    ran.code(4).says("sudo -Hu");
 }

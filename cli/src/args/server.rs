@@ -8,6 +8,7 @@ use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use levain_actions::forge::ForgeKind;
 use levain_actions::git::CommitId;
 
+use super::following::RunChoice;
 use super::operations::{LogFormat, RemoveProject, SecretArgs};
 use super::{Format, Writing};
 
@@ -174,10 +175,8 @@ pub(crate) struct Approve {
 /// What others still want of it goes on.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Cancel {
-    /// Number of the run
-    pub run: i64,
     #[command(flatten)]
-    pub database: DatabaseArgs,
+    pub choice: RunChoice,
 }
 
 /// Run the newest commit of a run's branch or pull request once more
@@ -185,10 +184,8 @@ pub(crate) struct Cancel {
 /// Ends with 5 if it waits for an approval.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Rerun {
-    /// Number of the run
-    pub run: i64,
     #[command(flatten)]
-    pub database: DatabaseArgs,
+    pub choice: RunChoice,
 }
 
 /// Make, list and remove tokens by which programs use the server

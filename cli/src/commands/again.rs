@@ -3,50 +3,58 @@
 use std::process::ExitCode;
 
 use levain_server::Database;
+use levain_server::runs::Run;
 use levain_server::runs::state::RunState;
-use levain_server::runs::{Run, RunId};
 use tokio::runtime::Handle;
 
-use crate::args::{Cancel, Rerun};
+use super::chosen::Choice;
+use crate::args::{Cancel, Global, Rerun, RunChoice};
 use crate::exit::{self, Failure};
 use crate::server_place::ServerPlace;
 use crate::terminal::Terminal;
 
 /// Stops a run.
 pub(crate) fn cancel(
+    global: &Global,
     args: &Cancel,
     terminal: &Terminal,
     runtime: &Handle,
 ) -> Result<ExitCode, Failure> {
-    let place = ServerPlace::find(&args.database)?;
-    runtime.block_on(async {
+    let place = ServerPlace::find(&args.choice.database)?;
+    let run = runtime.block_on(async {
         let database = place.open().await?;
-        let result = cancelled(args.run, &database).await;
+        let result = cancelled(&args.choice, global, &database).await;
         database.close().await;
         result
     })?;
-    terminal.print(&format!("run {} is cancelled\n", args.run))?;
+    terminal.print(&format!("run {} is cancelled\n", run.id.number()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn cancelled(number: i64, database: &Database) -> Result<(), Failure> {
-    let run = run(number, database).await?;
+async fn cancelled(
+    choice: &RunChoice,
+    global: &Global,
+    database: &Database,
+) -> Result<Run, Failure> {
+    let run = chosen(choice, global, database).await?;
+    let number = run.id.number();
     match database.cancel_run(run.id).await.map_err(|error| Failure::error(&error))? {
-        true => Ok(()),
+        true => Ok(run),
         false => Err(Failure::user(format!("run {number} is over: {}", run.state.name()))),
     }
 }
 
 /// Runs a branch or pull request once more.
 pub(crate) fn rerun(
+    global: &Global,
     args: &Rerun,
     terminal: &Terminal,
     runtime: &Handle,
 ) -> Result<ExitCode, Failure> {
-    let place = ServerPlace::find(&args.database)?;
+    let place = ServerPlace::find(&args.choice.database)?;
     let next = runtime.block_on(async {
         let database = place.open().await?;
-        let result = once_more(args.run, &database).await;
+        let result = once_more(&args.choice, global, &database).await;
         database.close().await;
         result
     })?;
@@ -64,20 +72,19 @@ pub(crate) fn rerun(
     })
 }
 
-async fn once_more(number: i64, database: &Database) -> Result<Run, Failure> {
-    let run = run(number, database).await?;
+async fn once_more(
+    choice: &RunChoice,
+    global: &Global,
+    database: &Database,
+) -> Result<Run, Failure> {
+    let run = chosen(choice, global, database).await?;
     let again = database.run_again(run.project, run.jobset.clone()).await;
     match again.map_err(|error| Failure::error(&error))? {
-        Some(id) => self::run(id.number(), database).await,
+        Some(id) => Choice::Run(id).existing(database).await,
         None => Err(Failure::user(format!("`{}` is gone: there is nothing to run", run.jobset))),
     }
 }
 
-async fn run(number: i64, database: &Database) -> Result<Run, Failure> {
-    let found = database.run(RunId::from_number(number)).await;
-    found.map_err(|error| Failure::error(&error))?.ok_or_else(|| {
-        Failure::user(format!(
-            "there is no run {number}\nhint: `levain status` shows those there are"
-        ))
-    })
+async fn chosen(choice: &RunChoice, global: &Global, database: &Database) -> Result<Run, Failure> {
+    Choice::of(choice, &global.directory, database).await?.existing(database).await
 }

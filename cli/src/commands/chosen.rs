@@ -40,6 +40,19 @@ impl Choice {
         Ok(Self::Commit(Box::new(project), commit))
     }
 
+    /// Returns the run, which must be there.
+    pub(crate) async fn existing(&self, database: &Database) -> Result<Run, Failure> {
+        self.run(database).await?.ok_or_else(|| {
+            let what = match self {
+                Self::Run(id) => format!("there is no run {}", id.number()),
+                Self::Commit(project, commit) => {
+                    format!("`{}` has no run of {commit} yet", project.name)
+                }
+            };
+            Failure::user(format!("{what}\nhint: `levain status` shows those there are"))
+        })
+    }
+
     /// Returns the run; nothing if the server does not know of the commit yet.
     pub(crate) async fn run(&self, database: &Database) -> Result<Option<Run>, Failure> {
         let failed = |error| Failure::error(&error);
@@ -91,15 +104,15 @@ fn place(url: &str) -> (String, String) {
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
         host.split(':').next().unwrap_or_default().to_lowercase()
     };
-    if let Some((_, rest)) = url.split_once("://").filter(|(scheme, _)| *scheme != "file") {
+    let url = url.strip_prefix("file://").unwrap_or(url);
+    if let Some((_, rest)) = url.split_once("://") {
         let (authority, rest) = rest.split_once('/').unwrap_or((rest, ""));
         return (host(authority), path(rest));
     }
     match url.split_once(':') {
         Some((authority, rest)) if !authority.contains('/') => (host(authority), path(rest)),
         Some(_) | None => {
-            let local = url.strip_prefix("file://").unwrap_or(url);
-            let whole = std::fs::canonicalize(local).unwrap_or_else(|_| local.into());
+            let whole = std::fs::canonicalize(url).unwrap_or_else(|_| url.into());
             (String::new(), path(&whole.display().to_string()))
         }
     }

@@ -72,8 +72,10 @@ async fn followed(
             printed.print(&part, terminal)?;
         }
         if !args.follow {
-            let none = || Failure::user("there is no run of this commit yet\nhint: `-f` waits");
-            let run = run.ok_or_else(none)?;
+            let run = match run {
+                Some(run) => run,
+                None => choice.existing(database).await?,
+            };
             return match printed.bytes {
                 0 => Err(Failure::user(format!(
                     "run {} is {}, and nothing was printed yet\nhint: `-f` waits",

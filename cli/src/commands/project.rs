@@ -135,6 +135,9 @@ async fn added(
         Some(url) => url.as_str().to_owned(),
         None => {
             let known = database.public_url().await.map_err(|error| Failure::error(&error))?;
+            if known.is_none() {
+                terminal.note("no server has worked with this database yet; if one runs, then as another user, who has to add the project");
+            }
             known.unwrap_or_else(|| DEFAULT_URL.to_owned())
         }
     };
