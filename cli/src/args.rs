@@ -1,5 +1,6 @@
 //! The arguments. Their documentation comments are the help texts.
 
+mod apps;
 mod following;
 mod operations;
 mod server;
@@ -11,6 +12,7 @@ use levain_engine::project::WriteAccess;
 use levain_evaluator::JobName;
 use levain_store::nix::{AllowedHost, AllowedPath};
 
+pub(crate) use apps::{AppArgs, AppCommand};
 pub(crate) use following::{Log, RunChoice, Watch};
 pub(crate) use operations::{Backup, Doctor, LogFormat, RemoveProject, Restore, SecretCommand};
 pub(crate) use server::{
@@ -126,6 +128,7 @@ pub(crate) enum Command {
     Rerun(Rerun),
     Token(TokenArgs),
     SignIn(SignInArgs),
+    App(AppArgs),
 }
 
 /// How results are printed

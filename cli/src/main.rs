@@ -58,7 +58,8 @@ fn main() -> ExitCode {
         | Command::Cancel(_)
         | Command::Rerun(_)
         | Command::Token(_)
-        | Command::SignIn(_) => Ok(None),
+        | Command::SignIn(_)
+        | Command::App(_) => Ok(None),
     };
     let verbose = match &args.command {
         Command::Serve(_) => {
@@ -83,7 +84,8 @@ fn main() -> ExitCode {
         | Command::Cancel(_)
         | Command::Rerun(_)
         | Command::Token(_)
-        | Command::SignIn(_) => args.verbose,
+        | Command::SignIn(_)
+        | Command::App(_) => args.verbose,
     };
     let terminal = Terminal::new(token.as_ref().ok().and_then(Option::as_ref));
     let mut format = LogFormat::Text;
@@ -164,6 +166,9 @@ fn dispatch(args: &Args, token: Option<Token>, terminal: &Terminal) -> Result<Ex
         }
         Command::SignIn(command) => {
             with_runtime(|runtime| commands::sign_in::sign_in(command, terminal, runtime))
+        }
+        Command::App(command) => {
+            with_runtime(|runtime| commands::app::app(command, terminal, runtime))
         }
     }
 }

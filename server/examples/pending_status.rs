@@ -21,6 +21,7 @@ use levain_engine::cancel::Cancel;
 use levain_server::Database;
 use levain_server::database::DatabaseUrl;
 use levain_server::http::{Site, router};
+use levain_server::logins::Logins;
 use levain_server::projects::{NewProject, Project};
 use levain_server::reconcile::{Head, Heads};
 use levain_server::runs::state::Verdict;
@@ -114,7 +115,7 @@ impl Workshop for Bench {
     }
 
     fn messenger(&self) -> Option<Arc<dyn Messenger>> {
-        Some(Arc::new(ForgeMessenger::new(None)))
+        Some(Arc::new(ForgeMessenger::new(Logins::default())))
     }
 }
 

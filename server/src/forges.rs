@@ -1,21 +1,20 @@
-//! Asks the forges of projects about people, with the projects' own tokens.
+//! Asks the forges of projects about people, with what the projects log in with.
 //!
 //! What a forge does not say gives nobody a right.
 
-use std::path::PathBuf;
-
 use levain_actions::forge::webhook::Sender;
 use levain_actions::forge::{
-    Account, Comment, ForgeConfig, ForgeError, QuestionError, Questions, Right, Token, TokenError,
+    Account, Comment, ForgeConfig, ForgeError, QuestionError, Questions, Reach, Right, Token,
 };
 
+use crate::logins::{LoginError, Logins};
 use crate::projects::Project;
 
 /// Asks forges.
 #[derive(Clone, Debug, Default)]
 pub struct Forges {
-    /// Certificates that are trusted for forges besides the system's.
-    pub ca_file: Option<PathBuf>,
+    /// What projects log in with.
+    pub logins: Logins,
 }
 
 /// Why a forge does not say.
@@ -24,9 +23,9 @@ pub enum ForgesError {
     /// There is none, or no token for it.
     #[error("the project has no forge and token to ask with")]
     Nobody,
-    /// The token cannot be read.
+    /// The project cannot log in.
     #[error(transparent)]
-    Token(#[from] TokenError),
+    Login(#[from] LoginError),
     /// The project does not tell where the forge is.
     #[error(transparent)]
     Forge(#[from] ForgeError),
@@ -40,12 +39,12 @@ impl ForgesError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Question(QuestionError::Unreachable { .. }) => true,
+            Self::Login(error) => error.may_pass(),
             Self::Question(QuestionError::Refused { status, .. }) => {
                 *status == 429 || *status >= 500
             }
             Self::Question(QuestionError::Garbage { .. })
             | Self::Nobody
-            | Self::Token(_)
             | Self::Forge(_) => false,
         }
     }
@@ -59,27 +58,54 @@ impl Forges {
         pull_request: u64,
         comment: u64,
     ) -> Result<Option<Comment>, ForgesError> {
-        Ok(self.questions(project)?.comment(pull_request, comment).await?)
+        let asked = self.asked(project).await?;
+        match asked.questions.comment(pull_request, comment).await {
+            Err(error) if self.may_ask_anew(project, &asked, &error) => {
+                Ok(self.asked(project).await?.questions.comment(pull_request, comment).await?)
+            }
+            answer => Ok(answer?),
+        }
     }
 
     /// Returns what somebody may do with the project's repository.
     pub async fn right(&self, project: &Project, account: &Account) -> Result<Right, ForgesError> {
-        Ok(self.questions(project)?.right(account).await?)
+        let asked = self.asked(project).await?;
+        match asked.questions.right(account).await {
+            Err(error) if self.may_ask_anew(project, &asked, &error) => {
+                Ok(self.asked(project).await?.questions.right(account).await?)
+            }
+            answer => Ok(answer?),
+        }
     }
 
     /// Returns whether everybody may see the project's repository.
     pub async fn is_public(&self, project: &Project) -> Result<bool, ForgesError> {
-        Ok(self.questions(project)?.is_public().await?)
+        let asked = self.asked(project).await?;
+        match asked.questions.is_public().await {
+            Err(error) if self.may_ask_anew(project, &asked, &error) => {
+                Ok(self.asked(project).await?.questions.is_public().await?)
+            }
+            answer => Ok(answer?),
+        }
     }
 
-    fn questions(&self, project: &Project) -> Result<Questions, ForgesError> {
-        let (Sender::Forge(kind), Some(file)) = (project.sender, &project.token_file) else {
-            return Err(ForgesError::Nobody);
-        };
-        // Read anew each time: tokens are exchanged while a server runs.
-        let token = Token::from_file(file)?;
+    async fn asked(&self, project: &Project) -> Result<Asked, ForgesError> {
+        let Sender::Forge(kind) = project.sender else { return Err(ForgesError::Nobody) };
+        let token = self.logins.token(project, Reach::Read).await?.ok_or(ForgesError::Nobody)?;
         let config = ForgeConfig::from_remote(kind, &project.url)?;
-        let config = ForgeConfig { ca_file: self.ca_file.clone(), ..config };
-        Ok(Questions::new(&config, token)?)
+        let config = ForgeConfig { ca_file: self.logins.ca_file(), ..config };
+        Ok(Asked { questions: Questions::new(&config, token.clone())?, token })
     }
+
+    /// Returns whether another token may be had in place of one that the forge does not take.
+    fn may_ask_anew(&self, project: &Project, asked: &Asked, error: &QuestionError) -> bool {
+        let QuestionError::Refused { status: 401, .. } = error else { return false };
+        self.logins.refused(project, &asked.token)
+    }
+}
+
+/// Who asks, and with what.
+struct Asked {
+    questions: Questions,
+    token: Token,
 }

@@ -5,6 +5,7 @@
 
 pub mod approvals;
 pub mod approve;
+pub mod apps;
 pub mod backup;
 pub mod clock;
 pub mod counters;
@@ -14,6 +15,7 @@ pub mod doctor;
 pub mod forges;
 pub mod http;
 pub mod live;
+pub mod logins;
 pub mod metrics;
 pub mod pages;
 pub mod people;

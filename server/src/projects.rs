@@ -11,6 +11,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use crate::apps::AppId;
 use crate::clock::Timestamp;
 use crate::database::{Database, DatabaseError};
 pub use secrets::MOST_SECRETS;
@@ -53,6 +54,8 @@ pub struct NewProject {
     pub url: String,
     /// The file with the token for the forge.
     pub token_file: Option<PathBuf>,
+    /// The App that looks after it, instead of a token.
+    pub app: Option<AppId>,
     /// Which pull requests are built.
     pub pull_requests: PullRequests,
 }
@@ -65,6 +68,7 @@ impl NewProject {
             sender,
             url: url.into(),
             token_file: None,
+            app: None,
             pull_requests: PullRequests::Approved,
         }
     }
@@ -121,6 +125,12 @@ pub struct Project {
     pub url: String,
     /// The file with the token for the forge.
     pub token_file: Option<PathBuf>,
+    /// The App that looks after it, instead of a token.
+    pub app: Option<AppId>,
+    /// The forge's number for its repository, as far as an App was told.
+    pub repository: Option<u64>,
+    /// The forge's number for the App's installation that has it, as far as the App was told.
+    pub installation: Option<u64>,
     /// Which pull requests are built.
     pub pull_requests: PullRequests,
     /// When its heads were listed last, or that was tried.
@@ -133,11 +143,22 @@ pub struct Project {
     pub is_public: bool,
 }
 
+impl Project {
+    /// Returns whether it can log in to its forge.
+    pub fn has_login(&self) -> bool {
+        self.token_file.is_some() || self.app.is_some()
+    }
+}
+
 const COLUMNS: &str =
     "id, name, hook, forge, url, token_file, pull_requests, looked_at, look_failed,
-    default_branch, is_public";
+    default_branch, is_public, app, repository, installation";
 
 fn project(row: &AnyRow) -> Result<Project, DatabaseError> {
+    let number = |column| {
+        let number: Option<i64> = row.try_get(column)?;
+        Ok::<_, sqlx::Error>(number.and_then(|number| u64::try_from(number).ok()))
+    };
     Ok(Project {
         id: ProjectId(row.try_get(0)?),
         name: row.try_get(1)?,
@@ -150,6 +171,9 @@ fn project(row: &AnyRow) -> Result<Project, DatabaseError> {
         look_failed: row.try_get(8)?,
         default_branch: row.try_get(9)?,
         is_public: row.try_get::<i64, _>(10)? == 1,
+        app: row.try_get::<Option<i64>, _>(11)?.map(AppId),
+        repository: number(12)?,
+        installation: number(13)?,
     })
 }
 
@@ -227,8 +251,8 @@ impl Database {
                     let row = sqlx::query(
                         "INSERT INTO projects
                              (hook, name, forge, url, created_at, token_file, pull_requests,
-                             held_until)
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, (
+                             app, held_until)
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, (
                              SELECT COALESCE(MAX(held_until), 0) FROM projects
                              WHERE token_file = $6
                          ))
@@ -242,6 +266,7 @@ impl Database {
                     .bind(now)
                     .bind(token_file)
                     .bind(project.pull_requests.name())
+                    .bind(project.app.map(|app| app.0))
                     .fetch_optional(&mut *connection)
                     .await?;
                     let Some(row) = row else { return Ok(None) };

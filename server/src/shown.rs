@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::apps::App;
 use crate::deliveries::Delivery;
 use crate::live::LiveRun;
 use crate::people::{ApiToken, SignInForge};
@@ -23,7 +24,7 @@ pub struct ShownProject {
     pub pull_requests: &'static str,
     /// Whether everybody may see it.
     pub public: bool,
-    /// Whether there is a token for the forge.
+    /// Whether there is a token for the forge, or an App.
     pub has_token: bool,
     /// When the server listed its branches and pull requests last, or tried; milliseconds since 1970.
     pub looked_at: Option<i64>,
@@ -40,7 +41,7 @@ impl ShownProject {
             url: levain_actions::git::masked(&project.url),
             pull_requests: project.pull_requests.name(),
             public: project.is_public,
-            has_token: project.token_file.is_some(),
+            has_token: project.has_login(),
             looked_at: project.looked_at.map(|time| time.millis()),
             look_failed: project.look_failed.clone(),
         }
@@ -213,5 +214,34 @@ impl ShownSignInForge {
     pub fn new(forge: &SignInForge) -> Self {
         let client_id = forge.client_id.clone();
         Self { url: forge.url.clone(), forge: forge.kind.name(), client_id }
+    }
+}
+
+/// An App, without its secrets.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShownApp {
+    /// What it is called.
+    pub name: String,
+    /// The kind of its forge.
+    pub forge: &'static str,
+    /// The address of the forge's web pages.
+    pub url: String,
+    /// The forge's number for it.
+    pub number: u64,
+    /// How many projects it looks after.
+    pub projects: u64,
+}
+
+impl ShownApp {
+    /// Describes an App.
+    pub fn new(app: &App) -> Self {
+        Self {
+            name: app.name.clone(),
+            forge: app.kind.name(),
+            url: app.url.clone(),
+            number: app.number,
+            projects: app.projects,
+        }
     }
 }

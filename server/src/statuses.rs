@@ -118,7 +118,7 @@ async fn speaker(
 ) -> Result<Option<Speaker>, DatabaseError> {
     let row = sqlx::query(
         "SELECT runs.project, runs.jobset, runs.commit_id, runs.begun, projects.name,
-             projects.forge, projects.url, projects.token_file, projects.telling,
+             projects.forge, projects.url, projects.token_file, projects.telling, projects.app,
              (SELECT value FROM settings WHERE name = $2)
          FROM runs JOIN projects ON projects.id = runs.project WHERE runs.id = $1",
     )
@@ -133,10 +133,11 @@ async fn speaker(
         Home { name: row.try_get(4)?, sender: sender_of(row.try_get(5)?)?, url: row.try_get(6)? };
     let telling = telling(row.try_get(8)?)?;
     let token_file: Option<String> = row.try_get(7)?;
-    if token_file.is_none() || telling.forge(&home).is_none() {
+    let app: Option<i64> = row.try_get(9)?;
+    if (token_file.is_none() && app.is_none()) || telling.forge(&home).is_none() {
         return Ok(None);
     }
-    let pages: Option<String> = row.try_get(9)?;
+    let pages: Option<String> = row.try_get(10)?;
     let attempt = u32::try_from(row.try_get::<i64, _>(3)?).unwrap_or(u32::MAX);
     Ok(Some(Speaker {
         project: ProjectId(row.try_get(0)?),

@@ -95,6 +95,7 @@ pub(super) const GITEA: Forge = Forge {
         },
     },
     webhooks: Webhooks { verify, event: "x-gitea-event", key: "x-gitea-delivery", read },
+    apps: None,
 };
 
 /// Forgejo, which sends Gitea's headers as well as its own.

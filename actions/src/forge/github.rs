@@ -1,6 +1,8 @@
-//! GitHub: its commit statuses and its deliveries.
+//! GitHub: its commit statuses, its deliveries and its Apps.
 //!
 //! Check runs say more than statuses, but only an App may post them; a status works with any token.
+
+mod app;
 
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
@@ -96,6 +98,7 @@ pub(super) const FORGE: Forge = Forge {
         },
     },
     webhooks: Webhooks { verify, event: "x-github-event", key: "x-github-delivery", read },
+    apps: Some(&app::APPS),
 };
 
 /// `POST /repos/OWNER/NAME/statuses/SHA`.

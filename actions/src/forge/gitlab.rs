@@ -102,6 +102,7 @@ pub(super) const FORGE: Forge = Forge {
         },
     },
     webhooks: Webhooks { verify, event: "x-gitlab-event", key: "idempotency-key", read },
+    apps: None,
 };
 
 /// `POST /api/v4/projects/ID/statuses/SHA`, with the project's path as one encoded segment.

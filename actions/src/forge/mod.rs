@@ -4,6 +4,7 @@
 //! [`Status`](crate::status::Status) into a request and reads what an answer means; the sending is
 //! [`StatusClient`](crate::status::StatusClient)'s. Start at [`ForgeConfig`].
 
+mod app;
 mod checkout;
 mod config;
 mod git;
@@ -34,6 +35,7 @@ use reqwest::{StatusCode, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use app::{AppError, AppKey, AppKeyError, AppLogin, Granted, Reach, SPARE};
 pub use checkout::{CheckedOut, pull_request_of};
 pub use config::{ForgeConfig, ForgeError};
 pub use masks::Masks;
@@ -86,6 +88,16 @@ impl ForgeKind {
     /// Returns the rights that a token needs to post a status, for a hint.
     pub fn token_rights(self) -> &'static str {
         self.record().token_rights
+    }
+
+    /// Returns the address of the web pages that everybody means by it.
+    pub fn public_url(self) -> String {
+        format!("https://{}", self.record().public_host)
+    }
+
+    /// Returns whether programs can be Apps there.
+    pub fn has_apps(self) -> bool {
+        self.record().apps.is_some()
     }
 
     /// Returns how git proves itself with a token at the web server that a repository is on; nothing if `url` leads

@@ -5,6 +5,7 @@
 
 use reqwest::{StatusCode, Url};
 
+use super::app::Apps;
 use super::people::People;
 use super::pull_request::PullRequests;
 use super::shown_status::ShownStatuses;
@@ -59,6 +60,8 @@ pub(super) struct Forge {
     pub(super) shown_statuses: ShownStatuses,
     /// What it sends.
     pub(super) webhooks: Webhooks,
+    /// How it deals with Apps, if it has any.
+    pub(super) apps: Option<&'static Apps>,
 }
 
 impl ForgeKind {

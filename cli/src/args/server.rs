@@ -130,6 +130,9 @@ pub(crate) struct AddProject {
     /// File with the token for the forge; it is read at each run
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// App that looks after the project, instead of a token: its name in `levain app list`
+    #[arg(long, value_name = "NAME", conflicts_with = "token_file")]
+    pub app: Option<String>,
     /// Which pull requests are built
     #[arg(long, value_enum, value_name = "WHICH", default_value_t = PullRequestsChoice::Approved)]
     pub pull_requests: PullRequestsChoice,

@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod again;
+pub(crate) mod app;
 pub(crate) mod approve;
 pub(crate) mod audit;
 pub(crate) mod backup;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use levain_actions::forge::webhook::Sender;
-use levain_actions::forge::{ForgeConfig, ForgeKind, Token};
+use levain_actions::forge::{ForgeConfig, ForgeKind, Token, is_at};
 use levain_server::Database;
 use levain_server::projects::{Added, NewProject, PullRequests};
 use levain_server::shown::ShownProject;
@@ -34,7 +34,10 @@ pub(crate) fn project(
             let new = described(add)?;
             runtime.block_on(async {
                 let database = place.open().await?;
-                let result = added(add, new, &database, terminal).await;
+                let result = match with_app(add, new, &database).await {
+                    Ok(new) => added(add, new, &database, terminal).await,
+                    Err(failure) => Err(failure),
+                };
                 database.close().await;
                 result
             })?;
@@ -96,6 +99,8 @@ fn described(args: &AddProject) -> Result<NewProject, Failure> {
     let url = place::of_project(&args.url)?;
     let sender = match &args.forge {
         Some(kind) => kind.parse().map_err(|error| Failure::error(&error))?,
+        // That of the App, which is looked up later.
+        None if args.app.is_some() => Sender::Git,
         None => ForgeKind::of_remote(&url).map_or(Sender::Git, Sender::Forge),
     };
     let token_file = args.token_file.as_deref().map(usable_token).transpose()?;
@@ -117,6 +122,27 @@ fn described(args: &AddProject) -> Result<NewProject, Failure> {
     Ok(NewProject { token_file, pull_requests, ..NewProject::new(name, sender, url) })
 }
 
+/// Has an App look after a project, if it is to.
+async fn with_app(
+    args: &AddProject,
+    new: NewProject,
+    database: &Database,
+) -> Result<NewProject, Failure> {
+    let Some(name) = &args.app else { return Ok(new) };
+    let app = super::app::named(database, name).await?;
+    let sender = match (&args.forge, new.sender) {
+        (None, _) => Sender::Forge(app.kind),
+        (Some(_), sender) => sender,
+    };
+    if sender != Sender::Forge(app.kind) || !is_at(app.kind, &app.url, &new.url) {
+        return Err(Failure::user(format!(
+            "`{}` is not at {}, where the App `{name}` is\nhint: name the repository by its URL there",
+            args.url, app.url
+        )));
+    }
+    Ok(NewProject { app: Some(app.id), sender, ..new })
+}
+
 /// Returns the whole path of a file that has a token in it: the server may be started anywhere.
 fn usable_token(file: &Path) -> Result<std::path::PathBuf, Failure> {
     Token::from_file(file).map_err(|error| Failure::error(&error))?;
@@ -131,6 +157,14 @@ async fn added(
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let sender = new.sender;
+    if let Some(app) = &args.app {
+        database.add_project(new).await.map_err(|error| Failure::error(&error))?;
+        terminal.note(&format!(
+            "added `{}`\nhint: the App `{app}` must be installed where its repository is; `levain project list` says if it is not",
+            args.name
+        ));
+        return Ok(());
+    }
     let base = match &args.public_url {
         Some(url) => url.as_str().to_owned(),
         None => {

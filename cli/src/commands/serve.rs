@@ -12,6 +12,7 @@ use levain_server::clock::Timestamp;
 use levain_server::forges::Forges;
 use levain_server::http::{self, Readers, Site};
 use levain_server::live::Live;
+use levain_server::logins::Logins;
 use levain_server::runs::Owner;
 use levain_server::secret::Secret;
 use levain_server::serving::{Company, Running, Settings};
@@ -57,19 +58,26 @@ pub(crate) fn serve(
             Ok(Surroundings { scheduler: scheduler.clone(), holds: holds.clone(), ..own })
         }
     };
+    let access = args.writing.access();
+    let database = runtime.block_on(place.open())?;
+    let database = match access {
+        WriteAccess::Write => database,
+        WriteAccess::ReadOnly => database.without_statuses(),
+    };
+    let logins = Logins::new(database.clone(), args.forge_ca_file.clone());
     let workshop = EngineWorkshop {
         equip: Box::new(equip),
-        access: args.writing.access(),
-        forge_ca_file: args.forge_ca_file.clone(),
+        access,
+        logins: logins.clone(),
         live: Live::default(),
         runtime: runtime.clone(),
     };
     let end = Arc::new(Notify::new());
     setup::notify_on_signals(runtime, Arc::clone(&end));
     let company = if lock.is_some() { Company::Alone } else { Company::Others };
-    let forges = Forges { ca_file: args.forge_ca_file.clone() };
+    let forges = Forges { logins };
     let settings = Settings { workers: args.workers, forges, ..Settings::default() };
-    runtime.block_on(until(args, &place, workshop, company, settings, terminal, async move {
+    runtime.block_on(until(args, database, workshop, company, settings, terminal, async move {
         end.notified().await;
     }))?;
     Ok(ExitCode::SUCCESS)
@@ -103,17 +111,13 @@ fn local(mut address: SocketAddr) -> String {
 
 async fn until(
     args: &Serve,
-    place: &ServerPlace,
+    database: Database,
     workshop: EngineWorkshop,
     company: Company,
     settings: Settings,
     terminal: &Terminal,
     end: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    let database = match workshop.access {
-        WriteAccess::Write => place.open().await?,
-        WriteAccess::ReadOnly => place.open().await?.without_statuses(),
-    };
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
         Failure::user(format!(
             "cannot listen on {}: {error}\nhint: choose another address with `--listen`",
@@ -132,6 +136,8 @@ async fn until(
     database.note_pages_url(pages).await.map_err(|error| Failure::error(&error))?;
     let owner = Owner::unique().map_err(|error| Failure::error(&error))?;
     let live = workshop.live.clone();
+    // What was asked for on a page serves runs as well.
+    let forges = settings.forges.clone();
     let workshop = Arc::new(workshop);
     let running = Running::start(database.clone(), workshop, owner, company, settings)
         .await
@@ -144,7 +150,7 @@ async fn until(
         live,
         readers,
         public_url: url,
-        forges: Forges { ca_file: args.forge_ca_file.clone() },
+        forges,
         acted: running.acted(),
         ..Site::new(database.clone())
     };

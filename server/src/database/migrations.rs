@@ -61,9 +61,15 @@ const STEPS: &[(&str, &str, &str)] = &[
         include_str!("../../migrations/postgres/0010_jobsets.sql"),
     ),
     (
+<<<<<<< HEAD
         "numbers",
         include_str!("../../migrations/sqlite/0011_numbers.sql"),
         include_str!("../../migrations/postgres/0011_numbers.sql"),
+=======
+        "apps",
+        include_str!("../../migrations/sqlite/0011_apps.sql"),
+        include_str!("../../migrations/postgres/0011_apps.sql"),
+>>>>>>> d96e144 (server: projects log in as an App)
     ),
 ];
 

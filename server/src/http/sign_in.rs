@@ -140,7 +140,7 @@ async fn depart(
     let forges = app.database.sign_in_forges().await?;
     let forge = forges.into_iter().find(|forge| forge.id == id).ok_or(Refused::Nothing)?;
     let departure = forge
-        .sign_in(app.forges.ca_file.clone())
+        .sign_in(app.forges.logins.ca_file())
         .map_err(|error| error.to_string())
         .and_then(|sign_in| sign_in.depart(&app.return_to()).map_err(|error| error.to_string()));
     let departure = match departure {
@@ -219,7 +219,7 @@ async fn account(
     code: String,
     verifier: String,
 ) -> Result<Account, String> {
-    let sign_in = forge.sign_in(app.forges.ca_file.clone()).map_err(|error| error.to_string())?;
+    let sign_in = forge.sign_in(app.forges.logins.ca_file()).map_err(|error| error.to_string())?;
     let secret = forge.secret().map_err(|error| error.to_string())?;
     let return_to = app.return_to();
     let arriving = sign_in.arrive(&return_to, &secret, code, verifier);

@@ -4,16 +4,18 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use levain_actions::forge::{ForgeConfig, Token};
-use levain_actions::status::{ReadError, Remedy, RetryPolicy, Status, StatusClient, StatusReader};
+use levain_actions::forge::{ForgeConfig, Reach, Token};
+use levain_actions::status::{
+    DeliveryError, ReadError, Remedy, RetryPolicy, Status, StatusClient, StatusReader,
+};
 
 use super::decide::Sent;
 use super::wording::{Home, Telling};
+use crate::logins::Logins;
 use crate::projects::{Project, ProjectId};
 
 /// Sending something.
@@ -38,11 +40,10 @@ pub trait Messenger: Send + Sync + 'static {
     fn send<'a>(&'a self, message: Message<'a>) -> Attempt<'a>;
 }
 
-/// Sends statuses over HTTP, with the tokens of the projects.
+/// Sends statuses over HTTP, with what the projects log in with.
 #[derive(Debug, Default)]
 pub struct ForgeMessenger {
-    /// Certificates that are trusted for forges besides the system's.
-    ca_file: Option<PathBuf>,
+    logins: Logins,
     /// What was made for a project, with what it was made from.
     clients: Mutex<HashMap<ProjectId, Arc<Clients>>>,
 }
@@ -50,7 +51,7 @@ pub struct ForgeMessenger {
 #[derive(Debug)]
 struct Clients {
     config: ForgeConfig,
-    /// To find out whether the file has another by now. Its `Debug` shows nothing.
+    /// To find out whether there is another by now. Its `Debug` shows nothing.
     token: Token,
     client: StatusClient,
     reader: StatusReader,
@@ -58,22 +59,22 @@ struct Clients {
 
 impl ForgeMessenger {
     /// Makes a messenger; sends nothing yet.
-    pub fn new(ca_file: Option<PathBuf>) -> Self {
-        Self { ca_file, clients: Mutex::default() }
+    pub fn new(logins: Logins) -> Self {
+        Self { logins, clients: Mutex::default() }
     }
 
     /// Returns what speaks with a project's forge, or what becomes of the status without.
-    fn clients(&self, project: &Project, telling: &Telling) -> Result<Arc<Clients>, Sent> {
+    async fn clients(&self, project: &Project, telling: &Telling) -> Result<Arc<Clients>, Sent> {
         let refused = |why: String| Sent::Refused { why };
         let Some(config) = telling.forge(&Home::of(project)) else {
             return Err(refused("the project has no forge any more".to_owned()));
         };
-        let config = ForgeConfig { ca_file: self.ca_file.clone(), ..config };
-        let Some(file) = &project.token_file else {
-            return Err(refused("the project has no token any more".to_owned()));
+        let config = ForgeConfig { ca_file: self.logins.ca_file(), ..config };
+        let token = match self.logins.token(project, Reach::Write).await {
+            Ok(Some(token)) => token,
+            Ok(None) => return Err(refused("the project has no token any more".to_owned())),
+            Err(error) => return Err(until_exchanged(error.to_string())),
         };
-        // Read anew each time: tokens are exchanged while a server runs.
-        let token = Token::from_file(file).map_err(|error| until_exchanged(error.to_string()))?;
         let mut known = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(clients) = known.get(&project.id)
             && clients.config == config
@@ -97,12 +98,34 @@ impl ForgeMessenger {
 impl Messenger for ForgeMessenger {
     fn send<'a>(&'a self, message: Message<'a>) -> Attempt<'a> {
         Box::pin(async move {
-            match self.clients(message.project, message.telling) {
-                Ok(clients) => clients.send(message.status, message.in_doubt).await,
-                Err(sent) => sent,
+            let clients = match self.clients(message.project, message.telling).await {
+                Ok(clients) => clients,
+                Err(sent) => return sent,
+            };
+            match clients.send(message.status, message.in_doubt).await {
+                Err(error) if is_unknown(&error) => {
+                    if !self.logins.refused(message.project, &clients.token) {
+                        return until_exchanged(error.to_string());
+                    }
+                    // An App is given another, once.
+                    match self.clients(message.project, message.telling).await {
+                        Ok(clients) => {
+                            let sent = clients.send(message.status, message.in_doubt).await;
+                            sent.unwrap_or_else(|error| failed(&error))
+                        }
+                        Err(sent) => sent,
+                    }
+                }
+                Err(error) => failed(&error),
+                Ok(sent) => sent,
             }
         })
     }
+}
+
+/// Returns whether the forge does not take the token at all: then it took nothing else either.
+fn is_unknown(error: &DeliveryError) -> bool {
+    matches!(error, DeliveryError::Refused { status: 401, .. })
 }
 
 /// A token that is not taken is exchanged sooner or later, and what it could not tell is told then.
@@ -110,14 +133,26 @@ fn until_exchanged(why: String) -> Sent {
     Sent::Later { why, wait: None, may_be_shown: false }
 }
 
+/// Returns what becomes of a status that was not delivered.
+fn failed(error: &DeliveryError) -> Sent {
+    let why = error.to_string();
+    match error.remedy() {
+        Remedy::None if error.is_the_tokens() => until_exchanged(why),
+        Remedy::None => Sent::Refused { why },
+        Remedy::Later { wait, may_have_arrived } => {
+            Sent::Later { why, wait, may_be_shown: may_have_arrived }
+        }
+    }
+}
+
 impl Clients {
-    async fn send(&self, status: &Status, in_doubt: bool) -> Sent {
+    async fn send(&self, status: &Status, in_doubt: bool) -> Result<Sent, DeliveryError> {
         if in_doubt {
             match self.reader.shows(status).await {
-                Ok(true) => return Sent::Shown,
+                Ok(true) => return Ok(Sent::Shown),
                 Ok(false) => {}
                 Err(ReadError::Passing { repository: _, message, wait }) => {
-                    return Sent::Later { why: message, wait, may_be_shown: true };
+                    return Ok(Sent::Later { why: message, wait, may_be_shown: true });
                 }
                 // Told twice is better than never.
                 Err(error @ ReadError::Lasting { .. }) => {
@@ -125,18 +160,6 @@ impl Clients {
                 }
             }
         }
-        match self.client.send(status).await {
-            Ok(_) => Sent::Shown,
-            Err(error) => {
-                let why = error.to_string();
-                match error.remedy() {
-                    Remedy::None if error.is_the_tokens() => until_exchanged(why),
-                    Remedy::None => Sent::Refused { why },
-                    Remedy::Later { wait, may_have_arrived } => {
-                        Sent::Later { why, wait, may_be_shown: may_have_arrived }
-                    }
-                }
-            }
-        }
+        self.client.send(status).await.map(|_| Sent::Shown)
     }
 }

@@ -253,7 +253,8 @@ async fn later(
     // A limit is that of the token, and a forge that is down is so for all who have it.
     sqlx::query(
         "UPDATE projects SET held_until = $2 WHERE held_until < $2
-         AND (id = $1 OR token_file = (SELECT token_file FROM projects WHERE id = $1))",
+         AND (id = $1 OR token_file = (SELECT token_file FROM projects WHERE id = $1)
+             OR installation = (SELECT installation FROM projects WHERE id = $1))",
     )
     .bind(project.0)
     .bind(until.project.millis())

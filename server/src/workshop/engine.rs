@@ -1,12 +1,11 @@
 //! The product's workshop: git, the forges and the engine.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use levain_actions::forge::webhook::Sender;
-use levain_actions::forge::{CheckedOut, ForgeConfig, Masks, Questions, Token};
-use levain_actions::pull_requests::{Origin, PullRequest, PullRequestReader};
+use levain_actions::forge::{CheckedOut, ForgeConfig, Masks, Questions, Reach, Token};
+use levain_actions::pull_requests::{ListError, Origin, PullRequest, PullRequestReader};
 use levain_engine::cancel::Cancel;
 use levain_engine::event::{Event, What};
 use levain_engine::project::{Place, Selection, Surroundings, WriteAccess, list_branches};
@@ -24,6 +23,7 @@ use super::reporter::{self, Reporter};
 use super::{Carried, HeadsError, Listed, Order, Workshop};
 use crate::approve::{Admission, Trust, admission};
 use crate::live::Live;
+use crate::logins::{GitLogin, Logins};
 use crate::projects::{Project, PullRequests};
 use crate::reconcile::{Head, Heads};
 use crate::runs::state::Verdict;
@@ -52,8 +52,8 @@ pub struct EngineWorkshop {
     pub equip: Box<Equip>,
     /// Whether anything is written outside.
     pub access: WriteAccess,
-    /// Certificates that are trusted for forges besides the system's.
-    pub forge_ca_file: Option<PathBuf>,
+    /// What projects log in with.
+    pub logins: Logins,
     /// What the runs are doing, for whoever watches.
     pub live: Live,
     /// What asks forges.
@@ -62,10 +62,13 @@ pub struct EngineWorkshop {
 
 impl Workshop for EngineWorkshop {
     fn heads(&self, project: &Project, cancel: &Cancel) -> Result<Listed, HeadsError> {
-        let surroundings = self.equipped(Whose::Project, project).map_err(failed)?;
+        let (surroundings, _login) =
+            self.equipped(Whose::Project, project, Reach::Read).map_err(failed)?;
         let stop = surroundings.stop.clone();
         cancel.on_cancel(move || stop.stop());
-        let listing = list_branches(&surroundings, &project.url).map_err(failed)?;
+        let listing = list_branches(&surroundings, &project.url);
+        // Git does not say whether it was the token. Without it, the next look asks for another.
+        let listing = listing.inspect_err(|_| self.logins.forget(project)).map_err(failed)?;
         let default_branch = listing.named().map(str::to_owned);
         let branches = listing.branches.into_iter();
         let heads: Heads = branches
@@ -82,14 +85,17 @@ impl Workshop for EngineWorkshop {
 
     fn carry_out(&self, order: &Order, cancel: &Cancel) -> Carried {
         let errored = |why: String| Carried::Ended(Ended::new(Verdict::Errored, one_line(&why)));
-        // Read anew each time: tokens are exchanged while a server runs.
-        let token = match order.project.token_file.as_deref().map(Token::from_file).transpose() {
+        let reach = match self.access {
+            WriteAccess::Write => Reach::Write,
+            WriteAccess::ReadOnly => Reach::Read,
+        };
+        let token = match self.runtime.block_on(self.logins.token(&order.project, reach)) {
             Ok(token) => token,
             Err(error) => return errored(error.to_string()),
         };
         let (whose, selection) = selected(order);
-        let surroundings = match self.equipped(whose, &order.project) {
-            Ok(surroundings) => surroundings,
+        let (surroundings, _login) = match self.equipped(whose, &order.project, reach) {
+            Ok(equipped) => equipped,
             Err(error) => return errored(error),
         };
         let masks = Masks::new(&token);
@@ -141,7 +147,7 @@ impl Workshop for EngineWorkshop {
 
     fn messenger(&self) -> Option<Arc<dyn Messenger>> {
         match self.access {
-            WriteAccess::Write => Some(Arc::new(ForgeMessenger::new(self.forge_ca_file.clone()))),
+            WriteAccess::Write => Some(Arc::new(ForgeMessenger::new(self.logins.clone()))),
             WriteAccess::ReadOnly => None,
         }
     }
@@ -151,47 +157,67 @@ impl EngineWorkshop {
     /// Returns what asks a project's forge which pull requests are over.
     fn closed(&self, telling: &Telling, home: &Home, token: Option<Token>) -> Closed {
         let questions = telling.forge(home).zip(token).and_then(|(forge, token)| {
-            let config = ForgeConfig { ca_file: self.forge_ca_file.clone(), ..forge };
+            let config = ForgeConfig { ca_file: self.logins.ca_file(), ..forge };
             let questions = Questions::new(&config, token);
             questions.inspect_err(|error| tracing::warn!(%error, "cannot ask a forge")).ok()
         });
         Closed::new(questions, self.runtime.clone())
     }
 
-    /// Makes what to work on a project with. Git may use its token where the repository is on its forge.
-    fn equipped(&self, whose: Whose, project: &Project) -> Result<Surroundings, String> {
-        let git_login = match (project.sender, &project.token_file) {
-            (Sender::Forge(kind), Some(file)) => kind.git_login(&project.url, file.clone()),
-            (Sender::Forge(_) | Sender::Git, _) => None,
-        };
-        Ok(Surroundings { git_login, ..(self.equip)(whose)? })
+    /// Makes what to work on a project with. Git may log in where the repository is on its forge, until the login goes.
+    fn equipped(
+        &self,
+        whose: Whose,
+        project: &Project,
+        reach: Reach,
+    ) -> Result<(Surroundings, GitLogin), String> {
+        let login = self.logins.git(project, reach, &self.runtime);
+        let login = login.map_err(|error| error.to_string())?;
+        Ok((Surroundings { git_login: login.login(), ..(self.equip)(whose)? }, login))
     }
 
-    /// Asks the forge for the open pull requests, if the project has them built and there is a token to ask with.
+    /// Asks the forge for the open pull requests, if the project has them built and can log in.
     fn pull_requests(
         &self,
         project: &Project,
         cancel: &Cancel,
     ) -> Result<Vec<PullRequest>, HeadsError> {
-        let (Sender::Forge(kind), Some(file)) = (project.sender, &project.token_file) else {
-            return Ok(Vec::new());
-        };
-        if project.pull_requests == PullRequests::None {
+        let Sender::Forge(kind) = project.sender else { return Ok(Vec::new()) };
+        if project.pull_requests == PullRequests::None || !project.has_login() {
             return Ok(Vec::new());
         }
-        let token = Token::from_file(file).map_err(failed)?;
         let config = ForgeConfig::from_remote(kind, &project.url).map_err(failed)?;
-        let config = ForgeConfig { ca_file: self.forge_ca_file.clone(), ..config };
-        let reader = PullRequestReader::new(&config, &token).map_err(failed)?;
+        let config = ForgeConfig { ca_file: self.logins.ca_file(), ..config };
         let stopped = Arc::new(Notify::new());
         let stop = Arc::clone(&stopped);
         cancel.on_cancel(move || stop.notify_one());
         self.runtime.block_on(async {
             tokio::select! {
-                list = reader.open() => list.map_err(failed),
+                list = self.open_pull_requests(project, &config) => list,
                 () = stopped.notified() => Err(failed("stopped")),
             }
         })
+    }
+
+    async fn open_pull_requests(
+        &self,
+        project: &Project,
+        config: &ForgeConfig,
+    ) -> Result<Vec<PullRequest>, HeadsError> {
+        let mut may_ask_anew = true;
+        loop {
+            let token = self.logins.token(project, Reach::Read).await.map_err(failed)?;
+            let Some(token) = token else { return Ok(Vec::new()) };
+            let reader = PullRequestReader::new(config, &token).map_err(failed)?;
+            match reader.open().await {
+                Err(ListError::Refused { status: 401, .. })
+                    if may_ask_anew && self.logins.refused(project, &token) =>
+                {
+                    may_ask_anew = false;
+                }
+                list => return list.map_err(failed),
+            }
+        }
     }
 }
 

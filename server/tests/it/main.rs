@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "the lint knows only functions marked as tests")]
 
 mod approvals;
+mod apps;
 mod comments;
 mod deliveries;
 mod hostile;
+mod hub;
 mod intake;
 mod listening;
 mod migrations;

@@ -10,6 +10,7 @@ use levain_actions::forge::webhook::Sender;
 use levain_engine::cancel::Cancel;
 use levain_server::Database;
 use levain_server::approve::Trust;
+use levain_server::logins::Logins;
 use levain_server::projects::{NewProject, Project, ProjectId};
 use levain_server::reconcile::{Head, Heads};
 use levain_server::runs::state::Verdict;
@@ -198,7 +199,7 @@ async fn serve(database: &Database, messenger: Option<Arc<dyn Messenger>>) -> Ru
 }
 
 fn real() -> Option<Arc<dyn Messenger>> {
-    Some(Arc::new(ForgeMessenger::new(None)))
+    Some(Arc::new(ForgeMessenger::new(Logins::default())))
 }
 
 /// Returns the status of the only run as soon as it is so.
@@ -265,7 +266,7 @@ async fn a_server_that_is_killed_while_it_sends_loses_nothing_and_sends_nothing_
             let forge = Forge::new(Vec::new()).await;
             let id = forge.project_named(&database, &format!("{when:?}")).await;
             let reached = Arc::new(Notify::new());
-            let messenger = ForgeMessenger::new(None);
+            let messenger = ForgeMessenger::new(Logins::default());
             let killed = Killed { messenger, when, reached: Arc::clone(&reached) };
             let running = serve(&database, Some(Arc::new(killed))).await;
             reached.notified().await;
