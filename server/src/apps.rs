@@ -4,6 +4,9 @@
 //! it in two types only, neither of which shows them: [`AppKey`] and [`WebhookSecret`]. What becomes of the key is in
 //! [`crate::logins`].
 
+pub mod deliveries;
+pub mod departures;
+
 use levain_actions::forge::webhook::{WebhookSecret, WebhookSecretError};
 use levain_actions::forge::{AppKey, AppKeyError, ForgeKind};
 use sqlx::Row;

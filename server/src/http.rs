@@ -4,6 +4,7 @@
 
 mod acting;
 mod api;
+mod apps;
 mod connections;
 mod cookies;
 mod health;
@@ -206,6 +207,7 @@ pub fn table(site: Site) -> Table {
         openapi::routes,
         api::routes,
         sign_in::routes,
+        apps::routes,
         acting::routes,
         pages::routes,
     ];

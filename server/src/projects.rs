@@ -188,11 +188,20 @@ pub struct Added {
     pub secret: String,
 }
 
-/// A project, as far as its deliveries are concerned.
+/// Whom an address for deliveries belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receiver {
+    /// A project.
+    Project(ProjectId),
+    /// An App, with all its projects.
+    App(AppId),
+}
+
+/// An address for deliveries.
 #[derive(Debug)]
 pub struct Hooked {
-    /// Its number.
-    pub id: ProjectId,
+    /// Whose it is.
+    pub receiver: Receiver,
     /// Who delivers.
     pub sender: Sender,
     /// What deliveries may be signed with.
@@ -365,19 +374,26 @@ impl Database {
         .await
     }
 
-    /// Finds the project that an address for deliveries belongs to.
+    /// Finds the project or the App that an address for deliveries belongs to.
     pub async fn hooked(&self, hook: &str) -> Result<Option<Hooked>, DatabaseError> {
         let rows = sqlx::query(
-            "SELECT projects.id, projects.forge, webhook_secrets.secret
+            "SELECT projects.id, projects.forge, webhook_secrets.secret, 'project' AS receiver,
+                 webhook_secrets.id AS age
              FROM projects LEFT JOIN webhook_secrets ON webhook_secrets.project = projects.id
              WHERE projects.hook = $1
-             ORDER BY webhook_secrets.id DESC",
+             UNION ALL
+             SELECT apps.id, apps.forge, apps.webhook_secret, 'app', apps.id
+             FROM apps WHERE apps.hook = $1
+             ORDER BY age DESC",
         )
         .bind(hook)
         .fetch_all(self.readers())
         .await?;
         let Some(first) = rows.first() else { return Ok(None) };
-        let id = ProjectId(first.try_get(0)?);
+        let receiver = match first.try_get::<String, _>(3)?.as_str() {
+            "app" => Receiver::App(AppId(first.try_get(0)?)),
+            _ => Receiver::Project(ProjectId(first.try_get(0)?)),
+        };
         let sender = sender_of(first.try_get(1)?)?;
         let secret = |row: &AnyRow| {
             let text: Option<String> = row.try_get(2)?;
@@ -391,7 +407,7 @@ impl Database {
         };
         let secrets: Result<Vec<Option<WebhookSecret>>, DatabaseError> =
             rows.iter().map(secret).collect();
-        Ok(Some(Hooked { id, sender, secrets: secrets?.into_iter().flatten().collect() }))
+        Ok(Some(Hooked { receiver, sender, secrets: secrets?.into_iter().flatten().collect() }))
     }
 }
 

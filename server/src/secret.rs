@@ -1,7 +1,7 @@
 //! Secrets that the server gives out: in a cookie, in a link, as a token. It keeps their hashes only.
 
 use data_encoding::HEXLOWER;
-use ring::digest::{SHA256, digest};
+use ring::digest::SHA256;
 
 use crate::projects::{ProjectError, random};
 
@@ -41,13 +41,18 @@ pub struct Hash(String);
 impl Hash {
     /// Returns the hash of a text that somebody brings.
     pub fn of(text: &str) -> Self {
-        Self(HEXLOWER.encode(digest(&SHA256, text.as_bytes()).as_ref()))
+        Self(digest(text.as_bytes()))
     }
 
     /// Returns the text.
     pub(crate) fn into_text(self) -> String {
         self.0
     }
+}
+
+/// Returns the SHA-256 of something, as text.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    HEXLOWER.encode(ring::digest::digest(&SHA256, bytes).as_ref())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! was. Start at [`Running::start`].
 
 mod commenting;
+mod handing;
 pub mod holding;
 mod looking;
 mod reading;
@@ -225,6 +226,9 @@ async fn clean_up(shared: Arc<Shared>) {
         }
         if let Err(error) = shared.database.forget_deliveries(now.before(KEPT)).await {
             tracing::error!(%error, "cannot forget old deliveries");
+        }
+        if let Err(error) = shared.database.forget_app_deliveries(now.before(KEPT)).await {
+            tracing::error!(%error, "cannot forget old deliveries for Apps");
         }
         shared.database.points().pass(Point::CleanedUp);
         tokio::select! {

@@ -5,6 +5,7 @@
 //! is in. Start at [`AppLogin::token`].
 
 mod key;
+mod manifest;
 
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +15,7 @@ use serde_json::Value;
 use super::{Endpoint, ForgeConfig, ForgeError, ForgeKind, Masks, Token, http};
 use crate::status::shorten;
 pub use key::{AppKey, AppKeyError};
+pub use manifest::{MadeApp, Manifest, ManifestForm, made, manifest_form};
 
 /// How much of a refusal is shown.
 const EXCERPT_LIMIT: usize = 200;
@@ -39,6 +41,14 @@ pub(super) struct Apps {
     pub(super) narrowed: fn(&Endpoint, Reach) -> Value,
     /// Reads what it gives.
     pub(super) read_token: fn(&[u8]) -> Option<GivenToken>,
+    /// The page on which somebody makes an App, for themselves or for an organisation.
+    pub(super) make: fn(&Url, Option<&str>) -> Url,
+    /// What such a page is to be posted.
+    pub(super) manifest: fn(&Manifest<'_>) -> Value,
+    /// Where the code that it sends people back with is exchanged. The method is POST.
+    pub(super) conversion: fn(&Endpoint, &str) -> Url,
+    /// Reads the new App.
+    pub(super) read_made: fn(&[u8]) -> Option<MadeApp>,
 }
 
 /// A token, as a forge gives it.
@@ -119,6 +129,12 @@ pub enum AppError {
         /// What it should have.
         what: &'static str,
     },
+    /// It is no name of an organisation.
+    #[error("that is no name of an organization\nhint: copy it from the address of its page")]
+    Organization,
+    /// It is no code of a forge.
+    #[error("that is no code of the forge\nhint: begin anew")]
+    Code,
     /// The key cannot sign.
     #[error(transparent)]
     Signing(#[from] AppKeyError),
@@ -137,6 +153,8 @@ impl AppError {
             | Self::NotInstalled { .. }
             | Self::Key { .. }
             | Self::Garbage { .. }
+            | Self::Organization
+            | Self::Code
             | Self::Signing(_)
             | Self::Forge(_) => false,
         }

@@ -35,7 +35,10 @@ use reqwest::{StatusCode, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use app::{AppError, AppKey, AppKeyError, AppLogin, Granted, Reach, SPARE};
+pub use app::{
+    AppError, AppKey, AppKeyError, AppLogin, Granted, MadeApp, Manifest, ManifestForm, Reach, SPARE,
+    made, manifest_form,
+};
 pub use checkout::{CheckedOut, pull_request_of};
 pub use config::{ForgeConfig, ForgeError};
 pub use masks::Masks;

@@ -71,6 +71,11 @@ const STEPS: &[(&str, &str, &str)] = &[
         include_str!("../../migrations/postgres/0011_apps.sql"),
 >>>>>>> d96e144 (server: projects log in as an App)
     ),
+    (
+        "app_deliveries",
+        include_str!("../../migrations/sqlite/0012_app_deliveries.sql"),
+        include_str!("../../migrations/postgres/0012_app_deliveries.sql"),
+    ),
 ];
 
 /// Returns all steps for a kind of database.

@@ -38,7 +38,13 @@ use crate::pages::renderer::View;
 pub(super) use live::{MOST_WATCHERS, Watched};
 
 /// What a page may load and do: nothing but its own style and script.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+///
+/// Forms go to `forms` alone.
+pub(super) fn policy(forms: &str) -> String {
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action {forms}; base-uri 'none'; frame-ancestors 'none'"
+    )
+}
 
 /// Adds the routes of all pages.
 pub(super) fn routes(table: Table) -> Table {
@@ -83,8 +89,10 @@ pub(super) async fn dress(State(app): State<App>, request: Request, next: Next) 
 
 fn safe(mut response: Response) -> Response {
     let headers = response.headers_mut();
+    if let Ok(policy) = HeaderValue::from_str(&policy("'self'")) {
+        headers.entry(CONTENT_SECURITY_POLICY).or_insert(policy);
+    }
     for (name, value) in [
-        (CONTENT_SECURITY_POLICY, POLICY),
         (CACHE_CONTROL, "no-store"),
         (HeaderName::from_static("x-content-type-options"), "nosniff"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),

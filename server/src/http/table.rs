@@ -57,6 +57,8 @@ pub enum Needs {
     Signature,
     /// Nothing, but not everybody is answered the same.
     Visitor,
+    /// To be the operator of this server, signed in.
+    Operator,
     /// A right to the project that `{project}` in its path names.
     Project(Right),
     /// A right to the project of the run that `{run}` in its path numbers.
@@ -275,6 +277,11 @@ async fn admit(app: &App, needs: Needs, parts: &mut Parts) -> Result<(), Refused
     }
     match needs {
         Needs::Nothing | Needs::Signature | Needs::Visitor => {}
+        Needs::Operator => match &visitor {
+            Visitor::Person(person) if person.is_operator() => {}
+            Visitor::Person(_) | Visitor::Program(_) => return Err(Refused::Forbidden),
+            Visitor::Nobody | Visitor::Local => return Err(Refused::Anonymous),
+        },
         Needs::Project(right) => {
             let name = parameter(parts, "project").await.ok_or(Refused::Nothing)?;
             let mut project = app.database.project_named(&name).await?;
@@ -303,9 +310,11 @@ async fn admit(app: &App, needs: Needs, parts: &mut Parts) -> Result<(), Refused
             let right = match needs {
                 Needs::Run(right) | Needs::Project(right) => right,
                 Needs::RunOrAuthor if is_author => Right::Read,
-                Needs::RunOrAuthor | Needs::Nothing | Needs::Signature | Needs::Visitor => {
-                    Right::Write
-                }
+                Needs::RunOrAuthor
+                | Needs::Nothing
+                | Needs::Signature
+                | Needs::Visitor
+                | Needs::Operator => Right::Write,
             };
             let project = permitted(app, &visitor, project, right).await?;
             let run = run.ok_or(Refused::Nothing)?;

@@ -17,8 +17,10 @@ use super::incoming::Incoming;
 use super::table::{Needs, Table};
 use crate::clock::Timestamp;
 use crate::counters::Counted;
+use crate::apps::deliveries::NewAppDelivery;
 use crate::deliveries::{Kept, NewDelivery};
 use crate::points::Point;
+use crate::projects::Receiver;
 
 /// Stands in for a project that there is not, so that the answer takes as long. Keeps nothing of what is sent.
 pub(super) struct Stranger(hmac::Key);
@@ -41,14 +43,14 @@ async fn receive(State(app): State<App>, Path(hook): Path<String>, request: Requ
         Ok(incoming) => incoming,
         Err(refused) => return refused.into_response(),
     };
-    let project = match app.database.hooked(&hook).await {
-        Ok(project) => project,
+    let hooked = match app.database.hooked(&hook).await {
+        Ok(hooked) => hooked,
         Err(error) => {
             tracing::error!(%error, "cannot look for the project of a delivery");
             return unavailable();
         }
     };
-    let Some(project) = project else {
+    let Some(hooked) = hooked else {
         let mut signed = hmac::Context::with_key(&app.stranger.0);
         app.database.counters().count(Counted::DeliveryRefused);
         let discarded = incoming.discard(|part| signed.update(part)).await;
@@ -62,7 +64,7 @@ async fn receive(State(app): State<App>, Path(hook): Path<String>, request: Requ
         Ok(read) => read,
         Err(refused) => return refused.into_response(),
     };
-    if let Err(error) = webhook::verify(project.sender, &headers, &body, &project.secrets) {
+    if let Err(error) = webhook::verify(hooked.sender, &headers, &body, &hooked.secrets) {
         app.database.counters().count(Counted::DeliveryRefused);
         tracing::debug!(%error, "a delivery is refused");
         return StatusCode::UNAUTHORIZED.into_response();
@@ -75,19 +77,24 @@ async fn receive(State(app): State<App>, Path(hook): Path<String>, request: Requ
                 .trim()
                 .eq_ignore_ascii_case("application/json")
         });
-    if !is_json && project.sender != Sender::Git {
+    if !is_json && hooked.sender != Sender::Git {
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
-    let event = headers.get(project.sender.event_header()).and_then(|value| value.to_str().ok());
-    let new = NewDelivery {
-        project: project.id,
-        key: webhook::delivery_key(project.sender, &headers, &body),
-        received_at: Timestamp::now(),
-        event: event.map(str::to_owned),
-        body,
-    };
+    let event = headers.get(hooked.sender.event_header()).and_then(|value| value.to_str().ok());
+    let key = webhook::delivery_key(hooked.sender, &headers, &body);
+    let (received_at, event) = (Timestamp::now(), event.map(str::to_owned));
     app.database.points().pass(Point::DeliveryReceived);
-    let kept = app.database.keep_delivery(new).await;
+    let kept = match hooked.receiver {
+        Receiver::Project(project) => {
+            let new = NewDelivery { project, key, received_at, event, body };
+            app.database.keep_delivery(new).await
+        }
+        // Which project it is about, nobody has read yet.
+        Receiver::App(of) => {
+            let new = NewAppDelivery { app: of, key, received_at, event, body };
+            app.database.keep_app_delivery(new).await
+        }
+    };
     app.database.points().pass(Point::DeliveryKept);
     app.database.counters().count(match &kept {
         Ok(Kept::New(_)) => Counted::DeliveryKept,
@@ -97,7 +104,7 @@ async fn receive(State(app): State<App>, Path(hook): Path<String>, request: Requ
     });
     match kept {
         Ok(Kept::New(id)) => {
-            tracing::info!(delivery = id.number(), project = project.id.number(), "delivered");
+            tracing::info!(delivery = id.number(), receiver = ?hooked.receiver, "delivered");
             app.arrived.notify_one();
             (StatusCode::ACCEPTED, Json(json!({ "delivery": id.number() }))).into_response()
         }

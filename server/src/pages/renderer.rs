@@ -33,6 +33,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("atom", include_str!("../../templates/atom.hbs")),
     ("badge", include_str!("../../templates/badge.hbs")),
     ("sign_in", include_str!("../../templates/sign_in.hbs")),
+    ("apps", include_str!("../../templates/apps.hbs")),
     ("missing", include_str!("../../templates/missing.hbs")),
 ];
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::commenting::{self, Asking, Commented};
+use super::handing;
 use super::reading::{Reading, outcome, reading};
 use super::standing::{Look, Standings};
 use super::thread::{Broken, on_thread};
@@ -65,6 +66,9 @@ pub(super) async fn look_at_all(shared: Arc<Shared>) {
     let mut looks = JoinSet::new();
     let mut looked_at: HashMap<Id, (ProjectId, Cancel)> = HashMap::new();
     loop {
+        if let Err(error) = handing::hand_on(&shared).await {
+            tracing::error!(%error, "cannot hand on what was delivered for Apps");
+        }
         match due(&shared, &mut standings, started.elapsed()).await {
             Ok(projects) => {
                 for (project, everything) in projects {

@@ -35,7 +35,7 @@ pub(super) fn reading(delivery: &Delivery, pull_requests: PullRequests) -> Readi
 }
 
 /// Returns what of the headers was kept.
-fn headers(sender: Sender, event: Option<&str>) -> HeaderMap {
+pub(super) fn headers(sender: Sender, event: Option<&str>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if let Some(Ok(value)) = event.map(HeaderValue::from_str) {
         headers.insert(HeaderName::from_static(sender.event_header()), value);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the lint knows only functions marked as tests")]
 
 mod approvals;
+mod app_hooks;
 mod apps;
 mod comments;
 mod deliveries;

@@ -80,6 +80,12 @@ const SAMPLES: &[&str] = &[
     UPDATE projects SET app = 1, repository = 7, installation = 9 WHERE id = 1;
 >>>>>>> d96e144 (server: projects log in as an App)
 ",
+    "
+    INSERT INTO app_deliveries (app, key, received_at, event, body, digest, state)
+        VALUES (1, 'k', 1, 'push', '{}', 'd', 'waiting');
+    INSERT INTO app_departures (state, person, forge, url, hook, expires_at)
+        VALUES ('h', 2, 'github', 'https://github.com', 'b', 1);
+",
 ];
 
 /// Returns the rows of a step as a kind of database takes them.

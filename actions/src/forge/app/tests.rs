@@ -195,3 +195,73 @@ fn where_there_are_no_apps_nobody_is_one() {
     let error = AppLogin::new(&config).unwrap_err().to_string();
     assert!(error.contains("gitea has no Apps"), "{error}");
 }
+
+fn manifest() -> Manifest<'static> {
+    Manifest {
+        name: "levain-ci",
+        url: "https://ci.example.org",
+        hook: "https://ci.example.org/hooks/h",
+        return_to: "https://ci.example.org/apps/callback",
+        installed: "https://ci.example.org/apps",
+    }
+}
+
+#[test]
+fn an_app_is_made_on_the_forges_own_page() {
+    let form = |web: &str, organization| {
+        manifest_form(ForgeKind::GitHub, web, organization, &manifest(), "s&t")
+    };
+    for (web, organization, action) in [
+        ("https://github.com", None, "https://github.com/settings/apps/new?state=s%26t"),
+        ("https://github.com/", Some(""), "https://github.com/settings/apps/new?state=s%26t"),
+        (
+            "https://git.example.org:8443",
+            Some("acme-1"),
+            "https://git.example.org:8443/organizations/acme-1/settings/apps/new?state=s%26t",
+        ),
+    ] {
+        assert_eq!(form(web, organization).unwrap().action.as_str(), action);
+    }
+    let made: Value =
+        serde_json::from_str(&form("https://github.com", None).unwrap().manifest).unwrap();
+    assert_eq!(made["hook_attributes"]["url"], "https://ci.example.org/hooks/h");
+    assert_eq!((&made["public"], &made["default_permissions"]["checks"]), (&json!(false), &json!("write")));
+    for (web, organization) in [
+        ("https://github.com", Some("../acme")),
+        ("https://github.com", Some("a b")),
+        ("ftp://git.example.org", None),
+        ("javascript:alert(1)", None),
+        ("https://ann:s3cr3t@git.example.org", None),
+        ("https://git.example.org/?x=", None),
+        ("", None),
+    ] {
+        let error = form(web, organization).unwrap_err().to_string();
+        assert!(error.contains("hint: ") && !error.contains("s3cr3t"), "{web}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_code_is_exchanged_for_an_app_and_shown_to_nobody() {
+    let server = MockServer::start().await;
+    let answer = json!({
+        "id": APP, "slug": "levain-ci", "html_url": "https://github.com/apps/levain-ci",
+        "name": "levain ci", "client_id": "Iv1", "client_secret": "cs", "pem": "the key",
+        "webhook_secret": "the secret",
+    });
+    Mock::given(method("POST"))
+        .and(path("/api/v3/app-manifests/c0de_/conversions"))
+        .respond_with(ResponseTemplate::new(201).set_body_json(answer))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let exchange = async |code| made(ForgeKind::GitHub, &server.uri(), code, None).await;
+    let app = exchange("c0de_").await.unwrap();
+    assert_eq!((app.number, app.name.as_str()), (APP, "levain-ci"));
+    assert_eq!(app.webhook_secret.as_deref(), Some("the secret"));
+    assert_eq!(format!("{app:?}"), "MadeApp(12345 levain-ci)");
+    for code in ["", "a/b", "..", "a?b", "a b", &"a".repeat(300)] {
+        assert!(matches!(exchange(code).await, Err(AppError::Code)), "{code}");
+    }
+    let error = exchange("0ther").await.unwrap_err().to_string();
+    assert!(error.contains("answered 404") && !error.contains("0ther"), "{error}");
+}

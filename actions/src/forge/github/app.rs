@@ -1,10 +1,11 @@
-//! Apps: which installation has a repository, and tokens for it.
+//! Apps: which installation has a repository, tokens for it, and how an App is made.
 
+use reqwest::Url;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::forge::Endpoint;
-use crate::forge::app::{Apps, GivenToken, Reach};
+use crate::forge::app::{Apps, GivenToken, MadeApp, Manifest, Reach};
 
 pub(super) const APPS: Apps = Apps {
     installation: |endpoint| {
@@ -17,7 +18,60 @@ pub(super) const APPS: Apps = Apps {
     },
     narrowed,
     read_token,
+    make: |web, organization| {
+        let own = ["settings", "apps", "new"];
+        let mut url = web.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty();
+            path.extend(organization.iter().flat_map(|name| ["organizations", name]));
+            path.extend(own);
+        }
+        url
+    },
+    manifest,
+    conversion: |endpoint, code| endpoint.url(&["app-manifests", code, "conversions"]),
+    read_made,
 };
+
+/// What an App may do, and what it is told of. What concerns installations is told in any case.
+fn manifest(manifest: &Manifest<'_>) -> Value {
+    json!({
+        "name": manifest.name,
+        "url": manifest.url,
+        "hook_attributes": { "url": manifest.hook, "active": true },
+        "redirect_url": manifest.return_to,
+        "setup_url": manifest.installed,
+        "public": false,
+        "default_permissions": {
+            "checks": "write",
+            // The shadow branch is pushed.
+            "contents": "write",
+            // Comments are told only to those who may read issues.
+            "issues": "read",
+            "metadata": "read",
+            "pull_requests": "read",
+        },
+        "default_events": [
+            "check_run", "check_suite", "create", "delete", "issue_comment", "pull_request",
+            "push", "repository",
+        ],
+    })
+}
+
+/// A new App. It has a client's secret as well, which nobody needs.
+#[derive(Deserialize)]
+struct Made {
+    id: u64,
+    slug: String,
+    html_url: String,
+    pem: String,
+    webhook_secret: Option<String>,
+}
+
+fn read_made(body: &[u8]) -> Option<MadeApp> {
+    let Made { id, slug, html_url, pem, webhook_secret } = serde_json::from_slice(body).ok()?;
+    Some(MadeApp { number: id, name: slug, page: html_url, private_key: pem, webhook_secret })
+}
 
 /// What the tokens are for: one repository, by its name without the owner's.
 fn narrowed(endpoint: &Endpoint, reach: Reach) -> Value {
