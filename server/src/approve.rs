@@ -119,11 +119,14 @@ pub enum Way {
     Page,
     /// With a token.
     Token,
+    /// By a button at the forge.
+    Button,
 }
 
 impl Way {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Command, Self::Comment, Self::Page, Self::Token];
+    pub const ALL: [Self; 5] =
+        [Self::Command, Self::Comment, Self::Page, Self::Token, Self::Button];
 
     /// Returns its name.
     pub fn name(self) -> &'static str {
@@ -132,6 +135,7 @@ impl Way {
             Self::Comment => "comment",
             Self::Page => "page",
             Self::Token => "token",
+            Self::Button => "button",
         }
     }
 }

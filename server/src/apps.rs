@@ -90,7 +90,9 @@ pub struct AddedApp {
 #[derive(Debug, thiserror::Error)]
 pub enum NotAnApp {
     /// There are no Apps at that forge.
-    #[error("{kind} has no Apps\nhint: add projects with a token: `levain project add … --token-file FILE`")]
+    #[error(
+        "{kind} has no Apps\nhint: add projects with a token: `levain project add … --token-file FILE`"
+    )]
     NoApps {
         /// The forge.
         kind: ForgeKind,
@@ -102,7 +104,9 @@ pub enum NotAnApp {
     #[error("the App's webhook secret cannot be used: {0}")]
     Secret(#[from] WebhookSecretError),
     /// There is one.
-    #[error("there is an App `{name}` already, or one with the number {number}\nhint: `levain app list`")]
+    #[error(
+        "there is an App `{name}` already, or one with the number {number}\nhint: `levain app list`"
+    )]
     Known {
         /// The name.
         name: String,
@@ -110,7 +114,9 @@ pub enum NotAnApp {
         number: u64,
     },
     /// Projects need it.
-    #[error("{projects} projects are looked after by the App `{name}`\nhint: `levain project remove` them first")]
+    #[error(
+        "{projects} projects are looked after by the App `{name}`\nhint: `levain project remove` them first"
+    )]
     Needed {
         /// The name.
         name: String,
@@ -204,6 +210,16 @@ impl Database {
         let text = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} WHERE name = $1"));
         let row = sqlx::query(text).bind(name).fetch_optional(self.readers()).await?;
         row.as_ref().map(app).transpose()
+    }
+
+    /// Returns the forge's number for an App.
+    pub(crate) async fn app_number(&self, id: AppId) -> Result<Option<u64>, DatabaseError> {
+        let row = sqlx::query("SELECT number FROM apps WHERE id = $1")
+            .bind(id.0)
+            .fetch_optional(self.readers())
+            .await?;
+        let number: Option<i64> = row.map(|row| row.try_get(0)).transpose()?;
+        Ok(number.map(i64::unsigned_abs))
     }
 
     /// Returns an App with its key.

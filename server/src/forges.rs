@@ -43,9 +43,7 @@ impl ForgesError {
             Self::Question(QuestionError::Refused { status, .. }) => {
                 *status == 429 || *status >= 500
             }
-            Self::Question(QuestionError::Garbage { .. })
-            | Self::Nobody
-            | Self::Forge(_) => false,
+            Self::Question(QuestionError::Garbage { .. }) | Self::Nobody | Self::Forge(_) => false,
         }
     }
 }

@@ -99,12 +99,19 @@ impl Logins {
         }
     }
 
+    /// Returns the forge's number for the App that looks after a project, if one does.
+    pub async fn app(&self, project: &Project) -> Result<Option<u64>, LoginError> {
+        let Some(app) = project.app else { return Ok(None) };
+        let database = self.database.as_ref().ok_or(LoginError::Gone)?;
+        let number = database.app_number(app).await?;
+        number.map(Some).ok_or(LoginError::Gone)
+    }
+
     /// Takes note that the forge does not take a token any more; returns whether there may be another.
     pub fn refused(&self, project: &Project, token: &Token) -> bool {
         let mut granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
-        granted.retain(|(of, _), known| {
-            *of != project.id || known.token.expose() != token.expose()
-        });
+        granted
+            .retain(|(of, _), known| *of != project.id || known.token.expose() != token.expose());
         project.app.is_some()
     }
 

@@ -7,7 +7,7 @@ mod listing;
 pub mod state;
 
 use levain_actions::git::CommitId;
-use levain_actions::status::{SummaryPhase, SummaryText};
+use levain_actions::status::{self, SummaryPhase, SummaryText};
 use levain_evaluator::JobsetName;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
@@ -110,6 +110,8 @@ pub struct Ended {
     pub notices: Vec<String>,
     /// What is to be told about it; nothing if the line says all.
     pub told: Option<Box<Told>>,
+    /// What is to be told where there is room for more than a line.
+    pub details: Box<status::Details>,
 }
 
 /// What is to be told about the end of a run.
@@ -124,7 +126,14 @@ pub struct Told {
 impl Ended {
     /// Describes an end that has no report.
     pub fn new(verdict: Verdict, summary: impl Into<String>) -> Self {
-        Self { verdict, summary: summary.into(), report: None, notices: Vec::new(), told: None }
+        Self {
+            verdict,
+            summary: summary.into(),
+            report: None,
+            notices: Vec::new(),
+            told: None,
+            details: Box::default(),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! what is told, at [`decide`] for what becomes of it, and at [`messenger`] for who sends it.
 
 pub mod decide;
+pub mod details;
 mod kept;
 pub mod messenger;
 mod sending;
@@ -12,7 +13,7 @@ pub mod voice;
 pub mod wording;
 
 use levain_actions::git::CommitId;
-use levain_actions::status::{Status, SummaryPhase, SummaryText, folded};
+use levain_actions::status::{Details, Status, SummaryPhase, SummaryText, folded};
 use levain_evaluator::JobsetName;
 use sqlx::{AnyConnection, Row};
 
@@ -98,6 +99,17 @@ impl Happening<'_> {
             }
         }
     }
+
+    /// Returns what is to be said about it where there is room.
+    fn details(self) -> Details {
+        match self {
+            Self::Unapproved => details::of_unapproved(),
+            Self::Ended(ended) => (*ended.details).clone(),
+            Self::Queued | Self::Begun | Self::Lost { .. } | Self::Cancelled | Self::Superseded => {
+                Details::default()
+            }
+        }
+    }
 }
 
 /// A run, with all that its statuses need.
@@ -109,6 +121,8 @@ struct Speaker {
     home: Home,
     telling: Telling,
     page: Option<String>,
+    /// Whether an App speaks: it has room for more than a line.
+    is_app: bool,
 }
 
 /// Reads who speaks; nothing if the project has no forge, or no token for it.
@@ -147,6 +161,7 @@ async fn speaker(
         home,
         telling,
         page: pages.map(|url| run_url(&url, run.number())),
+        is_app: app.is_some(),
     }))
 }
 
@@ -188,21 +203,29 @@ pub(crate) async fn tell_run(
     }
     let (phase, text) = happening.worded();
     let Some(speaker) = speaker(connection, run).await? else { return Ok(()) };
-    tell_summary(connection, &speaker, phase, &text, Budget::DEFAULT, Timestamp::now()).await
+    let said = Said { phase, text, details: happening.details() };
+    tell_summary(connection, &speaker, said, Budget::DEFAULT, Timestamp::now()).await
+}
+
+/// What is said of a run as a whole.
+struct Said {
+    phase: SummaryPhase,
+    text: SummaryText,
+    details: Details,
 }
 
 async fn tell_summary(
     connection: &mut AnyConnection,
     speaker: &Speaker,
-    phase: SummaryPhase,
-    text: &SummaryText,
+    said: Said,
     budget: Budget,
     now: Timestamp,
 ) -> Result<(), DatabaseError> {
+    let Said { phase, text, details } = said;
     let (jobset, commit) = (&speaker.jobset, speaker.commit);
     let subject = Subject { run: speaker.source.run, jobset, commit, page: speaker.page.clone() };
-    let status = match speaker.telling.summary(&speaker.home, &subject, phase, text) {
-        Ok(status) => status,
+    let status = match speaker.telling.summary(&speaker.home, &subject, phase, &text) {
+        Ok(status) => status.with_details(details),
         Err(error) => {
             tracing::warn!(run = speaker.source.run.number(), %error, "cannot word a status");
             return Ok(());
@@ -237,6 +260,14 @@ async fn tell(
     budget: Budget,
     now: Timestamp,
 ) -> Result<(), DatabaseError> {
+    let without;
+    let status = match speaker.is_app {
+        true => status,
+        false => {
+            without = status.clone().with_details(Details::default());
+            &without
+        }
+    };
     let slot = folded(status.context());
     for _ in 0..TRIES {
         let standing = standing(connection, speaker, &slot, status).await?;
@@ -280,7 +311,7 @@ async fn standing(
 ) -> Result<Option<(Version, Standing, bool)>, DatabaseError> {
     let row = sqlx::query(
         "SELECT id, sequence, run, attempt, state, writes, told_at, sending, context, description,
-             target_url, git_ref
+             target_url, git_ref, details
          FROM statuses WHERE project = $1 AND commit_id = $2 AND slot = $3",
     )
     .bind(speaker.project.0)
@@ -302,7 +333,8 @@ async fn standing(
         && row.try_get::<String, _>(8)? == status.context()
         && row.try_get::<String, _>(9)? == status.description()
         && row.try_get::<Option<String>, _>(10)?.as_deref() == status.target_url()
-        && row.try_get::<Option<String>, _>(11)?.as_deref() == status.git_ref();
+        && row.try_get::<Option<String>, _>(11)?.as_deref() == status.git_ref()
+        && row.try_get::<Option<String>, _>(12)? == kept::written(status.details())?;
     Ok(Some(((row.try_get(0)?, row.try_get(1)?), standing, is_same)))
 }
 
@@ -333,8 +365,8 @@ async fn insert(
 ) -> Result<bool, DatabaseError> {
     let done = sqlx::query(
         "INSERT INTO statuses (project, commit_id, slot, job, run, attempt, context, state,
-             description, target_url, git_ref, sequence, sending, not_before)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, 'due', $12)
+             description, target_url, git_ref, sequence, sending, not_before, details)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, 'due', $12, $13)
          ON CONFLICT (project, commit_id, slot) DO NOTHING",
     )
     .bind(speaker.project.0)
@@ -349,6 +381,7 @@ async fn insert(
     .bind(status.target_url().map(str::to_owned))
     .bind(status.git_ref().map(str::to_owned))
     .bind(at.millis())
+    .bind(kept::written(status.details())?)
     .execute(&mut *connection)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -368,7 +401,8 @@ async fn update(
              target_url = $8, git_ref = $9, sequence = sequence + 1, not_before = $10, failures = 0,
              sending = CASE WHEN sending = 'under-way' THEN sending ELSE $11 END,
              last_error = CASE WHEN sending = 'under-way' THEN last_error ELSE NULL END,
-             writes = CASE WHEN $12 = 1 THEN 0 ELSE writes END
+             writes = CASE WHEN $12 = 1 THEN 0 ELSE writes END, details = $13,
+             check_open = CASE WHEN $12 = 1 THEN 0 ELSE check_open END
          WHERE id = $1 AND sequence = $2",
     )
     .bind(id)
@@ -383,6 +417,7 @@ async fn update(
     .bind(at.millis())
     .bind(sending)
     .bind(i64::from(is_new_run))
+    .bind(kept::written(status.details())?)
     .execute(&mut *connection)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -502,7 +537,8 @@ impl Database {
                 for one in progress {
                     match one {
                         Progress::Summary(phase, text) => {
-                            tell_summary(connection, &speaker, phase, &text, budget, now).await?;
+                            let said = Said { phase, text, details: Details::default() };
+                            tell_summary(connection, &speaker, said, budget, now).await?;
                         }
                         Progress::Job { job, status } => {
                             tell(connection, &speaker, Some(&job), &status, budget, now).await?;

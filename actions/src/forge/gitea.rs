@@ -96,6 +96,7 @@ pub(super) const GITEA: Forge = Forge {
     },
     webhooks: Webhooks { verify, event: "x-gitea-event", key: "x-gitea-delivery", read },
     apps: None,
+    checks: None,
 };
 
 /// Forgejo, which sends Gitea's headers as well as its own.
@@ -112,7 +113,11 @@ fn status_request(endpoint: &Endpoint, status: &Status) -> StatusRequest {
     if let Some(url) = status.target_url() {
         body["target_url"] = url.into();
     }
-    StatusRequest { url: endpoint.url(&["repos", owner, name, "statuses", status.commit()]), body }
+    StatusRequest {
+        method: reqwest::Method::POST,
+        url: endpoint.url(&["repos", owner, name, "statuses", status.commit()]),
+        body,
+    }
 }
 
 /// There is neither "running" nor "cancelled" here. Newer versions have "skipped", but count it as a

@@ -3,7 +3,9 @@
 //! Check runs say more than statuses, but only an App may post them; a status works with any token.
 
 mod app;
+mod checks;
 
+use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
@@ -16,7 +18,7 @@ use super::record::Forge;
 use super::shown_status::{ShownStatus, ShownStatuses, read_shown};
 use super::sign_in::SigningIn;
 use super::webhook::{
-    Actor, Hint, Ignored, Repository, SignatureError, UnreadableDelivery, WebhookDelivery,
+    Actor, Button, Hint, Ignored, Repository, SignatureError, UnreadableDelivery, WebhookDelivery,
     WebhookSecret, Webhooks, branch_or_tag, field, hmac_of_body, parse, reference, short_text,
     whole_number,
 };
@@ -99,6 +101,7 @@ pub(super) const FORGE: Forge = Forge {
     },
     webhooks: Webhooks { verify, event: "x-github-event", key: "x-github-delivery", read },
     apps: Some(&app::APPS),
+    checks: Some(&checks::CHECKS),
 };
 
 /// `POST /repos/OWNER/NAME/statuses/SHA`.
@@ -112,7 +115,11 @@ fn status_request(endpoint: &Endpoint, status: &Status) -> StatusRequest {
     if let Some(url) = status.target_url() {
         body["target_url"] = url.into();
     }
-    StatusRequest { url: endpoint.url(&["repos", owner, name, "statuses", status.commit()]), body }
+    StatusRequest {
+        method: Method::POST,
+        url: endpoint.url(&["repos", owner, name, "statuses", status.commit()]),
+        body,
+    }
 }
 
 /// There is neither "running" nor "cancelled" here. What was skipped stays open: any word for an
@@ -220,9 +227,9 @@ struct Body {
     comment: Option<Actor>,
     check_run: Option<Check>,
     check_suite: Option<Check>,
-    requested_action: Option<Button>,
+    requested_action: Option<Pressed>,
     repository: Option<Repository>,
-    sender: Option<Actor>,
+    sender: Option<Sender>,
     installation: Option<Actor>,
 }
 
@@ -240,13 +247,19 @@ struct Issue {
 
 #[derive(Deserialize)]
 struct Check {
-    id: u64,
     head_sha: String,
 }
 
 #[derive(Deserialize)]
-struct Button {
+struct Pressed {
     identifier: String,
+}
+
+/// Who did it. The name is for asking what they may do; the number tells whether it is still theirs.
+#[derive(Deserialize)]
+struct Sender {
+    id: u64,
+    login: Option<String>,
 }
 
 fn read(event: &str, body: &[u8]) -> Result<WebhookDelivery, UnreadableDelivery> {
@@ -271,7 +284,7 @@ fn read(event: &str, body: &[u8]) -> Result<WebhookDelivery, UnreadableDelivery>
     }
     let mut body: Body = parse(ForgeKind::GitHub, event, body)?;
     let repository = body.repository.take().map(Into::into);
-    let sender = body.sender.take().map(|sender| sender.id);
+    let sender = body.sender.as_ref().map(|sender| sender.id);
     let installation = body.installation.take().map(|installation| installation.id);
     Ok(WebhookDelivery { repository, sender, installation, hint: hint(event, body)? })
 }
@@ -303,17 +316,22 @@ fn hint(event: &str, body: Body) -> Result<Hint, UnreadableDelivery> {
                 comment: field(body.comment, "comment")?.id,
             }
         }
-        ("check_run", "rerequested") => {
-            let check = field(body.check_run, "check_run")?;
-            Hint::Rerun { commit: commit(&check)?, check: Some(check.id) }
-        }
-        ("check_run", "requested_action") => Hint::Button {
-            check: field(body.check_run, "check_run")?.id,
-            button: short_text(&field(body.requested_action, "requested_action")?.identifier),
+        ("check_run", "rerequested") => Hint::Rerun {
+            commit: commit(&field(body.check_run, "check_run")?)?,
+            by: by(body.sender),
         },
-        ("check_suite", "rerequested") => {
-            Hint::Rerun { commit: commit(&field(body.check_suite, "check_suite")?)?, check: None }
-        }
+        ("check_run", "requested_action") => Hint::Button {
+            commit: commit(&field(body.check_run, "check_run")?)?,
+            button: match field(body.requested_action, "requested_action")?.identifier.as_str() {
+                checks::APPROVE => Button::Approve,
+                other => Button::Unknown(short_text(other)),
+            },
+            by: by(body.sender),
+        },
+        ("check_suite", "rerequested") => Hint::Rerun {
+            commit: commit(&field(body.check_suite, "check_suite")?)?,
+            by: by(body.sender),
+        },
         ("installation" | "installation_repositories", _) => Hint::Installation,
         (
             "repository",
@@ -322,6 +340,11 @@ fn hint(event: &str, body: Body) -> Result<Hint, UnreadableDelivery> {
         ) => Hint::Repository,
         (_, action) => Hint::Nothing { why: Ignored::Action(short_text(action)) },
     })
+}
+
+fn by(sender: Option<Sender>) -> Option<Account> {
+    let Sender { id, login } = sender?;
+    Some(Account { id, login: login? })
 }
 
 fn commit(check: &Check) -> Result<crate::git::CommitId, UnreadableDelivery> {

@@ -103,6 +103,7 @@ pub(super) const FORGE: Forge = Forge {
     },
     webhooks: Webhooks { verify, event: "x-gitlab-event", key: "idempotency-key", read },
     apps: None,
+    checks: None,
 };
 
 /// `POST /api/v4/projects/ID/statuses/SHA`, with the project's path as one encoded segment.
@@ -121,6 +122,7 @@ fn status_request(endpoint: &Endpoint, status: &Status) -> StatusRequest {
         body["target_url"] = url.into();
     }
     StatusRequest {
+        method: reqwest::Method::POST,
         url: endpoint.url(&["projects", &endpoint.repository, "statuses", status.commit()]),
         body,
     }

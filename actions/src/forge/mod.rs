@@ -5,6 +5,7 @@
 //! [`StatusClient`](crate::status::StatusClient)'s. Start at [`ForgeConfig`].
 
 mod app;
+mod check;
 mod checkout;
 mod config;
 mod git;
@@ -31,14 +32,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use reqwest::header::HeaderMap;
-use reqwest::{StatusCode, Url};
+use reqwest::{Method, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use app::{
-    AppError, AppKey, AppKeyError, AppLogin, Granted, MadeApp, Manifest, ManifestForm, Reach, SPARE,
-    made, manifest_form,
+    AppError, AppKey, AppKeyError, AppLogin, Granted, MadeApp, Manifest, ManifestForm, Reach,
+    SPARE, made, manifest_form,
 };
+pub use check::{Check, ShownCheck, Standing};
 pub use checkout::{CheckedOut, pull_request_of};
 pub use config::{ForgeConfig, ForgeError};
 pub use masks::Masks;
@@ -51,6 +53,7 @@ pub use remote::{RemoteRepository, place_of_remote, repository_from_remote};
 pub use sign_in::{Departure, SignIn, SignInError, is_at};
 pub use token::{Token, TokenError};
 
+pub(crate) use check::{check_request, checks_url, read_checks, standing};
 pub(crate) use config::Endpoint;
 pub(crate) use http::{client, headers, read, read_within};
 pub(crate) use shown_status::{ShownStatus, is_shown};
@@ -145,9 +148,11 @@ pub fn pull_request_refs(kind: Option<ForgeKind>, number: u64) -> Vec<String> {
     refs
 }
 
-/// One request that posts a status. The method is POST and the body JSON, on every forge.
+/// One request that reports a status. The body is JSON, on every forge.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct StatusRequest {
+    /// The method. Statuses are posted.
+    pub(crate) method: Method,
     /// Where to.
     pub(crate) url: Url,
     /// What is posted.
@@ -200,10 +205,11 @@ pub(crate) fn read_shown_statuses(
 
 /// Takes secrets out of what is posted: a build may have printed one.
 pub(crate) fn mask(masks: &Masks, body: &mut Value) {
-    for value in body.as_object_mut().into_iter().flat_map(|fields| fields.values_mut()) {
-        if let Value::String(text) = value {
-            *text = masks.apply(text).into_owned();
-        }
+    match body {
+        Value::String(text) => *text = masks.apply(text).into_owned(),
+        Value::Array(items) => items.iter_mut().for_each(|item| mask(masks, item)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| mask(masks, field)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -6,6 +6,7 @@
 use reqwest::{StatusCode, Url};
 
 use super::app::Apps;
+use super::check::Checks;
 use super::people::People;
 use super::pull_request::PullRequests;
 use super::shown_status::ShownStatuses;
@@ -62,6 +63,8 @@ pub(super) struct Forge {
     pub(super) webhooks: Webhooks,
     /// How it deals with Apps, if it has any.
     pub(super) apps: Option<&'static Apps>,
+    /// How it shows what Apps report, if it does.
+    pub(super) checks: Option<&'static Checks>,
 }
 
 impl ForgeKind {

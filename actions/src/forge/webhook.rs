@@ -12,7 +12,7 @@ use std::str::FromStr;
 use reqwest::header::HeaderMap;
 use sha2::{Digest, Sha256};
 
-use super::{ForgeError, ForgeKind, git};
+use super::{Account, ForgeError, ForgeKind, git};
 use crate::git::CommitId;
 
 pub(super) use body::{
@@ -72,15 +72,17 @@ pub enum Hint {
     Rerun {
         /// For this commit.
         commit: CommitId,
-        /// Only of this check; without it of all.
-        check: Option<u64>,
+        /// Who, by their number and the name that they have now.
+        by: Option<Account>,
     },
     /// Somebody pressed a button that levain offered.
     Button {
-        /// At this check.
-        check: u64,
-        /// The button's own name.
-        button: String,
+        /// At a check of this commit.
+        commit: CommitId,
+        /// The button.
+        button: Button,
+        /// Who, by their number and the name that they have now.
+        by: Option<Account>,
     },
     /// What a GitHub App may see changed.
     Installation,
@@ -93,6 +95,15 @@ pub enum Hint {
         /// Why not.
         why: Ignored,
     },
+}
+
+/// A button that levain offers at a forge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Button {
+    /// To approve the commit.
+    Approve,
+    /// One of that name, which levain does not offer.
+    Unknown(String),
 }
 
 /// Why a delivery calls for nothing.

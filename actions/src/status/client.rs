@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::retry::asked_wait;
 use super::{Clock, Delivered, DeliveryError, RetryPolicy, Status, SystemClock, shorten};
-use crate::forge::{self, Endpoint, ForgeConfig, ForgeError, Masks, StatusRequest, Token};
+use crate::forge::{self, Check, Endpoint, ForgeConfig, ForgeError, Masks, StatusRequest, Token};
 
 /// How much of an answer is shown.
 const EXCERPT_LIMIT: usize = 200;
@@ -91,8 +91,23 @@ impl StatusClient {
         }
     }
 
+    /// Delivers a status as a check run, or says why it could not be delivered.
+    pub async fn send_check(&self, check: &Check) -> Result<Delivered, DeliveryError> {
+        match forge::check_request(&self.endpoint, check) {
+            Some(request) => self.deliver(&check.status, request).await,
+            None => self.send(&check.status).await,
+        }
+    }
+
     async fn send_as_is(&self, status: &Status) -> Result<Delivered, DeliveryError> {
-        let mut request = forge::status_request(&self.endpoint, status);
+        self.deliver(status, forge::status_request(&self.endpoint, status)).await
+    }
+
+    async fn deliver(
+        &self,
+        status: &Status,
+        mut request: StatusRequest,
+    ) -> Result<Delivered, DeliveryError> {
         forge::mask(&self.masks, &mut request.body);
         let allowed =
             if self.down.load(Ordering::Relaxed) { 1 } else { self.policy.attempts.max(1) };
@@ -161,7 +176,7 @@ impl StatusClient {
     ) -> Result<Delivered, Failure> {
         let response = self
             .http
-            .post(request.url.clone())
+            .request(request.method.clone(), request.url.clone())
             .headers(forge::headers(self.endpoint.kind, &self.token))
             .json(&request.body)
             .send()

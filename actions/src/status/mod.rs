@@ -7,6 +7,7 @@
 mod client;
 mod contexts;
 mod delivery;
+mod details;
 mod outbox;
 mod posted;
 mod reader;
@@ -16,6 +17,7 @@ mod texts;
 pub use client::StatusClient;
 pub use contexts::distinct;
 pub use delivery::{Delivered, DeliveryError, Remedy};
+pub use details::{Details, MOST_NOTES, Note, TEXT_LIMIT, cut};
 pub use outbox::{Outbox, StatusSink, UndeliveredStatus};
 pub use posted::{Posted, Weight};
 pub use reader::{ReadError, StatusReader};
@@ -97,6 +99,7 @@ pub struct Status {
     description: String,
     target_url: Option<String>,
     git_ref: Option<String>,
+    details: Details,
 }
 
 /// Why something is not a status.
@@ -142,6 +145,7 @@ impl Status {
             description: shorten(description, DESCRIPTION_LIMIT),
             target_url: None,
             git_ref: None,
+            details: Details::default(),
         })
     }
 
@@ -176,6 +180,26 @@ impl Status {
     pub fn with_git_ref(mut self, name: &str) -> Self {
         self.git_ref = Some(name.to_owned());
         self
+    }
+
+    /// Adds what is said where there is room. Only Apps say it.
+    #[must_use]
+    pub fn with_details(self, details: Details) -> Self {
+        Self { details, ..self }
+    }
+
+    /// Returns what is said where there is room.
+    pub fn details(&self) -> &Details {
+        &self.details
+    }
+
+    /// Returns whether a check run with this has ended, so that what follows is a new one.
+    pub fn ends_check(&self) -> bool {
+        match self.state {
+            State::Pending => self.details.asks_approval,
+            State::Running | State::Skipped => false,
+            State::Success | State::Failure | State::Error | State::Cancelled => true,
+        }
     }
 
     /// Returns the original commit, in lower case.

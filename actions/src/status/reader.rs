@@ -9,7 +9,9 @@ use reqwest::header::HeaderMap;
 
 use super::retry::asked_wait;
 use super::{State, Status, shorten};
-use crate::forge::{self, Endpoint, ForgeConfig, ForgeError, Masks, Token};
+use crate::forge::{
+    self, Check, Endpoint, ForgeConfig, ForgeError, Masks, ShownCheck, Standing, Token,
+};
 
 /// How many pages of statuses are read. A forge has at most 1,000 of one name on a commit.
 const PAGES: u32 = 20;
@@ -89,7 +91,35 @@ impl StatusReader {
         Ok(false)
     }
 
+    /// Returns what the forge shows of a check that an App made.
+    pub async fn stands(&self, check: &Check, app: u64) -> Result<Standing, ReadError> {
+        let Some(mut request) = forge::check_request(&self.endpoint, check) else {
+            return Ok(Standing::Missing);
+        };
+        forge::mask(&self.masks, &mut request.body);
+        let mut found: Vec<ShownCheck> = Vec::new();
+        for number in 1..=PAGES {
+            let list = forge::checks_url(&self.endpoint, &check.status, app, number);
+            let Some((url, page_size)) = list else { break };
+            let body = self.body(url).await?;
+            let list = forge::read_checks(&self.endpoint, &body)
+                .map_err(|error| self.lasting(error.to_string()))?;
+            let count = list.len();
+            found.extend(list.into_iter().filter(|shown| shown.run == check.run));
+            if count < page_size {
+                break;
+            }
+        }
+        Ok(forge::standing(&found, check, &request.body))
+    }
+
     async fn page(&self, url: reqwest::Url) -> Result<Vec<forge::ShownStatus>, ReadError> {
+        let body = self.body(url).await?;
+        forge::read_shown_statuses(self.endpoint.kind, &body)
+            .map_err(|error| self.lasting(error.to_string()))
+    }
+
+    async fn body(&self, url: reqwest::Url) -> Result<Vec<u8>, ReadError> {
         let request = self.http.get(url).headers(self.headers.clone());
         let unreachable =
             |error: reqwest::Error| self.passing(error.without_url().to_string(), None);
@@ -97,8 +127,7 @@ impl StatusReader {
         let (code, headers) = (response.status(), response.headers().clone());
         let body = forge::read_within(response, PAGE_LIMIT).await.map_err(unreachable)?;
         if code == StatusCode::OK {
-            return forge::read_shown_statuses(self.endpoint.kind, &body)
-                .map_err(|error| self.lasting(error.to_string()));
+            return Ok(body);
         }
         // Masked before it is cut: half a token is not recognised any more.
         let said = String::from_utf8_lossy(&body);

@@ -40,15 +40,7 @@ async fn with(
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     match command {
-        AppCommand::Add {
-            name,
-            number,
-            key_file,
-            webhook_secret_file,
-            forge,
-            url,
-            public_url,
-        } => {
+        AppCommand::Add { name, number, key_file, webhook_secret_file, forge, url, public_url } => {
             let kind = forge.or_else(|| ForgeKind::ALL.into_iter().find(|kind| kind.has_apps()));
             let kind = kind.ok_or_else(|| Failure::user("no forge has Apps"))?;
             let secret = webhook_secret_file.as_deref().map(Token::from_file).transpose();

@@ -76,6 +76,11 @@ const STEPS: &[(&str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0012_app_deliveries.sql"),
         include_str!("../../migrations/postgres/0012_app_deliveries.sql"),
     ),
+    (
+        "checks",
+        include_str!("../../migrations/sqlite/0013_checks.sql"),
+        include_str!("../../migrations/postgres/0013_checks.sql"),
+    ),
 ];
 
 /// Returns all steps for a kind of database.

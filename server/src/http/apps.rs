@@ -32,10 +32,11 @@ const LONGEST_NAME: usize = 34;
 const LISTED: u32 = 20;
 
 pub(super) fn routes(table: Table) -> Table {
-    table
-        .get("/apps", Needs::Operator, list)
-        .post("/apps/new", Needs::Operator, depart)
-        .get("/apps/callback", Needs::Operator, arrive)
+    table.get("/apps", Needs::Operator, list).post("/apps/new", Needs::Operator, depart).get(
+        "/apps/callback",
+        Needs::Operator,
+        arrive,
+    )
 }
 
 /// What the page shows.
@@ -124,7 +125,10 @@ async fn list(State(app): State<App>) -> Result<Response, Refused> {
             outcome: other.outcome.unwrap_or_default(),
         };
         rows.push(AppRow {
-            install: known.page.filter(|page| is_web(page)).map(|page| format!("{page}/installations/new")),
+            install: known
+                .page
+                .filter(|page| is_web(page))
+                .map(|page| format!("{page}/installations/new")),
             name: known.name,
             url: known.url,
             number: known.number,
@@ -263,7 +267,10 @@ mod tests {
             ("https://ci.example.org", "levain-ci-example-org"),
             ("https://ci.example.org:8443/levain", "levain-ci-example-org"),
             ("http://[::1]:8740", "levain----1"),
-            ("https://a.very.long.name.of.a.server.example.org", "levain-a-very-long-name-of-a-serve"),
+            (
+                "https://a.very.long.name.of.a.server.example.org",
+                "levain-a-very-long-name-of-a-serve",
+            ),
             ("nothing", "levain"),
         ] {
             assert_eq!(name(url), expected);

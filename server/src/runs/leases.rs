@@ -123,8 +123,8 @@ impl Database {
         owner: Owner,
         ended: Ended,
     ) -> Result<bool, DatabaseError> {
-        let Ended { verdict, summary, report, mut notices, told } = ended;
-        let told = Ended { told, ..Ended::new(verdict, summary.clone()) };
+        let Ended { verdict, summary, report, mut notices, told, details } = ended;
+        let told = Ended { told, details, ..Ended::new(verdict, summary.clone()) };
         let report = report.filter(|report| {
             let fits = report.len() <= LONGEST_REPORT;
             if !fits {

@@ -46,6 +46,33 @@ impl Database {
         rows.iter().map(run).collect()
     }
 
+    /// Returns the branches and pull requests whose head is a commit, by name, each with the number of its author.
+    pub async fn heads_at(
+        &self,
+        project: ProjectId,
+        commit: CommitId,
+    ) -> Result<Vec<(JobsetName, Option<u64>)>, DatabaseError> {
+        let rows = sqlx::query(
+            "SELECT jobset, author FROM heads WHERE project = $1 AND commit_id = $2
+             ORDER BY jobset",
+        )
+        .bind(project.0)
+        .bind(commit.to_string())
+        .fetch_all(self.readers())
+        .await?;
+        let head = |row: &AnyRow| {
+            let jobset: String = row.try_get(0)?;
+            let author: Option<i64> = row.try_get(1)?;
+            let jobset = jobset.parse().map_err(|_unnamed| DatabaseError::Content {
+                table: "heads",
+                what: "jobset",
+                found: jobset,
+            })?;
+            Ok((jobset, author.and_then(|number| u64::try_from(number).ok())))
+        };
+        rows.iter().map(head).collect()
+    }
+
     /// Returns the newest runs of a branch or pull request that have a report, with it; only those before `before`.
     pub async fn reports_of_jobset(
         &self,

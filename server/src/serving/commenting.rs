@@ -1,11 +1,13 @@
-//! Comments at the forge that ask to approve a commit.
+//! What people ask for at the forge: comments that approve a commit, and buttons at its checks.
 //!
-//! A delivery only says that there is a comment. What it says, who wrote it and what they may do is asked of the forge;
-//! whether the commit is still the head, of the database, after the heads were listed anew.
+//! A delivery only says that there is a comment, or that somebody pressed a button. What a comment says, who wrote it and
+//! what whoever asks may do is asked of the forge; whether the commit is still the head, of the database, after the heads
+//! were listed anew.
 
 use levain_actions::forge::{Account, Right};
 
 use super::Shared;
+use super::reading::Wish;
 use crate::approvals::NewApproval;
 use crate::approve::{Approver, Command, Way, command};
 use crate::clock::Timestamp;
@@ -14,10 +16,11 @@ use crate::deliveries::{DeliveryId, DeliveryState};
 use crate::forges::ForgesError;
 use crate::projects::Project;
 use levain_actions::git::CommitId;
+use levain_evaluator::names::Named;
 
-/// What a delivery about a comment calls for.
+/// What a delivery about somebody's wish calls for.
 pub(super) enum Commented {
-    /// To approve a commit, once the heads are known.
+    /// To do something about a commit, once the heads are known.
     Asks(Asking),
     /// Nothing: what becomes of it, and why.
     Settled(DeliveryState, String),
@@ -25,12 +28,20 @@ pub(super) enum Commented {
     Later(ForgesError),
 }
 
-/// Somebody who may do so asks to approve a commit.
+/// Somebody asks to do something about a commit, who may do so as far as the forge says.
 pub(super) struct Asking {
     pub(super) delivery: DeliveryId,
-    pull_request: u64,
     commit: CommitId,
-    author: Account,
+    by: Account,
+    what: Asked,
+}
+
+/// What is asked for.
+enum Asked {
+    /// To approve the commit: of that pull request, or of all that it is the head of.
+    Approve { pull_request: Option<u64>, way: Way },
+    /// To build it once more, by somebody with that right.
+    Rerun { right: Right },
 }
 
 /// Asks the forge what a comment says, and whether its author may say so.
@@ -62,26 +73,118 @@ pub(super) async fn read(
     let author = found.author;
     match forges.right(project, &author).await {
         Ok(right) if right >= Right::Write => {
-            Commented::Asks(Asking { delivery, pull_request, commit, author })
+            let what = Asked::Approve { pull_request: Some(pull_request), way: Way::Comment };
+            Commented::Asks(Asking { delivery, commit, by: author, what })
         }
         Ok(_) => ignored(format!("`{}` may not push to the repository", author.login)),
         Err(error) => failed(error),
     }
 }
 
-/// Approves what is asked for, if it is the head; returns what became of it.
+/// Asks the forge whether somebody who pressed a button may do so.
+pub(super) async fn pressed(
+    shared: &Shared,
+    project: &Project,
+    delivery: DeliveryId,
+    (commit, wish): (CommitId, Wish),
+    by: Account,
+) -> Commented {
+    let right = match shared.settings.forges.right(project, &by).await {
+        Ok(right) => right,
+        Err(error) if error.may_pass() => return Commented::Later(error),
+        Err(error) => return Commented::Settled(DeliveryState::Failed, error.to_string()),
+    };
+    let refused = |what: &str| {
+        Commented::Settled(DeliveryState::Ignored, format!("`{}` may not {what}", by.login))
+    };
+    let what = match wish {
+        Wish::Approve if right >= Right::Write => {
+            Asked::Approve { pull_request: None, way: Way::Button }
+        }
+        Wish::Approve => return refused("push to the repository"),
+        // Whose pull request it is, is known later.
+        Wish::Rerun if right >= Right::Read => Asked::Rerun { right },
+        Wish::Rerun => return refused("see the repository"),
+    };
+    Commented::Asks(Asking { delivery, commit, by, what })
+}
+
+/// Does what is asked for, if the commit is a head; returns what became of it.
 pub(super) async fn act(
     shared: &Shared,
     project: &Project,
     asking: Asking,
 ) -> Result<(DeliveryId, DeliveryState, String), DatabaseError> {
-    let Asking { delivery, pull_request, commit, author } = asking;
-    let name = format!("{} ({})", author.login, author.id);
+    let Asking { delivery, commit, by, what } = asking;
+    let heads = shared.database.heads_at(project.id, commit).await?;
+    match what {
+        Asked::Approve { pull_request: Some(pull_request), way } => {
+            let (state, outcome) =
+                approve(shared, project, (pull_request, commit), &by, way).await?;
+            Ok((delivery, state, outcome))
+        }
+        Asked::Approve { pull_request: None, way } => {
+            let mut settled = (DeliveryState::Ignored, Vec::new());
+            for (jobset, _) in heads {
+                let Named::PullRequest(number) = jobset.named() else { continue };
+                let (state, outcome) = approve(shared, project, (number, commit), &by, way).await?;
+                if state == DeliveryState::Acted {
+                    settled.0 = state;
+                }
+                settled.1.push(outcome);
+            }
+            Ok((delivery, settled.0, outcome_of(settled.1, commit)))
+        }
+        Asked::Rerun { right } => {
+            let mut settled = (DeliveryState::Ignored, Vec::new());
+            for (jobset, author) in heads {
+                if !may_rerun(right, &by, author) {
+                    settled.1.push(format!("`{}` may not run {jobset} again", by.login));
+                    continue;
+                }
+                let Some(run) = shared.database.run_again(project.id, jobset.clone()).await? else {
+                    continue;
+                };
+                tracing::info!(project = project.name, run = run.number(), by = by.login, "again");
+                shared.queued.notify_one();
+                settled.0 = DeliveryState::Acted;
+                let by = named(&by);
+                settled.1.push(format!("{by} asked for run {} of {jobset}", run.number()));
+            }
+            Ok((delivery, settled.0, outcome_of(settled.1, commit)))
+        }
+    }
+}
+
+/// Decides whether somebody may have a commit built once more: who may push, and the author of its pull request.
+fn may_rerun(right: Right, by: &Account, author: Option<u64>) -> bool {
+    right >= Right::Write || (right >= Right::Read && author == Some(by.id))
+}
+
+fn named(account: &Account) -> String {
+    format!("{} ({})", account.login, account.id)
+}
+
+fn outcome_of(outcomes: Vec<String>, commit: CommitId) -> String {
+    match outcomes.is_empty() {
+        true => format!("{} is no head any more", commit.short()),
+        false => outcomes.join("; "),
+    }
+}
+
+async fn approve(
+    shared: &Shared,
+    project: &Project,
+    (pull_request, commit): (u64, CommitId),
+    by: &Account,
+    way: Way,
+) -> Result<(DeliveryState, String), DatabaseError> {
+    let name = named(by);
     let new = NewApproval {
         project: project.id,
         pull_request,
         commit,
-        approver: Approver { way: Way::Comment, name: name.clone() },
+        approver: Approver { way, name: name.clone() },
         now: Timestamp::now(),
     };
     Ok(match shared.database.approve(new).await? {
@@ -89,12 +192,33 @@ pub(super) async fn act(
             tracing::info!(project = project.name, pull_request, %commit, by = name, "approved");
             shared.queued.notify_one();
             let what = format!("{name} approved {} of pull request {pull_request}", commit.short());
-            (delivery, DeliveryState::Acted, what)
+            (DeliveryState::Acted, what)
         }
         Err(refused) => {
             let why = refused.to_string();
             let why = why.lines().next().unwrap_or_default();
-            (delivery, DeliveryState::Ignored, format!("not approved: {why}"))
+            (DeliveryState::Ignored, format!("not approved: {why}"))
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_push_and_who_wrote_it_may_run_it_again() {
+        let by = Account { id: 5, login: "ann".to_owned() };
+        for (right, author, expected) in [
+            (Right::None, None, false),
+            (Right::None, Some(5), false),
+            (Right::Read, None, false),
+            (Right::Read, Some(6), false),
+            (Right::Read, Some(5), true),
+            (Right::Write, None, true),
+            (Right::Admin, Some(6), true),
+        ] {
+            assert_eq!(may_rerun(right, &by, author), expected, "{right:?} {author:?}");
+        }
+    }
 }

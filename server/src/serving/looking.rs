@@ -29,7 +29,7 @@ use crate::workshop::{HeadsError, Listed};
 
 /// How many projects are looked at at a time.
 const MOST_LOOKS: usize = 4;
-/// How long a forge is asked about a comment that does not answer.
+/// How long a forge is asked about a comment or a button that does not answer.
 const LATEST_COMMENT: Duration = Duration::from_secs(15 * 60);
 /// How many deliveries one look takes.
 const MOST_DELIVERIES: usize = 1_000;
@@ -45,7 +45,7 @@ enum LookError {
     Database(#[from] DatabaseError),
     #[error("another server looked at the same time")]
     Overtaken,
-    #[error("cannot read a comment: {0}")]
+    #[error("cannot find out what somebody may do: {0}")]
     Comment(#[from] ForgesError),
 }
 
@@ -209,10 +209,29 @@ async fn look_at(
 struct Calling {
     /// To look what it has.
     looks: Vec<DeliveryId>,
-    /// To approve something.
+    /// To approve something, or to build it once more.
     asking: Vec<Asking>,
     /// To ask the forge once more, which did not answer.
     later: Option<ForgesError>,
+}
+
+impl Calling {
+    /// Takes note of what somebody asks for, or settles it.
+    fn take(
+        &mut self,
+        delivery: &Delivery,
+        read: Commented,
+        settled: &mut Vec<(DeliveryId, DeliveryState, String)>,
+    ) {
+        match read {
+            Commented::Asks(asking) => self.asking.push(asking),
+            Commented::Settled(state, why) => settled.push((delivery.id, state, why)),
+            Commented::Later(error) if is_old(delivery) => {
+                settled.push((delivery.id, DeliveryState::Failed, error.to_string()));
+            }
+            Commented::Later(error) => self.later = Some(error),
+        }
+    }
 }
 
 /// Reads what waits for a project, and settles what calls for nothing; returns the others.
@@ -227,16 +246,16 @@ async fn read_deliveries(shared: &Shared, project: &Project) -> Result<Calling, 
             Reading::Settled(state, why) => settled.push((delivery.id, state, why)),
             // One that does not answer is not asked for each of many.
             Reading::Comment { .. } if calling.later.is_some() => {}
+            Reading::Check { .. } if calling.later.is_some() => {}
             Reading::Comment { pull_request, comment } => {
                 let id = delivery.id;
-                match commenting::read(shared, project, id, pull_request, comment).await {
-                    Commented::Asks(asking) => calling.asking.push(asking),
-                    Commented::Settled(state, why) => settled.push((id, state, why)),
-                    Commented::Later(error) if is_old(&delivery) => {
-                        settled.push((id, DeliveryState::Failed, error.to_string()));
-                    }
-                    Commented::Later(error) => calling.later = Some(error),
-                }
+                let read = commenting::read(shared, project, id, pull_request, comment).await;
+                calling.take(&delivery, read, &mut settled);
+            }
+            Reading::Check { commit, wish, by } => {
+                let id = delivery.id;
+                let read = commenting::pressed(shared, project, id, (commit, wish), by).await;
+                calling.take(&delivery, read, &mut settled);
             }
         }
         count += 1;

@@ -2,7 +2,11 @@
 //!
 //! A delivery only says that somebody should look. So all that is decided is whether to look.
 
-use levain_actions::forge::webhook::{self, Hint, Sender, UnreadableDelivery, WebhookDelivery};
+use levain_actions::forge::Account;
+use levain_actions::forge::webhook::{
+    self, Button, Hint, Sender, UnreadableDelivery, WebhookDelivery,
+};
+use levain_actions::git::CommitId;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::deliveries::{Delivery, DeliveryState};
@@ -24,8 +28,26 @@ pub(super) enum Reading {
         /// Its number.
         comment: u64,
     },
+    /// To ask what somebody may do who asks for something at a check of a commit.
+    Check {
+        /// The commit.
+        commit: CommitId,
+        /// What for.
+        wish: Wish,
+        /// Who, by the number and the name that the forge has for them.
+        by: Account,
+    },
     /// Nothing: what becomes of it, and why.
     Settled(DeliveryState, String),
+}
+
+/// What somebody asks for at a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// To approve the commit.
+    Approve,
+    /// To build it once more.
+    Rerun,
 }
 
 /// Reads a delivery.
@@ -68,8 +90,19 @@ fn called_for(
             ignored("in this project nothing waits to be approved".to_owned())
         }
         Hint::Comment { pull_request, comment } => Reading::Comment { pull_request, comment },
-        Hint::Rerun { .. } => ignored("re-runs cannot be asked for at the forge".to_owned()),
-        Hint::Button { button, .. } => ignored(format!("no button is called `{button}`")),
+        Hint::Rerun { by: None, .. } | Hint::Button { by: None, .. } => {
+            ignored("it does not say who asks".to_owned())
+        }
+        Hint::Rerun { commit, by: Some(by) } => Reading::Check { commit, wish: Wish::Rerun, by },
+        Hint::Button { button: Button::Unknown(name), .. } => {
+            ignored(format!("no button is called `{name}`"))
+        }
+        Hint::Button { button: Button::Approve, .. } if pull_requests != PullRequests::Approved => {
+            ignored("in this project nothing waits to be approved".to_owned())
+        }
+        Hint::Button { commit, button: Button::Approve, by: Some(by) } => {
+            Reading::Check { commit, wish: Wish::Approve, by }
+        }
         Hint::Installation => ignored("installations of apps are not acted upon".to_owned()),
         Hint::Nothing { why } => ignored(why.to_string()),
     }
@@ -117,6 +150,8 @@ mod tests {
     fn branches_and_pull_requests_call_for_a_look_and_nothing_else_does() {
         let reference = |name: &str| Hint::Ref { reference: name.to_owned() };
         let own = PullRequests::Own;
+        let commit: CommitId = "a".repeat(40).parse().unwrap();
+        let by = || Some(Account { id: 5, login: "ann".into() });
         for hint in [reference("refs/heads/main"), Hint::Refs, Hint::Repository] {
             assert_eq!(of_hint(hint, own), Reading::Look);
         }
@@ -129,7 +164,10 @@ mod tests {
             Hint::Ping,
             Hint::Installation,
             Hint::Comment { pull_request: 1, comment: 2 },
-            Hint::Button { check: 1, button: "b".into() },
+            Hint::Button { commit, button: Button::Unknown("b".into()), by: by() },
+            Hint::Button { commit, button: Button::Approve, by: by() },
+            Hint::Button { commit, button: Button::Approve, by: None },
+            Hint::Rerun { commit, by: None },
         ] {
             let Reading::Settled(state, why) = of_hint(hint.clone(), own) else {
                 panic!("{hint:?} calls for nothing");
@@ -141,6 +179,11 @@ mod tests {
             of_hint(comment, PullRequests::Approved),
             Reading::Comment { pull_request: 1, comment: 2 }
         );
+        let asks = |wish| Reading::Check { commit, wish, by: by().unwrap() };
+        let again = Hint::Rerun { commit, by: by() };
+        assert_eq!(of_hint(again, PullRequests::None), asks(Wish::Rerun));
+        let approve = Hint::Button { commit, button: Button::Approve, by: by() };
+        assert_eq!(of_hint(approve, PullRequests::Approved), asks(Wish::Approve));
         let unreadable = called_for(Err(UnreadableDelivery::Field { field: "ref" }), own);
         assert!(matches!(unreadable, Reading::Settled(DeliveryState::Failed, _)));
     }

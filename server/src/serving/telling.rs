@@ -111,7 +111,7 @@ pub(crate) async fn send(
     };
     let context = claimed.status.context();
     match &sent {
-        Sent::Shown => tracing::debug!(context, "a status is shown"),
+        Sent::Shown | Sent::Check { .. } => tracing::debug!(context, "a status is shown"),
         Sent::Refused { why } => tracing::warn!(context, why, "a status is refused"),
         Sent::Later { why, .. } => tracing::warn!(context, why, "a status is not sent yet"),
     }
@@ -135,6 +135,8 @@ async fn attempt(
         telling: &telling,
         status: &claimed.status,
         in_doubt: claimed.in_doubt,
+        run: claimed.run,
+        check: claimed.check,
     };
     let sending = tokio::time::timeout(PATIENCE, messenger.send(message));
     Ok(sending.await.unwrap_or_else(|_| Sent::Later {

@@ -139,6 +139,13 @@ pub fn admits_job(state: State, taken: u32, budget: Budget) -> bool {
 pub enum Sent {
     /// The forge shows it.
     Shown,
+    /// The forge shows it as a check.
+    Check {
+        /// The forge's number for that.
+        id: u64,
+        /// Whether what follows can update it.
+        is_open: bool,
+    },
     /// It cannot succeed.
     Refused {
         /// The reason.

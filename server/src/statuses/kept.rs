@@ -1,6 +1,6 @@
 //! Rows of statuses, for those who look at them.
 
-use levain_actions::status::State;
+use levain_actions::status::{Details, State};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -51,6 +51,25 @@ pub(super) fn state(text: String) -> Result<State, DatabaseError> {
         table: "statuses",
         what: "state",
         found: text,
+    })
+}
+
+/// Returns what is kept of what is said besides a line; nothing if that is nothing.
+pub(super) fn written(details: &Details) -> Result<Option<String>, DatabaseError> {
+    if *details == Details::default() {
+        return Ok(None);
+    }
+    let text = serde_json::to_string(details);
+    text.map(Some).map_err(|error| DatabaseError::Commit { message: error.to_string() })
+}
+
+/// Reads what is said besides a line.
+pub(super) fn details(text: Option<String>) -> Result<Details, DatabaseError> {
+    let Some(text) = text else { return Ok(Details::default()) };
+    serde_json::from_str(&text).map_err(|error| DatabaseError::Content {
+        table: "statuses",
+        what: "details",
+        found: error.to_string(),
     })
 }
 

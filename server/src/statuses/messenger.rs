@@ -8,15 +8,16 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use levain_actions::forge::{ForgeConfig, Reach, Token};
+use levain_actions::forge::{Check, ForgeConfig, Reach, Standing, Token};
 use levain_actions::status::{
-    DeliveryError, ReadError, Remedy, RetryPolicy, Status, StatusClient, StatusReader,
+    Delivered, DeliveryError, ReadError, Remedy, RetryPolicy, Status, StatusClient, StatusReader,
 };
 
 use super::decide::Sent;
 use super::wording::{Home, Telling};
 use crate::logins::Logins;
 use crate::projects::{Project, ProjectId};
+use crate::runs::RunId;
 
 /// Sending something.
 pub type Attempt<'a> = Pin<Box<dyn Future<Output = Sent> + Send + 'a>>;
@@ -32,6 +33,10 @@ pub struct Message<'a> {
     pub status: &'a Status,
     /// Whether the forge is asked first if it shows it already.
     pub in_doubt: bool,
+    /// The run that says so.
+    pub run: RunId,
+    /// The forge's number for the check that this updates, if there is one.
+    pub check: Option<u64>,
 }
 
 /// Sends statuses.
@@ -55,6 +60,8 @@ struct Clients {
     token: Token,
     client: StatusClient,
     reader: StatusReader,
+    /// The forge's number for the App that speaks, if one does.
+    app: Option<u64>,
 }
 
 impl ForgeMessenger {
@@ -75,6 +82,10 @@ impl ForgeMessenger {
             Ok(None) => return Err(refused("the project has no token any more".to_owned())),
             Err(error) => return Err(until_exchanged(error.to_string())),
         };
+        let app = match self.logins.app(project).await {
+            Ok(app) => app,
+            Err(error) => return Err(until_exchanged(error.to_string())),
+        };
         let mut known = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(clients) = known.get(&project.id)
             && clients.config == config
@@ -89,7 +100,7 @@ impl ForgeMessenger {
             .map_err(|error| refused(error.to_string()))?;
         let reader =
             StatusReader::new(&config, &token).map_err(|error| refused(error.to_string()))?;
-        let clients = Arc::new(Clients { config, token, client, reader });
+        let clients = Arc::new(Clients { config, token, client, reader, app });
         known.insert(project.id, Arc::clone(&clients));
         Ok(clients)
     }
@@ -102,7 +113,7 @@ impl Messenger for ForgeMessenger {
                 Ok(clients) => clients,
                 Err(sent) => return sent,
             };
-            match clients.send(message.status, message.in_doubt).await {
+            match clients.say(&message).await {
                 Err(error) if is_unknown(&error) => {
                     if !self.logins.refused(message.project, &clients.token) {
                         return until_exchanged(error.to_string());
@@ -110,7 +121,7 @@ impl Messenger for ForgeMessenger {
                     // An App is given another, once.
                     match self.clients(message.project, message.telling).await {
                         Ok(clients) => {
-                            let sent = clients.send(message.status, message.in_doubt).await;
+                            let sent = clients.say(&message).await;
                             sent.unwrap_or_else(|error| failed(&error))
                         }
                         Err(sent) => sent,
@@ -146,6 +157,39 @@ fn failed(error: &DeliveryError) -> Sent {
 }
 
 impl Clients {
+    /// Says it as the project's forge shows it: an App's as a check, all others as a status.
+    async fn say(&self, message: &Message<'_>) -> Result<Sent, DeliveryError> {
+        match self.app {
+            Some(app) => self.check(message, app).await,
+            None => self.send(message.status, message.in_doubt).await,
+        }
+    }
+
+    async fn check(&self, message: &Message<'_>, app: u64) -> Result<Sent, DeliveryError> {
+        let status = message.status.clone();
+        let is_open = !status.ends_check();
+        let run = message.run.number().to_string();
+        let mut check = Check { status, run, open: message.check };
+        if message.in_doubt {
+            match self.reader.stands(&check, app).await {
+                Ok(Standing::Shown { id }) => return Ok(Sent::Check { id, is_open }),
+                Ok(Standing::Open { id }) => check.open = Some(id),
+                Ok(Standing::Missing) => check.open = None,
+                Err(ReadError::Passing { repository: _, message, wait }) => {
+                    return Ok(Sent::Later { why: message, wait, may_be_shown: true });
+                }
+                // Told twice is better than never.
+                Err(error @ ReadError::Lasting { .. }) => {
+                    tracing::warn!(%error, "a check may be made twice");
+                }
+            }
+        }
+        Ok(match self.client.send_check(&check).await? {
+            Delivered::Created { id: Some(id) } => Sent::Check { id, is_open },
+            Delivered::Created { id: None } | Delivered::ShownAlready => Sent::Shown,
+        })
+    }
+
     async fn send(&self, status: &Status, in_doubt: bool) -> Result<Sent, DeliveryError> {
         if in_doubt {
             match self.reader.shows(status).await {

@@ -11,7 +11,7 @@ use super::kept;
 use crate::clock::Timestamp;
 use crate::database::{Database, DatabaseError};
 use crate::projects::ProjectId;
-use crate::runs::Owner;
+use crate::runs::{Owner, RunId};
 
 /// How long a sender is believed to be at work.
 pub const SENDING_LEASE: Duration = Duration::from_secs(50);
@@ -36,6 +36,10 @@ pub struct Claimed {
     pub in_doubt: bool,
     /// How often sending failed.
     pub failures: u32,
+    /// The run that says so.
+    pub run: RunId,
+    /// The forge's number for the check that this updates, if the run has one that is still open.
+    pub check: Option<u64>,
 }
 
 fn claimed(row: &AnyRow) -> Result<Claimed, DatabaseError> {
@@ -58,12 +62,17 @@ fn claimed(row: &AnyRow) -> Result<Claimed, DatabaseError> {
         Some(name) => status.with_git_ref(&name),
         None => status,
     };
+    let status = status.with_details(kept::details(row.try_get(10)?)?);
+    let check: Option<i64> = row.try_get(12)?;
+    let is_open = row.try_get::<i64, _>(13)? != 0;
     Ok(Claimed {
         id: StatusId(row.try_get(0)?),
         project: ProjectId(row.try_get(1)?),
         status,
         in_doubt: row.try_get::<i64, _>(8)? != 0,
         failures: u32::try_from(row.try_get::<i64, _>(9)?).unwrap_or(u32::MAX),
+        run: RunId(row.try_get(11)?),
+        check: check.filter(|_| is_open).and_then(|id| u64::try_from(id).ok()),
     })
 }
 
@@ -94,7 +103,7 @@ impl Database {
                          ORDER BY waiting.not_before, waiting.id LIMIT $5
                      )
                      RETURNING id, project, commit_id, context, state, description, target_url,
-                         git_ref, in_doubt, failures",
+                         git_ref, in_doubt, failures, details, run, check_id, check_open",
                 )
                 .bind(owner.as_str().to_owned())
                 .bind(now.after(SENDING_LEASE).millis())
@@ -118,10 +127,15 @@ impl Database {
         now: Timestamp,
     ) -> Result<(), DatabaseError> {
         let (id, project, failures) = (claimed.id, claimed.project, claimed.failures);
+        let run = claimed.run;
         self.write(move |connection| {
             Box::pin(async move {
                 match sent {
                     Sent::Shown => shown(connection, id, project, owner, now).await,
+                    Sent::Check { id: check, is_open } => {
+                        note_check(connection, id, &owner, run, (check, is_open)).await?;
+                        shown(connection, id, project, owner, now).await
+                    }
                     Sent::Refused { why } => refused(connection, id, owner, why).await,
                     Sent::Later { why, wait, may_be_shown } => {
                         let own = wait_after(failures.saturating_add(1), wait);
@@ -165,6 +179,28 @@ impl Database {
         .await?;
         Ok(row.try_get::<Option<i64>, _>(0)?.map(Timestamp::from_millis))
     }
+}
+
+/// Notes as what the forge shows a status. A newer run that speaks by now makes a check of its own.
+async fn note_check(
+    connection: &mut AnyConnection,
+    id: StatusId,
+    owner: &Owner,
+    run: RunId,
+    (check, is_open): (u64, bool),
+) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "UPDATE statuses SET check_id = $4, check_open = CASE WHEN run = $3 THEN $5 ELSE 0 END
+         WHERE id = $1 AND owner = $2 AND sending = 'under-way'",
+    )
+    .bind(id.0)
+    .bind(owner.as_str().to_owned())
+    .bind(run.number())
+    .bind(i64::try_from(check).unwrap_or(i64::MAX))
+    .bind(i64::from(is_open))
+    .execute(&mut *connection)
+    .await?;
+    Ok(())
 }
 
 async fn shown(

@@ -1,5 +1,6 @@
 //! What a run says while it is carried out, from a thread of its own.
 
+use levain_evaluator::JobsetName;
 use tokio::runtime::Handle;
 
 use super::decide::Budget;
@@ -7,7 +8,8 @@ use super::wording::Telling;
 use super::{KeptStatus, Progress};
 use crate::clock::Timestamp;
 use crate::database::{Database, DatabaseError};
-use crate::projects::ProjectId;
+use crate::pages::kept_report::KeptReport;
+use crate::projects::{Project, ProjectId};
 use crate::runs::{Owner, Run, RunId};
 
 /// Tells on behalf of a run. Each call waits until what it says is kept.
@@ -57,6 +59,15 @@ impl Voice {
     /// Returns the address of the run's page, if there is one that others reach.
     pub fn page(&self) -> Option<String> {
         self.kept(self.runtime.block_on(self.database.page_of_run(self.run))).flatten()
+    }
+
+    /// Returns the newest report of the branch that pull requests of a project are compared with, and its name.
+    pub fn base_report(&self, project: &Project) -> Option<(String, KeptReport)> {
+        let name = project.default_branch.clone()?;
+        let jobset = JobsetName::branch(&name);
+        let newest = self.database.newest_report(project.id, &jobset);
+        let (_, report) = self.kept(self.runtime.block_on(newest)).flatten()?;
+        Some((name, KeptReport::read(&report)?))
     }
 
     /// Returns the statuses of jobs that there are on the run's commit, whichever runs they are of.

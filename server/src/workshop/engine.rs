@@ -6,6 +6,7 @@ use std::sync::Arc;
 use levain_actions::forge::webhook::Sender;
 use levain_actions::forge::{CheckedOut, ForgeConfig, Masks, Questions, Reach, Token};
 use levain_actions::pull_requests::{ListError, Origin, PullRequest, PullRequestReader};
+use levain_actions::status::{Details, Note};
 use levain_engine::cancel::Cancel;
 use levain_engine::event::{Event, What};
 use levain_engine::project::{Place, Selection, Surroundings, WriteAccess, list_branches};
@@ -24,10 +25,13 @@ use super::{Carried, HeadsError, Listed, Order, Workshop};
 use crate::approve::{Admission, Trust, admission};
 use crate::live::Live;
 use crate::logins::{GitLogin, Logins};
+use crate::pages::comparison::compare;
+use crate::pages::kept_report::KeptReport;
 use crate::projects::{Project, PullRequests};
 use crate::reconcile::{Head, Heads};
 use crate::runs::state::Verdict;
 use crate::runs::{Ended, RunId};
+use crate::statuses::details::{self, AgainstBase};
 use crate::statuses::messenger::{ForgeMessenger, Messenger};
 use crate::statuses::wording::{Home, Telling};
 
@@ -121,7 +125,10 @@ impl Workshop for EngineWorkshop {
         let run = match run::open(&surroundings, &options, cancel, &watch) {
             Ok(run) => run,
             Err(RunError::Cancelled) => return Carried::Stopped,
-            Err(error) => return Carried::Ended(masked(of_error(&error), Vec::new(), &masks)),
+            Err(error) => {
+                let ended = masked(of_error(&error), Vec::new(), &masks);
+                return Carried::Ended(with_details(ended, order));
+            }
         };
         let home = Home::of(&order.project);
         let plan = run.status_plan();
@@ -142,7 +149,8 @@ impl Workshop for EngineWorkshop {
             Ok(report) => Ended { told: reporter.last(), ..of_report(&report) },
             Err(error) => of_error(&error),
         };
-        Carried::Ended(masked(ended, warnings.0.into_inner(), &masks))
+        let ended = masked(ended, warnings.0.into_inner(), &masks);
+        Carried::Ended(with_details(ended, order))
     }
 
     fn messenger(&self) -> Option<Arc<dyn Messenger>> {
@@ -286,8 +294,28 @@ fn of_report(report: &Report) -> Ended {
 }
 
 fn of_error(error: &RunError) -> Ended {
-    let verdict = if error.is_the_authors() { Verdict::Failed } else { Verdict::Errored };
-    Ended::new(verdict, one_line(&error.brief()))
+    let brief = error.brief();
+    let (verdict, text) = match error.is_the_authors() {
+        true => (Verdict::Failed, error.to_string()),
+        // Local paths must not leak.
+        false => (Verdict::Errored, brief.clone()),
+    };
+    let details = Box::new(details::of_error(&text));
+    Ended { details, ..Ended::new(verdict, one_line(&brief)) }
+}
+
+/// Adds what is told where there is room for the whole report: what failed, and what of that is the pull request's.
+fn with_details(ended: Ended, order: &Order) -> Ended {
+    let report = ended.report.as_deref().and_then(KeptReport::read);
+    let (Some(report), true) = (report, order.project.app.is_some()) else { return ended };
+    let base = match order.run.jobset.named() {
+        Named::PullRequest(_) => order.voice.base_report(&order.project),
+        Named::Branch(_) => None,
+    };
+    let found = base.as_ref().map(|(_, base)| compare(base, &report));
+    let against = base.as_ref().zip(found.as_ref());
+    let against = against.map(|((base, _), found)| AgainstBase { base, found });
+    Ended { details: Box::new(details::of_run(&report, against)), ..ended }
 }
 
 /// Returns the counts that are not zero, in a line.
@@ -323,6 +351,16 @@ fn masked(ended: Ended, warnings: Vec<String>, masks: &Masks) -> Ended {
         report: ended.report.map(mask),
         notices: ended.notices.into_iter().chain(warnings).map(mask).collect(),
         told: ended.told,
+        details: Box::new(Details {
+            text: mask(ended.details.text),
+            notes: ended
+                .details
+                .notes
+                .into_iter()
+                .map(|note| Note { message: mask(note.message), ..note })
+                .collect(),
+            asks_approval: ended.details.asks_approval,
+        }),
     }
 }
 
@@ -400,9 +438,10 @@ mod tests {
             report: Some(said()),
             notices: vec![said()],
             told: None,
+            details: Box::new(details::of_error("it said s3cr3t-t0ken\n at flake.nix:1:2:")),
         };
         let kept = format!("{:?}", masked(ended, vec![said()], &Masks::new([&token])));
         assert!(!kept.contains("s3cr3t"), "{kept}");
-        assert_eq!(kept.matches("it said").count(), 4);
+        assert_eq!(kept.matches("it said").count(), 6);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use levain_actions::forge::Masks;
-use levain_actions::status::{SummaryPhase, SummaryText, TextsError};
+use levain_actions::status::{Details, SummaryPhase, SummaryText, TextsError};
 use levain_engine::event::{Event, What};
 use levain_engine::report::{Counters, JobReport, JobStatus};
 use levain_engine::statuses::StatusPlan;
@@ -14,6 +14,7 @@ use levain_statuses::{Wording, summary_text};
 use crate::runs::Told;
 use crate::statuses::Progress;
 use crate::statuses::decide::MERGED;
+use crate::statuses::details;
 use crate::statuses::voice::Voice;
 use crate::statuses::wording::{Home, Telling};
 
@@ -148,7 +149,14 @@ impl Heard {
             return None;
         }
         let (status, _) = wording.of(what)?;
-        Some(Progress::Job { job: name, status })
+        let details = match serde_json::to_value(job).map(serde_json::from_value) {
+            Ok(Ok(job)) => details::of_job(&job),
+            Ok(Err(error)) | Err(error) => {
+                tracing::warn!(%error, "what failed is told in a line only");
+                Details::default()
+            }
+        };
+        Some(Progress::Job { job: name, status: status.with_details(details) })
     }
 
     /// Returns the names of the jobs that failed, as many as a line has room for.

@@ -232,7 +232,10 @@ async fn the_operator_makes_an_app_with_two_clicks_and_nobody_sees_its_secrets()
             let page = server.post("/apps/new", &lines, &asked).await;
             assert_eq!(page.status, StatusCode::OK, "{}", page.body);
             let policy = page.header("content-security-policy").unwrap().to_owned();
-            assert!(policy.contains(&format!("form-action 'self' {};", hub.server.uri())), "{policy}");
+            assert!(
+                policy.contains(&format!("form-action 'self' {};", hub.server.uri())),
+                "{policy}"
+            );
             let action = unescaped(between(&page.body, "action=\"http", "\""));
             let manifest = unescaped(between(&page.body, "name=\"manifest\" value=\"", "\""));
             let manifest: Value = serde_json::from_str(&manifest).unwrap();
@@ -283,9 +286,11 @@ async fn the_operator_makes_an_app_with_two_clicks_and_nobody_sees_its_secrets()
         assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
         assert!(!answer.body.contains("c0de"), "{}", answer.body);
         let (_, state) = left().await;
-        hub.known().manifest =
-            Some(("c0de".into(), json!({ "id": 9, "slug": "x", "html_url": "javascript:alert(1)",
-                "pem": "s3cr3t", "webhook_secret": "s3cr3t" })));
+        hub.known().manifest = Some((
+            "c0de".into(),
+            json!({ "id": 9, "slug": "x", "html_url": "javascript:alert(1)",
+                "pem": "s3cr3t", "webhook_secret": "s3cr3t" }),
+        ));
         let answer = back(&state, &lines).await;
         assert_eq!(answer.status, StatusCode::CONFLICT);
         assert!(!answer.body.contains("s3cr3t"), "{}", answer.body);

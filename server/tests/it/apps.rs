@@ -114,9 +114,8 @@ async fn git_reads_the_token_from_a_file_that_nobody_else_can_read() {
         let (_, rest) = shown.split_once("token_file: \"").unwrap();
         let file = std::path::PathBuf::from(rest.split_once('"').unwrap().0);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), expected.expose());
-        let mode = |path: &std::path::Path| {
-            std::fs::metadata(path).unwrap().permissions().mode() & 0o777
-        };
+        let mode =
+            |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&file), 0o600);
         assert_eq!(mode(file.parent().unwrap()), 0o700);
         drop(git);

@@ -2,9 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "the lint knows only functions marked as tests")]
 
-mod approvals;
 mod app_hooks;
+mod approvals;
 mod apps;
+mod checks;
 mod comments;
 mod deliveries;
 mod hostile;

@@ -86,6 +86,11 @@ const SAMPLES: &[&str] = &[
     INSERT INTO app_departures (state, person, forge, url, hook, expires_at)
         VALUES ('h', 2, 'github', 'https://github.com', 'b', 1);
 ",
+    "
+    UPDATE statuses SET details = '{\"text\":\"t\"}', check_id = 3, check_open = 1;
+    INSERT INTO approvals (project, jobset, commit_id, way, approver, approved_at, expires_at)
+        VALUES (1, 'pull/7', '0000000000000000000000000000000000000001', 'button', 'ann (5)', 1, 2);
+",
 ];
 
 /// Returns the rows of a step as a kind of database takes them.

@@ -55,9 +55,7 @@ pub enum AppKeyError {
 impl AppKey {
     /// Reads the key of the App of that number.
     pub fn from_pem(app: u64, pem: &str) -> Result<Self, AppKeyError> {
-        let rejected = |error: ring::error::KeyRejected| AppKeyError::Unusable {
-            why: why(&error),
-        };
+        let rejected = |error: ring::error::KeyRejected| AppKeyError::Unusable { why: why(&error) };
         // What is wrong with it is not told: the message might quote it.
         let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).ok().ok_or(AppKeyError::None)?;
         let pair = match &key {

@@ -76,7 +76,8 @@ pub fn manifest_form(
     endpoint(kind, web, None)?;
     let web = Url::parse(web).ok().ok_or_else(refused)?;
     let is_name = |name: &&str| {
-        name.len() <= LONGEST && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        name.len() <= LONGEST
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
     let organization = organization.filter(|name| !name.is_empty());
     if organization.is_some_and(|name| !is_name(&name)) {
@@ -123,7 +124,8 @@ pub async fn made(
         status => {
             let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
             let said = answer.get("message").and_then(Value::as_str).unwrap_or_default();
-            let message = crate::status::shorten(&said.replace(code, "[code]"), super::EXCERPT_LIMIT);
+            let message =
+                crate::status::shorten(&said.replace(code, "[code]"), super::EXCERPT_LIMIT);
             Err(AppError::Refused { url, status: status.as_u16(), what, message })
         }
     }
@@ -133,12 +135,13 @@ pub async fn made(
 fn endpoint(kind: ForgeKind, web: &str, ca_file: Option<PathBuf>) -> Result<Endpoint, ForgeError> {
     let refused = || ForgeError::Remote { kind, url: web.to_owned() };
     let is_web = Url::parse(web).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.query().is_none()
+        matches!(url.scheme(), "http" | "https")
+            && url.username().is_empty()
+            && url.query().is_none()
     });
     let below = format!("{}/owner/name", web.trim_end_matches('/'));
-    let found = remote::repository_from_remote(kind, &below).filter(|found| {
-        is_web && found.repository == "owner/name"
-    });
+    let found = remote::repository_from_remote(kind, &below)
+        .filter(|found| is_web && found.repository == "owner/name");
     let base = Url::parse(&found.ok_or_else(refused)?.api_url).ok().ok_or_else(refused)?;
     Ok(Endpoint { kind, base, repository: "owner/name".to_owned(), ca_file })
 }

@@ -108,10 +108,7 @@ fn what_is_no_key_is_refused_and_not_shown() {
 #[tokio::test]
 async fn a_token_is_for_one_repository_and_what_it_is_needed_for_however_long_it_is() {
     for (reach, permissions) in [
-        (
-            Reach::Read,
-            json!({ "contents": "read", "metadata": "read", "pull_requests": "read" }),
-        ),
+        (Reach::Read, json!({ "contents": "read", "metadata": "read", "pull_requests": "read" })),
         (
             Reach::Write,
             json!({
@@ -225,7 +222,10 @@ fn an_app_is_made_on_the_forges_own_page() {
     let made: Value =
         serde_json::from_str(&form("https://github.com", None).unwrap().manifest).unwrap();
     assert_eq!(made["hook_attributes"]["url"], "https://ci.example.org/hooks/h");
-    assert_eq!((&made["public"], &made["default_permissions"]["checks"]), (&json!(false), &json!("write")));
+    assert_eq!(
+        (&made["public"], &made["default_permissions"]["checks"]),
+        (&json!(false), &json!("write"))
+    );
     for (web, organization) in [
         ("https://github.com", Some("../acme")),
         ("https://github.com", Some("a b")),

@@ -208,13 +208,20 @@ fn github_says_where_to_look() {
     assert_eq!(at("issue_comment", comment(json!({ "url": "x" }))), said);
     let elsewhere = Hint::Nothing { why: Ignored::NoPullRequest };
     assert_eq!(at("issue_comment", comment(Value::Null)), elsewhere);
-    let again = |check| Hint::Rerun { commit, check };
-    let body = json!({ "action": "rerequested", "check_run": check, "check_suite": check });
-    assert_eq!(at("check_run", body.clone()), again(Some(4)));
-    assert_eq!(at("check_suite", body), again(None));
-    let body = json!({ "action": "requested_action", "check_run": check,
-        "requested_action": { "identifier": "approve" } });
-    assert_eq!(at("check_run", body), Hint::Button { check: 4, button: "approve".into() });
+    let by = Some(Account { id: 5, login: "ann".into() });
+    let sender = json!({ "id": 5, "login": "ann" });
+    let body = json!({ "action": "rerequested", "check_run": check, "check_suite": check,
+        "sender": sender });
+    assert_eq!(at("check_run", body.clone()), Hint::Rerun { commit, by: by.clone() });
+    assert_eq!(at("check_suite", body), Hint::Rerun { commit, by: by.clone() });
+    let nobody = json!({ "action": "rerequested", "check_run": check, "sender": { "id": 5 } });
+    assert_eq!(at("check_run", nobody), Hint::Rerun { commit, by: None });
+    for (name, button) in [("approve", Button::Approve), ("other", Button::Unknown("other".into()))]
+    {
+        let body = json!({ "action": "requested_action", "check_run": check, "sender": sender,
+            "requested_action": { "identifier": name } });
+        assert_eq!(at("check_run", body), Hint::Button { commit, button, by: by.clone() });
+    }
     assert_eq!(at("installation_repositories", json!({ "action": "added" })), Hint::Installation);
     assert_eq!(at("repository", json!({ "action": "renamed" })), Hint::Repository);
     // Own statuses come back, and more.
