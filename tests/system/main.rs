@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
+mod app;
 mod audit;
 mod bad_input;
 mod browser;

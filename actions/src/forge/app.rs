@@ -129,6 +129,12 @@ pub enum AppError {
         /// What it should have.
         what: &'static str,
     },
+    /// It is not where a forge's web pages are.
+    #[error("`{url}` is not the address of a forge\nhint: such as `https://git.example.org`")]
+    Address {
+        /// What it is, without a password.
+        url: String,
+    },
     /// It is no name of an organisation.
     #[error("that is no name of an organization\nhint: copy it from the address of its page")]
     Organization,
@@ -153,6 +159,7 @@ impl AppError {
             | Self::NotInstalled { .. }
             | Self::Key { .. }
             | Self::Garbage { .. }
+            | Self::Address { .. }
             | Self::Organization
             | Self::Code
             | Self::Signing(_)

@@ -27,7 +27,7 @@ const LIFE: Duration = Duration::from_secs(9 * 60);
 #[derive(Clone)]
 pub struct AppKey {
     app: u64,
-    pair: Arc<KeyPair>,
+    pub(super) pair: Arc<KeyPair>,
 }
 
 /// Something is not the key of an App. What stands in it is never shown.

@@ -8,7 +8,7 @@ use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
 use super::{AppError, Apps};
-use crate::forge::{Endpoint, ForgeError, ForgeKind, http, remote};
+use crate::forge::{Endpoint, ForgeKind, http, remote};
 
 /// The longest code that is sent back, and the longest name of an organisation.
 const LONGEST: usize = 200;
@@ -71,10 +71,9 @@ pub fn manifest_form(
     state: &str,
 ) -> Result<ManifestForm, AppError> {
     let apps = apps(kind)?;
-    let refused = || ForgeError::Remote { kind, url: web.to_owned() };
     // What cannot be the forge's address is not asked for the App's secrets later.
     endpoint(kind, web, None)?;
-    let web = Url::parse(web).ok().ok_or_else(refused)?;
+    let web = Url::parse(web).ok().ok_or_else(|| no_address(web))?;
     let is_name = |name: &&str| {
         name.len() <= LONGEST
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
@@ -132,16 +131,21 @@ pub async fn made(
 }
 
 /// Returns where the interface of a forge is, by the address of its web pages.
-fn endpoint(kind: ForgeKind, web: &str, ca_file: Option<PathBuf>) -> Result<Endpoint, ForgeError> {
-    let refused = || ForgeError::Remote { kind, url: web.to_owned() };
+fn endpoint(kind: ForgeKind, web: &str, ca_file: Option<PathBuf>) -> Result<Endpoint, AppError> {
     let is_web = Url::parse(web).is_ok_and(|url| {
         matches!(url.scheme(), "http" | "https")
             && url.username().is_empty()
             && url.query().is_none()
+            && url.fragment().is_none()
     });
     let below = format!("{}/owner/name", web.trim_end_matches('/'));
     let found = remote::repository_from_remote(kind, &below)
         .filter(|found| is_web && found.repository == "owner/name");
-    let base = Url::parse(&found.ok_or_else(refused)?.api_url).ok().ok_or_else(refused)?;
+    let base = found.and_then(|found| Url::parse(&found.api_url).ok());
+    let base = base.ok_or_else(|| no_address(web))?;
     Ok(Endpoint { kind, base, repository: "owner/name".to_owned(), ca_file })
+}
+
+fn no_address(web: &str) -> AppError {
+    AppError::Address { url: crate::git::masked(web) }
 }
