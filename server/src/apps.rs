@@ -46,6 +46,8 @@ pub struct App {
     pub number: u64,
     /// How many projects it looks after.
     pub projects: u64,
+    /// Whether the repositories that it is installed in become projects by themselves.
+    pub follows: bool,
 }
 
 /// An App that is to be added.
@@ -132,7 +134,7 @@ pub enum NotAnApp {
 }
 
 const COLUMNS: &str = "id, hook, name, forge, url, number,
-    (SELECT COUNT(*) FROM projects WHERE projects.app = apps.id), page FROM apps";
+    (SELECT COUNT(*) FROM projects WHERE projects.app = apps.id), page, follows FROM apps";
 
 fn app(row: &AnyRow) -> Result<App, DatabaseError> {
     let content = |what, found: String| DatabaseError::Content { table: "apps", what, found };
@@ -147,6 +149,7 @@ fn app(row: &AnyRow) -> Result<App, DatabaseError> {
         number: u64::try_from(number).map_err(|_sign| content("number", number.to_string()))?,
         projects: row.try_get::<i64, _>(6)?.unsigned_abs(),
         page: row.try_get(7)?,
+        follows: row.try_get::<i64, _>(8)? == 1,
     })
 }
 
@@ -239,6 +242,32 @@ impl Database {
             found: error.to_string(),
         })?;
         Ok(Some((app, key)))
+    }
+
+    /// Returns whether the repositories that an App is installed in become projects by themselves.
+    pub(crate) async fn follows(&self, id: AppId) -> Result<bool, DatabaseError> {
+        let row = sqlx::query("SELECT follows FROM apps WHERE id = $1")
+            .bind(id.0)
+            .fetch_optional(self.readers())
+            .await?;
+        let follows: Option<i64> = row.map(|row| row.try_get(0)).transpose()?;
+        Ok(follows == Some(1))
+    }
+
+    /// Notes whether the repositories that an App is installed in become projects; returns whether there is such an App.
+    pub async fn note_follows(&self, name: &str, follows: bool) -> Result<bool, DatabaseError> {
+        let name = name.to_owned();
+        self.write(move |connection| {
+            Box::pin(async move {
+                let done = sqlx::query("UPDATE apps SET follows = $2 WHERE name = $1")
+                    .bind(name)
+                    .bind(i64::from(follows))
+                    .execute(&mut *connection)
+                    .await?;
+                Ok(done.rows_affected() == 1)
+            })
+        })
+        .await
     }
 
     /// Removes an App that no project needs.

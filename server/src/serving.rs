@@ -4,6 +4,7 @@
 //! was. Start at [`Running::start`].
 
 mod commenting;
+mod following;
 mod handing;
 pub mod holding;
 mod looking;

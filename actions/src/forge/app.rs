@@ -4,6 +4,7 @@
 //! for about an hour. Nothing that a delivery says about installations is used: the forge is asked which one a repository
 //! is in. Start at [`AppLogin::token`].
 
+mod installed;
 mod key;
 mod manifest;
 
@@ -14,6 +15,8 @@ use serde_json::Value;
 
 use super::{Endpoint, ForgeConfig, ForgeError, ForgeKind, Masks, Token, http};
 use crate::status::shorten;
+pub use installed::Installed;
+pub(super) use installed::Installations;
 pub use key::{AppKey, AppKeyError};
 pub use manifest::{MadeApp, Manifest, ManifestForm, made, manifest_form};
 
@@ -41,6 +44,8 @@ pub(super) struct Apps {
     pub(super) narrowed: fn(&Endpoint, Reach) -> Value,
     /// Reads what it gives.
     pub(super) read_token: fn(&[u8]) -> Option<GivenToken>,
+    /// How it lists where an App is installed.
+    pub(super) installations: Installations,
     /// The page on which somebody makes an App, for themselves or for an organisation.
     pub(super) make: fn(&Url, Option<&str>) -> Url,
     /// What such a page is to be posted.

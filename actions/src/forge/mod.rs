@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use app::{
-    AppError, AppKey, AppKeyError, AppLogin, Granted, MadeApp, Manifest, ManifestForm, Reach,
+    AppError, AppKey, AppKeyError, AppLogin, Granted, Installed, MadeApp, Manifest, ManifestForm, Reach,
     SPARE, made, manifest_form,
 };
 pub use check::{Check, ShownCheck, Standing};

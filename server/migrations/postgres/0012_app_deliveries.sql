@@ -32,3 +32,6 @@ CREATE TABLE app_departures (
     hook TEXT NOT NULL,
     expires_at BIGINT NOT NULL
 );
+
+-- Whether the repositories that an App is installed in become projects by themselves.
+ALTER TABLE apps ADD COLUMN follows BIGINT NOT NULL DEFAULT 0;

@@ -10,18 +10,20 @@ use crate::database::DatabaseError;
 /// How many are handed on before somebody looks what they call for.
 const MOST: usize = 1_000;
 
-/// Hands on what waits, the oldest first.
-pub(super) async fn hand_on(shared: &Shared) -> Result<(), DatabaseError> {
+/// Hands on what waits, the oldest first; returns whether something says that Apps are installed elsewhere by now.
+pub(super) async fn hand_on(shared: &Shared) -> Result<bool, DatabaseError> {
+    let mut is_elsewhere = false;
     for _ in 0..MOST {
         // One at a time: they may be large.
-        let Some(delivery) = shared.database.next_app_delivery().await? else { return Ok(()) };
+        let Some(delivery) = shared.database.next_app_delivery().await? else { break };
         let to = whose(shared, &delivery).await?;
+        is_elsewhere |= matches!(to, HandedOn::Acted(_));
         if let HandedOn::Ignored(why) | HandedOn::Failed(why) = &to {
             tracing::info!(app = delivery.app.number(), why, "a delivery for an App");
         }
         shared.database.hand_on(delivery.id, to).await?;
     }
-    Ok(())
+    Ok(is_elsewhere)
 }
 
 /// Finds the project that a delivery is about.
@@ -32,6 +34,9 @@ async fn whose(shared: &Shared, delivery: &WaitingAppDelivery) -> Result<HandedO
         Err(error) => return Ok(HandedOn::Failed(error.to_string())),
     };
     let Some(repository) = read.repository else {
+        if read.hint == Hint::Installation && shared.database.follows(delivery.app).await? {
+            return Ok(HandedOn::Acted("it is looked where the App is installed".to_owned()));
+        }
         return Ok(HandedOn::Ignored(match read.hint {
             Hint::Ping => "a ping: deliveries arrive".to_owned(),
             Hint::Installation => {

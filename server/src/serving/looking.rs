@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::commenting::{self, Asking, Commented};
-use super::handing;
+use super::{following, handing};
 use super::reading::{Reading, outcome, reading};
 use super::standing::{Look, Standings};
 use super::thread::{Broken, on_thread};
@@ -64,10 +64,20 @@ pub(super) async fn look_at_all(shared: Arc<Shared>) {
     let started = Instant::now();
     let mut standings = Standings::default();
     let mut looks = JoinSet::new();
+    let (mut follows, mut follow_at) = (JoinSet::new(), started);
     let mut looked_at: HashMap<Id, (ProjectId, Cancel)> = HashMap::new();
     loop {
-        if let Err(error) = handing::hand_on(&shared).await {
-            tracing::error!(%error, "cannot hand on what was delivered for Apps");
+        match handing::hand_on(&shared).await {
+            Ok(is_elsewhere) => follow_at = if is_elsewhere { Instant::now() } else { follow_at },
+            Err(error) => {
+                tracing::error!(%error, "cannot hand on what was delivered for Apps");
+            }
+        }
+        // What was installed while nobody listened is found as well.
+        while follows.try_join_next().is_some() {}
+        if Instant::now() >= follow_at && follows.is_empty() {
+            follow_at = Instant::now() + shared.settings.look_every;
+            follows.spawn(following::follow_all(Arc::clone(&shared)));
         }
         match due(&shared, &mut standings, started.elapsed()).await {
             Ok(projects) => {

@@ -85,6 +85,7 @@ const SAMPLES: &[&str] = &[
         VALUES (1, 'k', 1, 'push', '{}', 'd', 'waiting');
     INSERT INTO app_departures (state, person, forge, url, hook, expires_at)
         VALUES ('h', 2, 'github', 'https://github.com', 'b', 1);
+    UPDATE apps SET follows = 1;
 ",
     "
     UPDATE statuses SET details = '{\"text\":\"t\"}', check_id = 3, check_open = 1;

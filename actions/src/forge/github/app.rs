@@ -5,7 +5,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::forge::Endpoint;
-use crate::forge::app::{Apps, GivenToken, MadeApp, Manifest, Reach};
+use crate::forge::app::{
+    Apps, GivenToken, Installations, Installed, MadeApp, Manifest, Reach,
+};
+use crate::forge::pull_request::asking;
 
 pub(super) const APPS: Apps = Apps {
     installation: |endpoint| {
@@ -18,6 +21,18 @@ pub(super) const APPS: Apps = Apps {
     },
     narrowed,
     read_token,
+    installations: Installations {
+        app: |endpoint| endpoint.url(&["app"]),
+        owner: |body| serde_json::from_slice::<Owned>(body).ok().map(|app| app.owner.id),
+        list: |endpoint, page| paged(endpoint.url(&["app", "installations"]), page),
+        read: read_installations,
+        narrowed: || json!({ "permissions": { "metadata": "read" } }),
+        repositories: |endpoint, page| {
+            paged(endpoint.url(&["installation", "repositories"]), page)
+        },
+        read_repositories,
+        page_size: PAGE,
+    },
     make: |web, organization| {
         let own = ["settings", "apps", "new"];
         let mut url = web.clone();
@@ -89,6 +104,59 @@ fn narrowed(endpoint: &Endpoint, reach: Reach) -> Value {
 #[derive(Deserialize)]
 struct Numbered {
     id: u64,
+}
+
+/// How many are asked for at a time: what is said of a repository is long.
+const PAGE: usize = 20;
+
+fn paged(url: Url, page: u32) -> Url {
+    asking(url, &[("per_page", &PAGE.to_string()), ("page", &page.to_string())])
+}
+
+#[derive(Deserialize)]
+struct Owned {
+    owner: Numbered,
+}
+
+#[derive(Deserialize)]
+struct Installation {
+    id: u64,
+    account: Numbered,
+    suspended_at: Option<String>,
+}
+
+fn read_installations(body: &[u8]) -> Option<Vec<(u64, u64)>> {
+    let list: Vec<Installation> = serde_json::from_slice(body).ok()?;
+    // The page counts all, so those that are suspended are kept, as nobody's.
+    let of = |one: Installation| {
+        (one.id, if one.suspended_at.is_some() { 0 } else { one.account.id })
+    };
+    Some(list.into_iter().map(of).collect())
+}
+
+#[derive(Deserialize)]
+struct Repositories {
+    repositories: Vec<Seen>,
+}
+
+#[derive(Deserialize)]
+struct Seen {
+    id: u64,
+    full_name: String,
+    html_url: String,
+    #[serde(default)]
+    archived: bool,
+}
+
+fn read_repositories(body: &[u8]) -> Option<Vec<Installed>> {
+    let Repositories { repositories } = serde_json::from_slice(body).ok()?;
+    let seen = |seen: Seen| Installed {
+        id: seen.id,
+        full_name: seen.full_name,
+        url: seen.html_url,
+        is_archived: seen.archived,
+    };
+    Some(repositories.into_iter().map(seen).collect())
 }
 
 /// What is given. Tokens begin with `ghs_`, and that is all that is known of them.
