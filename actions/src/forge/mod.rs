@@ -37,8 +37,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use app::{
-    AppError, AppKey, AppKeyError, AppLogin, Granted, Installed, MadeApp, Manifest, ManifestForm, Reach,
-    SPARE, made, manifest_form,
+    AppError, AppKey, AppKeyError, AppLogin, Granted, Installed, MadeApp, Manifest, ManifestForm,
+    Reach, SPARE, made, manifest_form,
 };
 pub use check::{Check, ShownCheck, Standing};
 pub use checkout::{CheckedOut, pull_request_of};

@@ -4,7 +4,7 @@
 //! written anew before it ends: a run may take longer than a token lasts.
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -68,6 +68,8 @@ impl Logins {
             return Ok(GitLogin { login: None, _kept: None });
         };
         let directory = Scratch::new("login").map_err(LoginError::Handing)?;
+        let own = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(directory.path(), own).map_err(LoginError::Handing)?;
         let file = directory.path().join("token");
         write(&file, &token).map_err(LoginError::Handing)?;
         let login = kind.git_login(&project.url, file.clone());

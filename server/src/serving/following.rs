@@ -81,10 +81,7 @@ fn new(projects: &[Project], app: &App, installed: Vec<Installed>) -> Vec<New> {
         .filter(|repository| !repository.is_archived)
         .filter(|repository| is_at(app.kind, &app.url, &repository.url))
         .filter(|repository| !is_known(repository))
-        .map(|repository| New {
-            name: repository.full_name.replace('/', "-"),
-            url: repository.url,
-        })
+        .map(|repository| New { name: repository.full_name.replace('/', "-"), url: repository.url })
         .filter(|new| is_plain(&new.name))
         .collect()
 }

@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::commenting::{self, Asking, Commented};
-use super::{following, handing};
 use super::reading::{Reading, outcome, reading};
 use super::standing::{Look, Standings};
 use super::thread::{Broken, on_thread};
 use super::visibility;
+use super::{following, handing};
 use crate::clock::Timestamp;
 use crate::counters::Counted;
 use crate::database::DatabaseError;

@@ -106,12 +106,7 @@ impl AppLogin {
         Err(self.garbage("an end of the repositories"))
     }
 
-    async fn read(
-        &self,
-        url: Url,
-        token: &Token,
-        what: &'static str,
-    ) -> Result<Vec<u8>, AppError> {
+    async fn read(&self, url: Url, token: &Token, what: &'static str) -> Result<Vec<u8>, AppError> {
         match self.ask(Method::GET, url, token, None).await? {
             (StatusCode::OK, body) => Ok(body),
             (status, body) => Err(self.refused(status, what, &body, token)),

@@ -259,7 +259,8 @@ async fn a_code_is_exchanged_for_an_app_and_shown_to_nobody() {
     assert_eq!((app.number, app.name.as_str()), (APP, "levain-ci"));
     assert_eq!(app.webhook_secret.as_deref(), Some("the secret"));
     assert_eq!(format!("{app:?}"), "MadeApp(12345 levain-ci)");
-    for code in ["", "a/b", "..", "a?b", "a b", &"a".repeat(300)] {
+    let long = "a".repeat(300);
+    for code in ["", "a/b", "..", "a?b", "a b", long.as_str()] {
         assert!(matches!(exchange(code).await, Err(AppError::Code)), "{code}");
     }
     let error = exchange("0ther").await.unwrap_err().to_string();

@@ -5,9 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::forge::Endpoint;
-use crate::forge::app::{
-    Apps, GivenToken, Installations, Installed, MadeApp, Manifest, Reach,
-};
+use crate::forge::app::{Apps, GivenToken, Installations, Installed, MadeApp, Manifest, Reach};
 use crate::forge::pull_request::asking;
 
 pub(super) const APPS: Apps = Apps {
@@ -27,9 +25,7 @@ pub(super) const APPS: Apps = Apps {
         list: |endpoint, page| paged(endpoint.url(&["app", "installations"]), page),
         read: read_installations,
         narrowed: || json!({ "permissions": { "metadata": "read" } }),
-        repositories: |endpoint, page| {
-            paged(endpoint.url(&["installation", "repositories"]), page)
-        },
+        repositories: |endpoint, page| paged(endpoint.url(&["installation", "repositories"]), page),
         read_repositories,
         page_size: PAGE,
     },
@@ -128,9 +124,8 @@ struct Installation {
 fn read_installations(body: &[u8]) -> Option<Vec<(u64, u64)>> {
     let list: Vec<Installation> = serde_json::from_slice(body).ok()?;
     // The page counts all, so those that are suspended are kept, as nobody's.
-    let of = |one: Installation| {
-        (one.id, if one.suspended_at.is_some() { 0 } else { one.account.id })
-    };
+    let of =
+        |one: Installation| (one.id, if one.suspended_at.is_some() { 0 } else { one.account.id });
     Some(list.into_iter().map(of).collect())
 }
 
