@@ -15,8 +15,8 @@ use serde_json::Value;
 
 use super::{Endpoint, ForgeConfig, ForgeError, ForgeKind, Masks, Token, http};
 use crate::status::shorten;
-pub(super) use installed::Installations;
 pub use installed::Installed;
+pub(super) use installed::{Installation, Installations};
 pub use key::{AppKey, AppKeyError};
 pub use manifest::{MadeApp, Manifest, ManifestForm, made, manifest_form};
 

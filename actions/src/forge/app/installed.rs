@@ -22,8 +22,8 @@ pub(in crate::forge) struct Installations {
     pub(in crate::forge) owner: fn(&[u8]) -> Option<u64>,
     /// Where it lists the installations. The token is the App's own.
     pub(in crate::forge) list: fn(&Endpoint, page: u32) -> Url,
-    /// Reads a page: the number of each that is active, and whose it is.
-    pub(in crate::forge) read: fn(&[u8]) -> Option<Vec<(u64, u64)>>,
+    /// Reads a page.
+    pub(in crate::forge) read: fn(&[u8]) -> Option<Vec<Installation>>,
     /// What a token is asked for that lists the repositories of an installation, and does nothing else.
     pub(in crate::forge) narrowed: fn() -> Value,
     /// Where it lists the repositories of an installation. The token is the installation's.
@@ -32,6 +32,13 @@ pub(in crate::forge) struct Installations {
     pub(in crate::forge) read_repositories: fn(&[u8]) -> Option<Vec<Installed>>,
     /// How many a page of either has at most.
     pub(in crate::forge) page_size: usize,
+}
+
+/// A place where an App is installed.
+pub(in crate::forge) struct Installation {
+    pub(in crate::forge) id: u64,
+    /// The number of whose it is; nobody's while it is suspended.
+    pub(in crate::forge) account: Option<u64>,
 }
 
 /// A repository that an App may see.
@@ -64,9 +71,9 @@ impl AppLogin {
             let body = self.read((installations.list)(&self.endpoint, page), &own, what).await?;
             let list = (installations.read)(&body).ok_or_else(|| self.garbage(what))?;
             let count = list.len();
-            for (installation, of) in list {
-                if of == owner {
-                    found.extend(self.repositories(installation, &own).await?);
+            for installation in list {
+                if installation.account == Some(owner) {
+                    found.extend(self.repositories(installation.id, &own).await?);
                 }
             }
             if count < installations.page_size {

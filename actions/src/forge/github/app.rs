@@ -5,7 +5,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::forge::Endpoint;
-use crate::forge::app::{Apps, GivenToken, Installations, Installed, MadeApp, Manifest, Reach};
+use crate::forge::app::{
+    Apps, GivenToken, Installation, Installations, Installed, MadeApp, Manifest, Reach,
+};
 use crate::forge::pull_request::asking;
 
 pub(super) const APPS: Apps = Apps {
@@ -115,17 +117,19 @@ struct Owned {
 }
 
 #[derive(Deserialize)]
-struct Installation {
+struct Listed {
     id: u64,
     account: Numbered,
     suspended_at: Option<String>,
 }
 
-fn read_installations(body: &[u8]) -> Option<Vec<(u64, u64)>> {
-    let list: Vec<Installation> = serde_json::from_slice(body).ok()?;
+fn read_installations(body: &[u8]) -> Option<Vec<Installation>> {
+    let list: Vec<Listed> = serde_json::from_slice(body).ok()?;
     // The page counts all, so those that are suspended are kept, as nobody's.
-    let of =
-        |one: Installation| (one.id, if one.suspended_at.is_some() { 0 } else { one.account.id });
+    let of = |one: Listed| Installation {
+        id: one.id,
+        account: one.suspended_at.is_none().then_some(one.account.id),
+    };
     Some(list.into_iter().map(of).collect())
 }
 
