@@ -15,7 +15,7 @@ use crate::status::Forge;
 /// Two jobs, one of which cannot be evaluated.
 const JOBS: &str = "levainJobs = {
   good = job \"good\";
-  broken = throw \"no flour\";
+  broken = { }.flour;
 };";
 
 /// A token of 400 characters.
@@ -68,7 +68,7 @@ fn an_app_reports_an_evaluation_error_at_its_line() {
     let work = environment.repository("project");
     work.write("flake.nix", &simple(JOBS));
     work.commit("first");
-    let line = simple(JOBS).lines().position(|line| line.contains("no flour")).unwrap() + 1;
+    let line = simple(JOBS).lines().position(|line| line.contains("{ }.flour")).unwrap() + 1;
     let origin = environment.path("origin.git").display().to_string();
     work.git(&["init", "--quiet", "--bare", &origin]);
     work.git(&["remote", "add", "origin", &origin]);
@@ -156,8 +156,9 @@ fn an_app_reports_an_evaluation_error_at_its_line() {
     });
     let summary = summary.unwrap_or_else(|| panic!("no summary in {checks:#?}"));
     let note = &summary["output"]["annotations"][0];
+    assert!(note.is_object(), "{summary:#}");
     assert_eq!((&note["path"], &note["start_line"]), (&json!("flake.nix"), &json!(line)));
-    assert!(note["message"].as_str().unwrap().contains("no flour"), "{note}");
+    assert!(note["message"].as_str().unwrap().contains("'flour' missing"), "{note}");
     let job = checks.iter().find(|check| check["name"] == "levain/broken");
     assert!(job.is_some(), "{checks:#?}");
     // Nothing secret is in the log, nor was it an argument or a variable of anything.
