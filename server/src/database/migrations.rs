@@ -61,25 +61,24 @@ const STEPS: &[(&str, &str, &str)] = &[
         include_str!("../../migrations/postgres/0010_jobsets.sql"),
     ),
     (
-<<<<<<< HEAD
         "numbers",
         include_str!("../../migrations/sqlite/0011_numbers.sql"),
         include_str!("../../migrations/postgres/0011_numbers.sql"),
-=======
+    ),
+    (
         "apps",
-        include_str!("../../migrations/sqlite/0011_apps.sql"),
-        include_str!("../../migrations/postgres/0011_apps.sql"),
->>>>>>> d96e144 (server: projects log in as an App)
+        include_str!("../../migrations/sqlite/0012_apps.sql"),
+        include_str!("../../migrations/postgres/0012_apps.sql"),
     ),
     (
         "app_deliveries",
-        include_str!("../../migrations/sqlite/0012_app_deliveries.sql"),
-        include_str!("../../migrations/postgres/0012_app_deliveries.sql"),
+        include_str!("../../migrations/sqlite/0013_app_deliveries.sql"),
+        include_str!("../../migrations/postgres/0013_app_deliveries.sql"),
     ),
     (
         "checks",
-        include_str!("../../migrations/sqlite/0013_checks.sql"),
-        include_str!("../../migrations/postgres/0013_checks.sql"),
+        include_str!("../../migrations/sqlite/0014_checks.sql"),
+        include_str!("../../migrations/postgres/0014_checks.sql"),
     ),
 ];
 

@@ -72,13 +72,12 @@ const SAMPLES: &[&str] = &[
         VALUES (1, 'heads/other', '0000000000000000000000000000000000000003', 'running', 2, 1, 'branch', 'o', 1);
 ",
     "
-<<<<<<< HEAD
     INSERT INTO projects (hook, name, forge, url, created_at) VALUES ('j', 'p', 'git', 'w', 1);
-=======
+",
+    "
     INSERT INTO apps (hook, name, forge, url, number, private_key, webhook_secret, created_at)
         VALUES ('a', 'levain', 'github', 'https://github.com', 5, 'k', '0123456789abcdef', 1);
     UPDATE projects SET app = 1, repository = 7, installation = 9 WHERE id = 1;
->>>>>>> d96e144 (server: projects log in as an App)
 ",
     "
     INSERT INTO app_deliveries (app, key, received_at, event, body, digest, state)

@@ -1,7 +1,7 @@
 -- Apps: what this server is at a forge by itself, without anybody's token. Keys and secrets are in clear: whoever can read
 -- this database can act as the App.
 CREATE TABLE apps (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     -- The last part of the address that deliveries for all its repositories are sent to.
     hook TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL UNIQUE,

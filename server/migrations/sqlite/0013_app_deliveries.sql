@@ -1,7 +1,7 @@
 -- What forges deliver for the repositories of an App. Whose it is, is read when it is kept: then it is handed on to the
 -- project, under the same key, and its body is kept there.
 CREATE TABLE app_deliveries (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     app INTEGER NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
     key TEXT NOT NULL,
     received_at INTEGER NOT NULL,
@@ -23,7 +23,7 @@ CREATE INDEX app_deliveries_by_age ON app_deliveries (received_at);
 
 -- Who is on the way to a forge to make an App. Of what they bring back there is only a hash.
 CREATE TABLE app_departures (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     state TEXT NOT NULL UNIQUE,
     person INTEGER NOT NULL REFERENCES people (id) ON DELETE CASCADE,
     forge TEXT NOT NULL,
