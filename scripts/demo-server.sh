@@ -58,6 +58,18 @@ write_small_project() {
   git commit --quiet --message "A program in C"
 }
 
+# The server looks at a new project by itself. What is pushed after that it knows from the hook alone.
+await_first_look() {
+  local tries=0
+  while :; do
+    "$levain" project list --format json >"$demo/projects.json"
+    if [ "$(json "$demo/projects.json" 0.lookedAt)" != - ]; then return; fi
+    tries=$((tries + 1))
+    [ "$tries" -lt "$patience" ] || server_failed "the server does not look at the project"
+    sleep 0.1
+  done
+}
+
 # announced BRANCH: whether a delivery of the hook had the run of $commit queued.
 announced() {
   local tries=0
@@ -110,6 +122,7 @@ demo_server() {
   cd "$demo/bread" || return
   write_small_project
   git remote add origin "$origin"
+  await_first_look
 
   push_branch main "main"
   first=$state:$status:$compiled
