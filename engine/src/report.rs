@@ -37,7 +37,7 @@ pub struct Report {
     /// The evaluations that took place, each with its two inputs.
     pub evaluations: Vec<EvaluationReport>,
     /// One element per attribute path.
-    pub jobs: Vec<JobReport>,
+    pub jobs: Vec<ReportedJob>,
     /// How many jobs ended how.
     pub counters: Counters,
     /// The caches that an audit by policy caught; their jobs' results are those of the clean builds.
@@ -192,9 +192,6 @@ pub struct JobReport {
     /// What an audit by policy found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<Verdict>,
-    /// The entry that its pointer has now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pointer: Option<PointerReport>,
 }
 
 impl JobReport {
@@ -222,7 +219,6 @@ impl JobReport {
             failed_dependencies: Vec::new(),
             last_lines: Vec::new(),
             audit: None,
-            pointer: None,
         }
     }
 }
@@ -277,6 +273,18 @@ impl CacheReport {
             depth: entry.depth,
         }
     }
+}
+
+/// A job as it is in the report of its run: how it ended, and what is known only when all have.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportedJob {
+    /// How it ended, as it was told then.
+    #[serde(flatten)]
+    pub job: JobReport,
+    /// The entry that its pointer has now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<PointerReport>,
 }
 
 /// Where a job's pointer points.
@@ -422,6 +430,6 @@ impl Report {
 
     /// Returns whether every job is fine. Where all were skipped, nobody knows: that is no success.
     pub fn is_success(&self) -> bool {
-        self.jobs.iter().all(|job| job.status.is_success()) && !self.counters.only_skipped()
+        self.jobs.iter().all(|job| job.job.status.is_success()) && !self.counters.only_skipped()
     }
 }

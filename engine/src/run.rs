@@ -293,6 +293,8 @@ struct Run<'a> {
     withheld: Vec<String>,
     undelivered: Vec<Undelivered>,
     lies: Vec<Lie>,
+    /// The jobs whose pointers moved.
+    moved: BTreeSet<JobName>,
     /// The jobs whose audits earlier runs owe.
     owed: BTreeSet<JobName>,
     evaluations: Vec<EvaluationReport>,
@@ -323,6 +325,7 @@ impl<'a> Run<'a> {
             withheld: Vec::new(),
             undelivered: Vec::new(),
             lies: Vec::new(),
+            moved: BTreeSet::new(),
             owed: BTreeSet::new(),
             evaluations: Vec::new(),
             seconds: Seconds {
@@ -358,7 +361,7 @@ impl<'a> Run<'a> {
         let mut built = self.build(&planned, &targets, &entries, logs.path(), &mut connections)?;
         self.audit_by_policy(&planned, &mut built, logs.path(), &mut connections)?;
         self.settle_aggregates(&planned, &mut built);
-        logs.settle(&mut built);
+        logs.settle(&built);
         self.tell.stage(Stage::Deliver);
         self.release_gone();
         self.release_roots();
@@ -491,16 +494,11 @@ impl Logs {
     }
 
     /// Leaves temporary logs to be read until the next levain starts, if one of them explains a
-    /// failure; or else removes them, and what reports say of them.
-    fn settle(self, jobs: &mut [JobReport]) {
+    /// failure; or else removes them.
+    fn settle(self, jobs: &[JobReport]) {
         let Self::Scratch(scratch) = self else { return };
-        let needed = |job: &JobReport| job.error.is_some() && job.log.is_some();
-        if jobs.iter().any(needed) {
+        if jobs.iter().any(|job| job.error.is_some() && job.log.is_some()) {
             scratch.leave();
-        } else {
-            for job in jobs {
-                job.log = None;
-            }
         }
     }
 }

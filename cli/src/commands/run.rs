@@ -134,7 +134,8 @@ fn code(report: &Report, cancel: &Cancel) -> u8 {
 
 fn text(report: &Report) -> String {
     let mut text = String::new();
-    for job in &report.jobs {
+    let jobs = || report.jobs.iter().map(|reported| &reported.job);
+    for job in jobs() {
         text.push_str(&trouble(job));
         for set in &job.cache_sets {
             text.push_str(&format!(
@@ -144,9 +145,7 @@ fn text(report: &Report) -> String {
             ));
         }
     }
-    let rows: Vec<Vec<String>> = report
-        .jobs
-        .iter()
+    let rows: Vec<Vec<String>> = jobs()
         .map(|job| vec![visible_name(job.attr_path.as_str()).into_owned(), describe(job)])
         .collect();
     text.push_str(&columns(&rows));

@@ -376,7 +376,6 @@ impl Run<'_> {
             report.caches.clear();
             report.reason = Some(Reason::Rejected);
             report.reason_detail = Some(text.clone());
-            report.pointer = None;
             if audited.verdict == Verdict::CleanFails {
                 report.status = JobStatus::Failed;
                 report.error = audited.error.or(Some(text));

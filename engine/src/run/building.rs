@@ -1,6 +1,6 @@
 //! The last steps of a run: building, and the post-build action of each success.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ use crate::kept::KeptOutputs;
 use crate::plan::{self, Finding, PlannedJob, Target};
 use crate::pointers::Entries;
 use crate::post_build::{PostBuild, Succeeded};
-use crate::report::{Counters, JobReport, JobStatus, PointerReport};
+use crate::report::{Counters, JobReport, JobStatus};
 use crate::success::{RecordedCache, Success};
 
 /// How Nix is to build.
@@ -90,20 +90,18 @@ impl Run<'_> {
         }
         self.settle_fresh(&mut builds, entries)?;
         self.build_stale(&mut builds, targets, logs)?;
-        let JobBuilds { post_build, kept, mut reports, .. } = builds;
+        let JobBuilds { post_build, kept, reports, .. } = builds;
         if let Some(kept) = kept {
             let head = &self.head;
             let troubles = kept.finish(&head.jobset.name(), head.commit, unix_now());
             self.undelivered.extend(troubles);
         }
-        let mut moved = BTreeSet::new();
         if let Some(mut post_build) = post_build {
             post_build.flush();
             self.seconds.post_build += post_build.seconds;
-            moved.extend(post_build.moved);
+            self.moved.extend(post_build.moved);
             self.undelivered.extend(post_build.troubles);
         }
-        self.add_pointers(&mut reports, &moved)?;
         Ok(reports.into_values().collect())
     }
 
@@ -385,27 +383,6 @@ impl Run<'_> {
         exposed_in(store, watch, derivation, &target.outputs, output, &given).unwrap_or_else(
             |error| Some(format!("it is unknown what its outputs refer to ({error})")),
         )
-    }
-
-    /// Adds to each job the entry that its pointer has now.
-    fn add_pointers(
-        &self,
-        reports: &mut BTreeMap<JobName, JobReport>,
-        moved: &BTreeSet<JobName>,
-    ) -> Result<(), RunError> {
-        if self.mode == Mode::Off {
-            return Ok(());
-        }
-        let (_, entries) = self.shadowing.own()?;
-        for (job, entry) in entries.unwrap_or_default() {
-            if let (Some(report), Ok(entry)) = (reports.get_mut(&job), entry) {
-                report.pointer = Some(PointerReport {
-                    path: self.surroundings.store.dir().display(&entry.path),
-                    moved: moved.contains(&job),
-                });
-            }
-        }
-        Ok(())
     }
 }
 

@@ -11,8 +11,10 @@ use crate::build::unix_now;
 use crate::candidates::named_paths;
 use crate::declaration::Mode;
 use crate::event::What;
+use crate::pointers::Entries;
 use crate::report::{
-    Counters, JobReport, JobStatus, Report, ShadowReport, Undelivered, UndeliveredKind,
+    Counters, JobReport, JobStatus, PointerReport, Report, ReportedJob, ShadowReport, Undelivered,
+    UndeliveredKind,
 };
 use crate::roots::RootError;
 use crate::shadowing::WrittenShadow;
@@ -131,6 +133,8 @@ impl Run<'_> {
         if self.project.writer.is_none() {
             self.tell_what_is_withheld(&jobs);
         }
+        let counters = Counters::of(&jobs);
+        let jobs = self.with_pointers(jobs);
         let repository = &self.project.repository;
         let head: Option<CommitId> =
             repository.reference(&self.shadowing.reference).unwrap_or_default();
@@ -150,7 +154,7 @@ impl Run<'_> {
             mode: self.mode.to_string(),
             shadow,
             evaluations: std::mem::take(&mut self.evaluations),
-            counters: Counters::of(&jobs),
+            counters,
             jobs,
             lies: std::mem::take(&mut self.lies),
             undelivered: std::mem::take(&mut self.undelivered),
@@ -158,6 +162,30 @@ impl Run<'_> {
             notices: std::mem::take(&mut self.notices),
             seconds: self.seconds,
         }
+    }
+
+    /// Adds to each job the entry that its pointer has now.
+    fn with_pointers(&mut self, jobs: Vec<JobReport>) -> Vec<ReportedJob> {
+        let entries = match self.mode {
+            Mode::Off => Ok(Entries::new()),
+            Mode::Record | Mode::Incremental => {
+                self.shadowing.own().map(|(_, entries)| entries.unwrap_or_default())
+            }
+        };
+        let entries = entries.unwrap_or_else(|error| {
+            self.notices.push(format!("cannot read where the pointers point now: {error}"));
+            Entries::new()
+        });
+        let dir = self.surroundings.store.dir();
+        let with_pointer = |job: JobReport| {
+            let entry = entries.get(&job.attr_path).and_then(|entry| entry.as_ref().ok());
+            let pointer = entry.map(|entry| PointerReport {
+                path: dir.display(&entry.path),
+                moved: self.moved.contains(&job.attr_path),
+            });
+            ReportedJob { job, pointer }
+        };
+        jobs.into_iter().map(with_pointer).collect()
     }
 
     /// Says what a run with the right to write would have written besides the shadow commit.
@@ -186,7 +214,7 @@ impl Run<'_> {
     /// Tells how the run ended, and tidies up.
     pub(super) fn finish(&mut self, report: Report) -> Report {
         let counters = report.counters;
-        let phase = phase_of(counters, report.jobs.iter().any(is_authors_error));
+        let phase = phase_of(counters, report.jobs.iter().any(|job| is_authors_error(&job.job)));
         self.tell.what(What::Ended { phase, jobs: report.jobs.len(), counters });
         if let Some(writer) = &self.project.writer {
             writer.tidy(KEEP, self.project.declaration.logs.total_bytes);

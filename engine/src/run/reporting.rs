@@ -80,7 +80,8 @@ impl Run<'_> {
         let timed = JobReport {
             started_at: own.started_at,
             seconds: own.seconds,
-            log: shown_log(&own),
+            // Read-only, logs outlive the run only to explain a failure.
+            log: self.project.writer.as_ref().and_then(|_| shown_log(&own)),
             cache_sets: own.cache_lines.clone(),
             ..outline
         };
