@@ -196,6 +196,12 @@ impl State {
             create_dir(&self.dir.join(kind.directory()))?;
         }
         let (lent, is_new) = holds.lend(&self.dir.join("lock"))?;
+        if is_new == IsNew::Yes {
+            // Only who holds the lock writes there, and nobody else does: whoever did was killed.
+            for kind in KINDS {
+                remove_unfinished(&self.dir.join(kind.directory()), ".tmp", Duration::ZERO);
+            }
+        }
         Ok((StateWriter { state: self.clone(), lent }, is_new))
     }
 }
@@ -311,7 +317,7 @@ fn remove_unfinished(directory: &Path, prefix: &str, age: Duration) {
             continue;
         }
         let changed = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-        if changed.and_then(|time| time.elapsed().ok()).is_some_and(|passed| passed > age) {
+        if changed.and_then(|time| time.elapsed().ok()).is_some_and(|passed| passed >= age) {
             remove_quietly(&entry.path());
         }
     }
@@ -349,6 +355,23 @@ mod tests {
             let expected = (kind != Kind::Evaluations).then(|| "value".to_owned());
             assert_eq!(writer.state().load::<String>(kind, "name"), expected, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn what_a_killed_levain_did_not_finish_is_gone_with_the_next_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::of(dir.path());
+        drop(state.lock().unwrap());
+        let unfinished = state.dir.join(Kind::Project.directory()).join(".tmpx");
+        fs::write(&unfinished, "a part").unwrap();
+        let holds = Holds::default();
+        let (first, _) = state.lend(&holds).unwrap();
+        assert!(!unfinished.exists());
+        // Another run of this process may be writing it.
+        fs::write(&unfinished, "a part").unwrap();
+        let (_second, _) = state.lend(&holds).unwrap();
+        first.tidy(0, u64::MAX);
+        assert!(unfinished.exists());
     }
 
     #[test]

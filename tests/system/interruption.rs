@@ -183,16 +183,22 @@ fn leftovers(environment: &Environment, repository: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Lets unfinished objects look as if they were two minutes old: younger ones could still be in
+/// Lets unfinished files look as if they were two minutes old: younger ones could still be in
 /// somebody's hands, so levain leaves them alone.
-fn age_unfinished_objects(repository: &Path) {
+fn age_unfinished_files(repository: &Path) {
     let then = SystemTime::now() - Duration::from_secs(120);
-    for entry in fs::read_dir(repository.join(".git/objects")).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_name().to_str().unwrap().starts_with("tmp_object_git2_") {
-            let file =
-                fs::OpenOptions::new().write(true).open(set_writable(&entry.path())).unwrap();
-            file.set_modified(then).unwrap();
+    let git = repository.join(".git");
+    for directory in [git.join("objects"), git.join("levain"), git.join("levain/statuses")] {
+        // What was killed early enough made none.
+        let Ok(entries) = fs::read_dir(directory) else { continue };
+        for entry in entries {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            if name.starts_with("tmp_object_git2_") || name.starts_with(".tmp") {
+                let file =
+                    fs::OpenOptions::new().write(true).open(set_writable(&entry.path())).unwrap();
+                file.set_modified(then).unwrap();
+            }
         }
     }
 }
@@ -255,7 +261,7 @@ fn lane(number: u64, prepare: impl Fn(&mut Lane<'_>), edit: impl Fn(&mut Lane<'_
         edit(&mut lane, round);
         let commit = lane.commit();
         let delay = lane.kill();
-        age_unfinished_objects(&lane.repository.path);
+        age_unfinished_files(&lane.repository.path);
         let when = format!("round {round}, killed after {delay:?} of {:.3} s", lane.seconds);
         println!("{when}");
         lane.check_pointers(&when);
@@ -369,7 +375,7 @@ fn objects_that_were_not_finished_are_removed_once_nobody_can_be_writing_them() 
     fs::write(&unfinished, "half").unwrap();
     let _young = repository.report(&[]);
     assert!(unfinished.exists());
-    age_unfinished_objects(&repository.path);
+    age_unfinished_files(&repository.path);
     let _old = repository.report(&[]);
     assert!(!unfinished.exists());
 }
