@@ -231,6 +231,8 @@ pub struct ShownApp {
     pub number: u64,
     /// How many projects it looks after.
     pub projects: u64,
+    /// Whether the repositories that its owner installs it in become projects by themselves.
+    pub follows: bool,
 }
 
 impl ShownApp {
@@ -242,6 +244,7 @@ impl ShownApp {
             url: app.url.clone(),
             number: app.number,
             projects: app.projects,
+            follows: app.follows,
         }
     }
 }

@@ -52,6 +52,17 @@ pub(crate) enum AppCommand {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// Make every repository that the App's owner installs it in a project
+    ///
+    /// The server looks at once when the forge says that something was
+    /// installed, and every 5 minutes. It removes no project by itself.
+    Follow {
+        /// Name of the App
+        name: String,
+        /// Add no more projects by itself
+        #[arg(long)]
+        stop: bool,
+    },
     /// Remove an App and its key from the server; at the forge it stays
     Remove {
         /// Name of the App

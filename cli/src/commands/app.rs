@@ -77,6 +77,11 @@ async fn with(
                 }
             }
         }
+        AppCommand::Follow { name, stop } => {
+            let app = named(database, name).await?;
+            let noted = database.note_follows(&app.name, !stop).await;
+            noted.map_err(|error| Failure::error(&error)).map(|_| ())
+        }
         AppCommand::Remove { name } => {
             let app = named(database, name).await?;
             database.remove_app(&app).await.map_err(|error| Failure::error(&error))

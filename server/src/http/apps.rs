@@ -6,7 +6,7 @@
 
 use axum::Form;
 use axum::extract::{Query, State};
-use axum::http::header::CONTENT_SECURITY_POLICY;
+use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use levain_actions::forge::{self, ForgeKind, Manifest};
@@ -32,11 +32,11 @@ const LONGEST_NAME: usize = 34;
 const LISTED: u32 = 20;
 
 pub(super) fn routes(table: Table) -> Table {
-    table.get("/apps", Needs::Operator, list).post("/apps/new", Needs::Operator, depart).get(
-        "/apps/callback",
-        Needs::Operator,
-        arrive,
-    )
+    table
+        .get("/apps", Needs::Operator, list)
+        .post("/apps/new", Needs::Operator, depart)
+        .get("/apps/callback", Needs::Operator, arrive)
+        .post("/apps/follow", Needs::Operator, follow)
 }
 
 /// What the page shows.
@@ -56,6 +56,7 @@ struct AppRow {
     url: String,
     number: u64,
     projects: u64,
+    follows: bool,
     /// Where it is installed, if that is known.
     install: Option<String>,
     others: Vec<OtherRow>,
@@ -133,6 +134,7 @@ async fn list(State(app): State<App>) -> Result<Response, Refused> {
             url: known.url,
             number: known.number,
             projects: known.projects,
+            follows: known.follows,
             others: others.into_iter().map(other).collect(),
         });
     }
@@ -186,6 +188,8 @@ async fn depart(
     };
     let mut response =
         page(&app, StatusCode::OK, AppsPage { departure: Some(departure), ..AppsPage::default() })?;
+    // Forges may refuse what says nothing about where it comes from.
+    response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("strict-origin"));
     // This page may post to the forge, and no other may.
     if let Ok(policy) = HeaderValue::from_str(&policy(&format!("'self' {origin}"))) {
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
@@ -201,6 +205,26 @@ fn name(public_url: &str) -> String {
         host.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let name: String = format!("levain-{plain}").chars().take(LONGEST_NAME).collect();
     name.trim_end_matches('-').to_owned()
+}
+
+/// Whether an App's repositories are to become projects.
+#[derive(Deserialize)]
+struct Followed {
+    name: String,
+    follows: bool,
+}
+
+async fn follow(
+    State(app): State<App>,
+    Form(Followed { name, follows }): Form<Followed>,
+) -> Result<Response, Refused> {
+    match app.database.note_follows(&name, follows).await? {
+        true => {
+            tracing::info!(app = name, follows, "an App is followed, or not any more");
+            Ok(Redirect::to("/apps").into_response())
+        }
+        false => Err(Refused::Nothing),
+    }
 }
 
 /// What a forge sends somebody back with.

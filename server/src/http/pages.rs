@@ -104,7 +104,9 @@ fn safe(mut response: Response) -> Response {
     // A form has to say which page it is on: without a referrer, browsers do not even tell the origin.
     let is_page =
         headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-    if is_page {
+    // One that leads elsewhere says so itself.
+    let is_said = headers.get(REFERRER_POLICY).is_some_and(|policy| policy != "no-referrer");
+    if is_page && !is_said {
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     }
     response

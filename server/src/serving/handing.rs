@@ -40,7 +40,7 @@ async fn whose(shared: &Shared, delivery: &WaitingAppDelivery) -> Result<HandedO
         return Ok(HandedOn::Ignored(match read.hint {
             Hint::Ping => "a ping: deliveries arrive".to_owned(),
             Hint::Installation => {
-                "projects are added with `levain project add … --app`, wherever the App is installed"
+                "projects are added by name, unless the App is followed: see the page `/apps`"
                     .to_owned()
             }
             Hint::Nothing { why } => why.to_string(),

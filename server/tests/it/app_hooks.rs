@@ -7,6 +7,7 @@ use levain_engine::cancel::Cancel;
 use levain_server::Database;
 use levain_server::apps::{App, NewApp};
 use levain_server::deliveries::{Delivery, DeliveryState};
+use levain_server::forges::Forges;
 use levain_server::logins::Logins;
 use levain_server::projects::Project;
 use levain_server::reconcile::Heads;
@@ -37,6 +38,7 @@ impl Workshop for Empty {
 
 async fn serve(database: &Database) -> Running {
     let settings = Settings {
+        forges: Forges { logins: Logins::new(database.clone(), None) },
         look_every: Duration::from_secs(3600),
         glance_every: Duration::from_millis(20),
         ..Settings::default()
@@ -231,6 +233,7 @@ async fn the_operator_makes_an_app_with_two_clicks_and_nobody_sees_its_secrets()
         let left = async || {
             let page = server.post("/apps/new", &lines, &asked).await;
             assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+            assert_eq!(page.header("referrer-policy"), Some("strict-origin"));
             let policy = page.header("content-security-policy").unwrap().to_owned();
             assert!(
                 policy.contains(&format!("form-action 'self' {};", hub.server.uri())),
@@ -299,4 +302,61 @@ async fn the_operator_makes_an_app_with_two_clicks_and_nobody_sees_its_secrets()
 
 fn form_urlencoded(text: &str) -> String {
     text.replace(':', "%3A").replace('/', "%2F")
+}
+
+/// Waits until there are so many projects; returns their names.
+async fn named(database: &Database, count: usize) -> Vec<String> {
+    for _ in 0..6_000 {
+        let projects = database.projects().await.unwrap();
+        if projects.len() == count && projects.iter().all(|one| one.looked_at.is_some()) {
+            return projects.into_iter().map(|project| project.name).collect();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not {count} within 60 s: {:?}", database.projects().await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repositories_become_projects_where_the_operator_wants_that_and_the_owner_installed_it() {
+    for test in databases().await {
+        let database = test.open().await;
+        let hub = Hub::new().await;
+        let (added, app) = hub.add_app(&database).await;
+        let r = hub.project(&database, &app, "r").await;
+        for number in 0..25 {
+            hub.known().installed.insert(format!("many-{number:02}"), 100 + number);
+        }
+        hub.known().installed.insert("old".to_owned(), 900);
+        hub.known().archived.insert("old".to_owned());
+        hub.known().strangers = vec!["miner".to_owned()];
+        let server = Listening::new(&database).await;
+        let body = json!({ "action": "created", "installation": { "id": 666 } }).to_string();
+        let tell =
+            async |key| deliver(&server, &added.hook, ("installation", key), &body, SECRET).await;
+        // Not unless somebody wants it.
+        let running = serve(&database).await;
+        assert_eq!(tell("k1").await.status, StatusCode::ACCEPTED);
+        settled(&database, &r).await;
+        running.stop().await;
+        assert_eq!(database.projects().await.unwrap().len(), 1);
+        assert_eq!(others(&database, &app).await[0].0, "ignored");
+        let cookie = operator(&database).await;
+        let lines = [("cookie", cookie.as_str())];
+        let answer = server.post("/apps/follow", &lines, "name=levain-ci&follows=true").await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
+        // What is there already is not added twice, under whichever name; nor what is archived, nor a stranger's.
+        let running = serve(&database).await;
+        let names = named(&database, 26).await;
+        assert!(names.contains(&"r".to_owned()) && names.contains(&"o-many-24".to_owned()));
+        assert!(!names.iter().any(|name| name.contains("old") || name.contains("miner")));
+        hub.known().installed.insert("later".to_owned(), 901);
+        assert_eq!(tell("k2").await.status, StatusCode::ACCEPTED);
+        let names = named(&database, 27).await;
+        assert!(names.contains(&"o-later".to_owned()), "{names:?}");
+        running.stop().await;
+        let told = others(&database, &app).await;
+        assert_eq!(told[1].0, "acted");
+        let answer = server.post("/apps/follow", &lines, "name=none&follows=true").await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    }
 }

@@ -22,6 +22,8 @@ use crate::support::GITHUB;
 pub(crate) const APP: u64 = 12_345;
 /// That of its installation.
 pub(crate) const INSTALLATION: u64 = 77;
+/// That of another, of somebody whom nobody here knows.
+const STRANGERS: u64 = 78;
 /// What deliveries are signed with.
 pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -46,10 +48,16 @@ pub(crate) struct Known {
     pub(crate) writes: usize,
     /// What the next writes are answered with; whether they are taken all the same.
     pub(crate) moods: Vec<(bool, ResponseTemplate)>,
+    /// The repositories of a stranger who installed the App, too.
+    pub(crate) strangers: Vec<String>,
+    /// Those of `o` that nobody can push to.
+    pub(crate) archived: BTreeSet<String>,
     /// The code of a manifest, and what it is exchanged for.
     pub(crate) manifest: Option<(String, Value)>,
     /// Every path that was asked for, with its method.
     pub(crate) asked: Vec<String>,
+    /// Where its pages are.
+    url: String,
     /// Words that are in no request.
     forbidden: BTreeSet<String>,
 }
@@ -88,6 +96,7 @@ impl Hub {
         };
         let known = Arc::new(Mutex::new(known));
         let server = MockServer::start().await;
+        known.lock().unwrap().url = server.uri();
         let answers = Arc::clone(&known);
         let answer =
             move |request: &Request| answers.lock().unwrap().answer(request, public.as_slice());
@@ -181,13 +190,27 @@ impl Known {
                 if !is_signed(token, public) {
                     return message(401, "A JSON web token could not be decoded");
                 }
-                assert_eq!(*number, INSTALLATION.to_string());
-                self.give(&body)
+                self.give(number, &body)
             }
-            ("GET", ["app", "installations"]) => {
-                assert!(is_signed(token, public));
-                answered(200, &json!([{ "id": INSTALLATION, "app_id": APP }]))
+            ("GET", ["app"]) if is_signed(token, public) => {
+                answered(200, &json!({ "id": APP, "slug": "levain-ci", "owner": { "id": 500 } }))
             }
+            ("GET", ["app", "installations"]) if is_signed(token, public) => {
+                let one = |id: u64, account: u64| {
+                    json!({ "id": id, "app_id": APP, "account": { "id": account },
+                        "suspended_at": null })
+                };
+                answered(200, &json!([one(STRANGERS, 501), one(INSTALLATION, 500)]))
+            }
+            ("GET", ["installation", "repositories"]) => match self.tokens.get(token) {
+                Some((whose, permissions)) => {
+                    assert_eq!(*permissions, json!({ "metadata": "read" }));
+                    let is_strangers = *whose == format!("all of {STRANGERS}");
+                    let page = request.url.query_pairs().find(|(name, _)| name == "page");
+                    self.seen(is_strangers, page.unwrap().1.parse().unwrap())
+                }
+                None => message(401, "Bad credentials"),
+            },
             (method, ["repos", "o", name, rest @ ..]) => {
                 let Some((repository, permissions)) = self.tokens.get(token).cloned() else {
                     return message(401, "Bad credentials");
@@ -202,14 +225,23 @@ impl Known {
     }
 
     /// Gives a token of 400 characters for the one repository that is asked for.
-    fn give(&mut self, body: &Value) -> ResponseTemplate {
-        let names = body["repositories"].as_array().expect("tokens are for some repositories");
-        let [name] = names.as_slice() else { panic!("tokens are for one repository") };
-        let name = name.as_str().unwrap().to_owned();
+    fn give(&mut self, installation: &str, body: &Value) -> ResponseTemplate {
         let permissions = body["permissions"].clone();
         assert!(permissions.is_object(), "tokens are for some permissions");
-        let Some(number) = self.installed.get(&name) else {
-            return message(422, "There is at least one repository that does not exist");
+        let (name, number) = match body["repositories"].as_array() {
+            Some(names) => {
+                assert_eq!(installation, INSTALLATION.to_string());
+                let [name] = names.as_slice() else { panic!("tokens are for one repository") };
+                let name = name.as_str().unwrap().to_owned();
+                let Some(number) = self.installed.get(&name) else {
+                    return message(422, "There is at least one repository that does not exist");
+                };
+                (name, *number)
+            }
+            None => {
+                assert_eq!(permissions, json!({ "metadata": "read" }), "or to list them");
+                (format!("all of {installation}"), 0)
+            }
         };
         self.given += 1;
         let start = format!("ghs_{}_", self.given);
@@ -228,6 +260,27 @@ impl Known {
                 "repositories": [{ "id": number, "name": name, "full_name": format!("o/{name}") }],
             }),
         )
+    }
+
+    /// Lists the repositories of an installation, twenty on a page.
+    fn seen(&self, is_strangers: bool, page: usize) -> ResponseTemplate {
+        let of = |full_name: String, id: u64, archived: bool| {
+            let url = format!("{}/{full_name}", self.url);
+            json!({ "id": id, "full_name": full_name, "html_url": url, "archived": archived })
+        };
+        let all: Vec<Value> = match is_strangers {
+            true => {
+                let names = self.strangers.iter().zip(9_000..);
+                names.map(|(name, id)| of(format!("evil/{name}"), id, false)).collect()
+            }
+            false => {
+                let names = self.installed.iter();
+                let archived = |name: &String| self.archived.contains(name);
+                names.map(|(name, id)| of(format!("o/{name}"), *id, archived(name))).collect()
+            }
+        };
+        let shown: Vec<&Value> = all.iter().skip((page - 1) * 20).take(20).collect();
+        answered(200, &json!({ "total_count": all.len(), "repositories": shown }))
     }
 
     fn repository(
