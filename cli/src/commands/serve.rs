@@ -130,7 +130,10 @@ async fn until(
         None => format!("http://{address}"),
     };
     database.note_public_url(url.clone()).await.map_err(|error| Failure::error(&error))?;
-    database.note_local_url(local(address)).await.map_err(|error| Failure::error(&error))?;
+    // Whoever asks there wants to know of runs that are under way.
+    if args.workers > 0 {
+        database.note_local_url(local(address)).await.map_err(|error| Failure::error(&error))?;
+    }
     // A page that only this machine reaches is no use to those who read the forge.
     let pages = args.public_url.as_ref().map(|url| url.as_str().to_owned());
     database.note_pages_url(pages).await.map_err(|error| Failure::error(&error))?;
