@@ -6,10 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::environment::Environment;
 
-/// Commands that have commands below them.
-const NOUNS: &[&str] = &["cache", "delivery", "project", "secret", "sign-in", "token"];
-
-/// A command as it is written down: its words, and the options among what follows.
+/// A command as it is written down: the words that it begins with, and the options among what follows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Written {
     words: Vec<String>,
@@ -23,8 +20,7 @@ fn written(line: &str) -> Option<Written> {
     let mut words = Vec::new();
     while let Some(word) = rest.next_if(|word| {
         let is_word = word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-        let is_below = words.last().is_none_or(|last: &String| NOUNS.contains(&last.as_str()));
-        is_word && !word.starts_with('-') && is_below
+        is_word && !word.starts_with('-')
     }) {
         words.push(word.to_owned());
     }
@@ -109,34 +105,56 @@ fn documents() -> Vec<PathBuf> {
     documents
 }
 
+/// What levain says about its commands, asked once each.
+struct Helps {
+    environment: Environment,
+    known: BTreeMap<Vec<String>, Option<String>>,
+}
+
+impl Helps {
+    fn of(&mut self, command: &[String]) -> Option<String> {
+        let environment = &self.environment;
+        let ask = || {
+            let args: Vec<&str> = command.iter().map(String::as_str).chain(["--help"]).collect();
+            let ran = environment.levain(&environment.path("home"), &args);
+            (ran.code == Some(0)).then_some(ran.stdout)
+        };
+        self.known.entry(command.to_vec()).or_insert_with(ask).clone()
+    }
+
+    /// Returns the help of a command that begins with these words, others of which may be arguments.
+    fn beginning_with(&mut self, words: &[String]) -> Option<String> {
+        let mut help = self.of(&[])?;
+        for end in 1..=words.len() {
+            if !help.contains("\nCommands:\n") {
+                break;
+            }
+            help = self.of(&words[..end])?;
+        }
+        Some(help)
+    }
+}
+
 #[test]
 fn documents_name_commands_and_options_that_there_are() {
-    let environment = Environment::new();
-    let home = environment.path("home");
-    let mut known: BTreeMap<Vec<String>, Option<String>> = BTreeMap::new();
+    let mut helps = Helps { environment: Environment::new(), known: BTreeMap::new() };
     let mut wrong = Vec::new();
     let mut read = 0;
     for document in documents() {
         let text = fs::read_to_string(&document).unwrap();
         for Written { words, options } in commands(&text) {
             read += 1;
-            let help = known.entry(words.clone()).or_insert_with(|| {
-                let args: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
-                let ran = environment.levain(&home, &args);
-                (ran.code == Some(0)).then_some(ran.stdout)
-            });
             let place = format!("{}: levain {}", document.display(), words.join(" "));
-            match help {
-                None => wrong.push(place),
-                Some(help) => {
-                    let is_known = |option: &&String| {
-                        help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
-                            .any(|word| word == option.as_str())
-                    };
-                    let unknown = options.iter().filter(|option| !is_known(option));
-                    wrong.extend(unknown.map(|option| format!("{place} {option}")));
-                }
-            }
+            let Some(help) = helps.beginning_with(&words) else {
+                wrong.push(place);
+                continue;
+            };
+            let is_known = |option: &&String| {
+                help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
+                    .any(|word| word == option.as_str())
+            };
+            let unknown = options.iter().filter(|option| !is_known(option));
+            wrong.extend(unknown.map(|option| format!("{place} {option}")));
         }
     }
     assert!(read > 100, "only {read} commands were found");
