@@ -47,8 +47,13 @@ fn main() -> Result<(), Error> {
 
 fn shadow(repository: &Repository, original: CommitId, round: u32) -> Result<(), Error> {
     let pointer = pointer("shadow", round);
-    let commit =
-        ShadowCommit { previous: None, original, pointer: pointer.as_bytes(), message: "shadow" };
+    let commit = ShadowCommit {
+        previous: None,
+        original,
+        built: original,
+        pointer: pointer.as_bytes(),
+        message: "shadow",
+    };
     write(repository, &commit, &ShadowFiles::default())?;
     Ok(())
 }

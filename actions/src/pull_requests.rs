@@ -107,9 +107,10 @@ impl PullRequestReader {
         for number in 1..=PAGES {
             // The address of the next page is made here: one that is answered could lead the token elsewhere.
             let url = forge::pull_requests_url(&self.endpoint, number);
-            let page = self.page(url).await?;
-            let count = page.pull_requests.len();
-            found.extend(page.pull_requests.iter().map(|pull| (pull.number, *pull)));
+            let mut page = self.page(url).await?;
+            let listed = std::mem::take(&mut page.pull_requests);
+            let count = listed.len();
+            found.extend(listed.into_iter().map(|pull| (pull.number, pull)));
             if !page.is_followed(count, found.len(), forge::page_size(self.endpoint.kind)) {
                 return Ok(found.into_values().collect());
             }

@@ -16,9 +16,9 @@ pub(crate) use apps::{AppArgs, AppCommand};
 pub(crate) use following::{Log, RunChoice, Watch};
 pub(crate) use operations::{Backup, Doctor, LogFormat, RemoveProject, Restore, SecretCommand};
 pub(crate) use server::{
-    AddProject, Approve, Cancel, DatabaseArgs, DeliveryArgs, DeliveryCommand, ProjectArgs,
-    ProjectCommand, PublicUrl, PullRequestsChoice, Rerun, Scope, Serve, SignInArgs, SignInCommand,
-    Status, TokenArgs, TokenCommand,
+    AddProject, Approve, Cancel, DatabaseArgs, DeliveryArgs, DeliveryCommand, MergeChoice,
+    ProjectArgs, ProjectCommand, PublicUrl, PullRequestsChoice, Rerun, Scope, Serve, SetProject,
+    SignInArgs, SignInCommand, Status, TokenArgs, TokenCommand,
 };
 
 /// Incremental, pure continuous integration for Nix flakes

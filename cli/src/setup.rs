@@ -175,6 +175,8 @@ pub(crate) fn selection(select: &Select) -> Selection {
         branch: select.branch.clone(),
         pull_request: select.pull_request,
         revision: select.rev.clone(),
+        tag: None,
+        base: None,
         checked_out: CheckedOut::from_lookup(lookup),
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use levain_actions::git::CommitId;
 use levain_evaluator::{JobName, JobsetName};
 use levain_store::{ConnectError, Connection, ProtocolError};
 use serde::Serialize;
@@ -10,7 +9,7 @@ use serde::Serialize;
 use crate::build::unix_now;
 use crate::candidates::named_paths;
 use crate::dropped::{self, Jobsets};
-use crate::jobset::Head;
+use crate::jobset::{Head, Shadowed};
 use crate::pointers::{Change, FoundBranch, ShadowName, Unusable};
 use crate::project::{Project, ProjectError, Surroundings};
 use crate::roots::RootError;
@@ -236,9 +235,9 @@ pub fn drop(project: &Project, head: &Head, job: Option<&JobName>) -> Result<Dro
         return Err(CachesError::NoSuchJob { jobset: Some(jobset), job: job.clone() });
     }
     dropped::note(writer, Jobsets::One(jobset.clone()), job, time)?;
-    let original = original_of(recorded.as_ref()).unwrap_or(head.commit);
+    let of = shadowed_by(recorded.as_ref()).unwrap_or(head.shadowed());
     let (now, jobs) = match recorded {
-        Some(_) => shadowing.apply(writer.run_lock(), original, &changes)?,
+        Some(_) => shadowing.apply(writer.run_lock(), of, &changes)?,
         None => (None, Vec::new()),
     };
     let layout = &project.layout;
@@ -270,8 +269,8 @@ pub fn allow(project: &Project, job: &JobName) -> Result<bool, CachesError> {
     Ok(dropped::allow(writer, job)?)
 }
 
-fn original_of(recorded: Option<&FoundBranch>) -> Option<CommitId> {
-    recorded?.shadow.as_ref().map(|shadow| shadow.original)
+fn shadowed_by(recorded: Option<&FoundBranch>) -> Option<Shadowed> {
+    recorded?.shadow.as_ref().map(Shadowed::from)
 }
 
 /// Forgets the incremental successes of a job, or of all jobs, in one jobset or in all of them.

@@ -139,7 +139,7 @@ impl Default for Files {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ShadowSettings {
-    /// Full name of the ref; `{{jobset}}` is `heads/BRANCH` or `pull/NUMBER`.
+    /// Full name of the ref; `{{jobset}}` is `heads/BRANCH`, `pull/NUMBER` or `tags/TAG`.
     #[serde(rename = "ref")]
     pub reference: String,
     /// Message of shadow commits.
@@ -384,15 +384,17 @@ impl Incremental {
         }
         let applies = match &jobset.kind {
             JobsetKind::Branch { is_default: true, .. } => self.default_branch,
+            JobsetKind::Branch { .. } if jobset.is_merge_queue() => self.pull_requests,
             JobsetKind::Branch { name, .. } => self.branches.iter().any(|p| matches(p, name)),
             JobsetKind::PullRequest { .. } => self.pull_requests,
+            JobsetKind::Tag { name } => self.branches.iter().any(|p| matches(p, name)),
         };
         if applies { Mode::Incremental } else { Mode::Record }
     }
 }
 
 /// Returns whether `text` matches `pattern`, in which `*` stands for any text.
-fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
         return false;

@@ -96,6 +96,7 @@ pub fn eval(surroundings: &Surroundings, inputs: &Inputs) -> Result<Value, EvalE
         let shadow = ShadowCommit {
             previous: None,
             original: commit,
+            built: commit,
             pointer,
             message: "levain: evaluation with a given pointer\n",
         };

@@ -1,10 +1,14 @@
 //! What is built: a branch or a pull request at one commit, and how far it is trusted.
 
+use levain_actions::forge::is_merge_queue;
 use levain_actions::git::CommitId;
+use levain_actions::shadow::Shadow;
 use levain_evaluator::JobsetName;
 use levain_evaluator::pointer::Tier;
 
-/// A branch or pull request of a project.
+use crate::project::Base;
+
+/// A branch, pull request or tag of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Jobset {
     /// Which one it is.
@@ -26,7 +30,7 @@ pub enum Provenance {
     Unknown,
 }
 
-/// Which branch or pull request a jobset is.
+/// Which branch, pull request or tag a jobset is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobsetKind {
     /// A branch of the project's own repository.
@@ -41,6 +45,11 @@ pub enum JobsetKind {
         /// Its number on the forge.
         number: u64,
     },
+    /// A tag of the project's own repository.
+    Tag {
+        /// Its name, without `refs/tags/`.
+        name: String,
+    },
 }
 
 impl Jobset {
@@ -49,6 +58,7 @@ impl Jobset {
         match &self.kind {
             JobsetKind::Branch { name, .. } => JobsetName::branch(name),
             JobsetKind::PullRequest { number } => JobsetName::pull_request(*number),
+            JobsetKind::Tag { name } => JobsetName::tag(name),
         }
     }
 
@@ -62,18 +72,31 @@ impl Jobset {
             (JobsetKind::PullRequest { .. }, Provenance::DefaultBranch | Provenance::Branch) => {
                 Tier::PullRequest
             }
+            // Somebody may move it to any commit, and nobody else starts from what it made.
+            (JobsetKind::Tag { .. }, _) => Tier::PullRequest,
             (JobsetKind::Branch { is_default: true, .. }, Provenance::DefaultBranch) => {
                 Tier::DefaultBranch
             }
+            // What is merged there for a try may come from anybody's pull request.
+            (JobsetKind::Branch { .. }, _) if self.is_merge_queue() => Tier::PullRequest,
             (JobsetKind::Branch { .. }, _) => Tier::Branch,
         }
     }
 
-    /// Returns the branch name that some forges want beside the commit.
+    /// Returns whether it is a branch of a merge queue.
+    pub fn is_merge_queue(&self) -> bool {
+        match &self.kind {
+            JobsetKind::Branch { name, is_default } => !is_default && is_merge_queue(name),
+            JobsetKind::PullRequest { .. } | JobsetKind::Tag { .. } => false,
+        }
+    }
+
+    /// Returns the name of the branch or tag that some forges want beside the commit.
     pub fn branch(&self) -> Option<&str> {
         match &self.kind {
             JobsetKind::Branch { name, .. } => Some(name),
             JobsetKind::PullRequest { .. } => None,
+            JobsetKind::Tag { name } => Some(name),
         }
     }
 
@@ -94,10 +117,12 @@ impl Jobset {
             Tier::PullRequest | Tier::Fork => false,
         };
         // A pull request is one author's, but one branch here may hold one fork's commits today
-        // and another's tomorrow.
+        // and another's tomorrow, and so may one of a merge queue.
         let is_one_authors = match self.kind {
             JobsetKind::PullRequest { .. } => true,
-            JobsetKind::Branch { .. } => self.tier() != Tier::Fork,
+            JobsetKind::Branch { .. } => self.tier() != Tier::Fork && !self.is_merge_queue(),
+            // Moved, it is another's.
+            JobsetKind::Tag { .. } => false,
         };
         tier <= self.tier() && (of_others || (is_one_authors && *maker == self.name()))
     }
@@ -108,12 +133,44 @@ impl Jobset {
 pub struct Head {
     /// The jobset.
     pub jobset: Jobset,
-    /// The author's commit.
+    /// The author's commit: what statuses, entries and `commit.txt` name.
     pub commit: CommitId,
-    /// The ref under which the commit can be found in the repository.
+    /// The commit that is evaluated and built: the author's, or its merge with the base.
+    pub built: CommitId,
+    /// The ref under which that can be found in the repository.
     pub reference: String,
+    /// What the author's commit is merged with in `built`; nothing if it is built as it is.
+    pub base: Option<Base>,
     /// The newest commit of the jobset; `commit` itself unless an older one was asked for.
     pub tip: CommitId,
+}
+
+impl Head {
+    /// Returns what a shadow commit of it shadows.
+    pub(crate) fn shadowed(&self) -> Shadowed {
+        Shadowed { original: self.commit, built: self.built }
+    }
+}
+
+/// What a shadow commit shadows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shadowed {
+    /// The author's commit.
+    pub(crate) original: CommitId,
+    /// The commit whose tree it has: the author's, or its merge with the base.
+    pub(crate) built: CommitId,
+}
+
+impl From<CommitId> for Shadowed {
+    fn from(commit: CommitId) -> Self {
+        Self { original: commit, built: commit }
+    }
+}
+
+impl From<&Shadow> for Shadowed {
+    fn from(shadow: &Shadow) -> Self {
+        Self { original: shadow.original, built: shadow.built }
+    }
 }
 
 #[cfg(test)]
@@ -148,6 +205,44 @@ mod tests {
         for user in [branch("try", false), branch("main", true), pull_request(7, true)] {
             assert!(!user.trusts(&unknown.name(), unknown.tier()), "{}", user.name());
         }
+    }
+
+    #[test]
+    fn a_merge_queue_makes_nothing_that_others_or_its_next_try_use() {
+        let (main, topic) = (branch("main", true), branch("topic", false));
+        for name in ["staging", "gh-readonly-queue/main/pr-7-x"] {
+            let queue = branch(name, false);
+            assert_eq!((queue.tier(), queue.is_merge_queue()), (Tier::PullRequest, true));
+            let unknown = Jobset { provenance: Provenance::Unknown, ..queue.clone() };
+            assert_eq!(unknown.tier(), Tier::Fork);
+            let trusts = |user: &Jobset, maker: &Jobset| user.trusts(&maker.name(), maker.tier());
+            assert!(trusts(&queue, &main) && trusts(&queue, &topic), "{name}");
+            for user in [&queue, &main, &topic, &pull_request(7, false), &pull_request(7, true)] {
+                assert!(!trusts(user, &queue), "{}", user.name());
+            }
+        }
+        // Whatever it is called: the default branch is no queue.
+        let staging = branch("staging", true);
+        assert_eq!((staging.tier(), staging.is_merge_queue()), (Tier::DefaultBranch, false));
+        assert!(staging.trusts(&staging.name(), staging.tier()));
+    }
+
+    #[test]
+    fn a_tag_starts_from_what_branches_made_and_leaves_nothing() {
+        let (main, topic) = (branch("main", true), branch("topic", false));
+        let kind = || JobsetKind::Tag { name: "v1".into() };
+        for provenance in [Provenance::DefaultBranch, Provenance::Branch] {
+            let tag = Jobset { kind: kind(), provenance };
+            assert_eq!((tag.tier(), tag.may_be_pushed()), (Tier::PullRequest, true));
+            let trusts = |user: &Jobset, maker: &Jobset| user.trusts(&maker.name(), maker.tier());
+            assert!(trusts(&tag, &main) && trusts(&tag, &topic));
+            for user in [&tag, &main, &topic, &pull_request(7, false)] {
+                assert!(!trusts(user, &tag), "{}", user.name());
+            }
+        }
+        // Of a commit that is on no branch.
+        let tag = Jobset { kind: kind(), provenance: Provenance::Unknown };
+        assert_eq!((tag.tier(), tag.may_be_pushed()), (Tier::Fork, false));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use levain_evaluator::pointer::{Entry, EntryError, Pointer};
 use levain_store::StoreDir;
 
 use crate::choose::Reason;
+use crate::jobset::Shadowed;
 
 mod reading;
 
@@ -194,11 +195,11 @@ pub(crate) enum Change {
 const ATTEMPTS: u32 = 8;
 
 impl ShadowBranch<'_> {
-    /// Makes the newest shadow commit one of `original` with exactly `entries`; does nothing
+    /// Makes the newest shadow commit one of `of` with exactly `entries`; does nothing
     /// if it does so already. Returns the shadow commit.
     pub(crate) fn write(
         &self,
-        original: CommitId,
+        of: Shadowed,
         entries: &Entries,
     ) -> Result<CommitId, PointerMoveError> {
         let text = print(&self.layout.store_dir, entries);
@@ -207,15 +208,15 @@ impl ShadowBranch<'_> {
             let expected = found.as_ref().map(|found| found.head);
             let previous = found.and_then(|found| found.shadow);
             if let Some(shadow) = &previous
-                && shadow.original == original
+                && shadow.original == of.original
                 && shadow.pointer.as_deref() == Some(text.as_bytes())
-                && self.make(shadow.previous, original, &text)? == shadow.id
+                && self.make(shadow.previous, of, &text)? == shadow.id
             {
                 // Made anew it is the same commit, so its tree is what it says to be the tree of.
                 return Ok(shadow.id);
             }
             let previous = previous.map(|shadow| shadow.id);
-            if let Some(id) = self.commit(expected, previous, original, &text)? {
+            if let Some(id) = self.commit(expected, previous, of, &text)? {
                 return Ok(id);
             }
         }
@@ -227,7 +228,7 @@ impl ShadowBranch<'_> {
     /// Returns the resulting head and the jobs whose entry did change.
     pub(crate) fn apply(
         &self,
-        original: CommitId,
+        of: Shadowed,
         changes: &BTreeMap<JobName, Change>,
     ) -> Result<(Option<CommitId>, Vec<JobName>), PointerMoveError> {
         for _ in 0..ATTEMPTS {
@@ -244,13 +245,18 @@ impl ShadowBranch<'_> {
                 return Ok((expected, changed));
             }
             // Another levain may have shadowed a newer commit since: its tree stays.
-            let original = match &previous {
-                Some(shadow) if self.is_before(original, shadow.original) => shadow.original,
-                Some(_) | None => original,
+            let of = match &previous {
+                Some(shadow)
+                    if shadow.original != of.original
+                        && self.is_before(of.original, shadow.original) =>
+                {
+                    shadow.into()
+                }
+                Some(_) | None => of,
             };
             let text = print(&self.layout.store_dir, &entries);
             let previous = previous.map(|shadow| shadow.id);
-            if let Some(id) = self.commit(expected, previous, original, &text)? {
+            if let Some(id) = self.commit(expected, previous, of, &text)? {
                 return Ok((Some(id), changed));
             }
         }
@@ -324,12 +330,12 @@ impl ShadowBranch<'_> {
             if let Ok(ours) = &own.entries {
                 merge(self.repository, self.tip, &mut entries, ours)?;
             }
-            let original = match &own.shadow {
-                Some(shadow) if self.is_before(theirs.original, shadow.original) => shadow.original,
-                Some(_) | None => theirs.original,
+            let of = match &own.shadow {
+                Some(shadow) if self.is_before(theirs.original, shadow.original) => shadow.into(),
+                Some(_) | None => theirs.into(),
             };
             let text = print(&self.layout.store_dir, &entries);
-            if self.commit(Some(own.head), Some(theirs.id), original, &text)?.is_some() {
+            if self.commit(Some(own.head), Some(theirs.id), of, &text)?.is_some() {
                 return Ok(());
             }
         }
@@ -340,10 +346,10 @@ impl ShadowBranch<'_> {
         &self,
         expected: Option<CommitId>,
         previous: Option<CommitId>,
-        original: CommitId,
+        of: Shadowed,
         text: &str,
     ) -> Result<Option<CommitId>, PointerMoveError> {
-        let id = self.make(previous, original, text)?;
+        let id = self.make(previous, of, text)?;
         Ok(self.swap(expected, id)?.then_some(id))
     }
 
@@ -351,11 +357,12 @@ impl ShadowBranch<'_> {
     fn make(
         &self,
         previous: Option<CommitId>,
-        original: CommitId,
+        of: Shadowed,
         text: &str,
     ) -> Result<CommitId, ShadowError> {
-        let commit =
-            ShadowCommit { previous, original, pointer: text.as_bytes(), message: self.message };
+        let Shadowed { original, built } = of;
+        let pointer = text.as_bytes();
+        let commit = ShadowCommit { previous, original, built, pointer, message: self.message };
         shadow::write(self.repository, &commit, &self.layout.files)
     }
 

@@ -280,7 +280,7 @@ impl<'a> PostBuild<'a> {
         }
         let started = Instant::now();
         let changes = std::mem::take(&mut self.changes);
-        match shadowing.apply(self.writer.run_lock(), self.head.commit, &changes) {
+        match shadowing.apply(self.writer.run_lock(), self.head.shadowed(), &changes) {
             Ok((_, moved)) => self.moved.extend(moved),
             Err(error) => self.note(&shadowing.reference, Err(error.into())),
         }

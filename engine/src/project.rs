@@ -33,7 +33,7 @@ mod workplace;
 pub use branches::{Asking, Branches};
 pub use error::ProjectError;
 pub use keys::public_key;
-pub use opening::{Opening, list_branches, mirror, open_location};
+pub use opening::{Opening, list_branches, list_tags, mirror, open_location};
 use workplace::Aside;
 
 /// What every command works with, handed in from outside.
@@ -84,10 +84,23 @@ pub struct Selection {
     pub branch: Option<String>,
     /// A pull request.
     pub pull_request: Option<u64>,
+    /// A tag.
+    pub tag: Option<String>,
     /// A commit of the jobset, instead of its newest.
     pub revision: Option<String>,
+    /// What a pull request is merged with to be built; nothing to build its own commit.
+    pub base: Option<Base>,
     /// What the environment says is checked out, for a work tree that is on no branch.
     pub checked_out: CheckedOut,
+}
+
+/// What a pull request is to be merged into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The branch, without `refs/heads/`.
+    pub branch: String,
+    /// Its commit.
+    pub commit: CommitId,
 }
 
 /// Whether anything may be written.
@@ -202,7 +215,7 @@ impl Project {
             tier,
             ..Limits::default()
         };
-        match Inputs::of(&self.repository, head.commit, tier, self.base()) {
+        match Inputs::of(&self.repository, head.built, tier, self.base()) {
             Ok(inputs) => inputs.within(limits),
             Err(error) => {
                 // The evaluation says what it misses.

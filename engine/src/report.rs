@@ -27,6 +27,9 @@ pub struct Report {
     pub jobset: JobsetName,
     /// The author's commit, which all statuses are about.
     pub original_commit: String,
+    /// What was built in place of it, if it was merged with its base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<MergeReport>,
     /// Whether nothing was written outside.
     pub read_only: bool,
     /// `incremental`, `record` (clean builds whose caches are kept) or `off`.
@@ -52,6 +55,18 @@ pub struct Report {
     pub notices: Vec<String>,
     /// Where the time went.
     pub seconds: Seconds,
+}
+
+/// The merge of a pull request with its base.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MergeReport {
+    /// The branch.
+    pub base: String,
+    /// Its commit.
+    pub base_commit: String,
+    /// What was built: a merge commit that levain made, or the one of the two that contains the other.
+    pub commit: String,
 }
 
 /// The shadow branch before and after.

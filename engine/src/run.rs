@@ -158,7 +158,7 @@ impl OpenRun<'_> {
             return Err(RunError::Cancelled);
         }
         hearers.tell.what(What::Opened { statuses: Box::new(statuses) });
-        let result = if let Err(error) = project.require_declaration(Some(head.commit)) {
+        let result = if let Err(error) = project.require_declaration(Some(head.built)) {
             Err(error.into())
         } else {
             Shadowing::new(&project, &head).map_err(RunError::from).and_then(|shadowing| {
@@ -203,7 +203,7 @@ impl RunError {
             // An author must not be blamed for the machine's Nix.
             Self::Evaluate(EvaluateError::Limit(_) | EvaluateError::TooManyJobs { .. }) => true,
             Self::Evaluate(error) => error.is_the_flakes(),
-            Self::Project(error) => error.is_the_declarations(),
+            Self::Project(error) => error.is_the_declarations() || error.is_conflict(),
             Self::Statuses(_)
             | Self::Shadow(_)
             | Self::Plan(_)
@@ -213,6 +213,11 @@ impl RunError {
             | Self::Logs(_)
             | Self::Cancelled => false,
         }
+    }
+
+    /// Returns whether a pull request could not be merged with its base.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Project(error) if error.is_conflict())
     }
 
     /// Returns how the jobset fares as a whole.
@@ -437,7 +442,7 @@ impl<'a> Run<'a> {
             })
         };
         let entries = planned.pointer(&own, &is_newer);
-        let is_current = before.original == Some(self.head.commit);
+        let is_current = before.shadowed == Some(self.head.shadowed());
         if planned.is_all_fresh() && is_current {
             return Ok((None, own));
         }

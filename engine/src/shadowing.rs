@@ -18,13 +18,15 @@ use levain_evaluator::{JobName, JobsetName, LockedFlakeRef};
 use serde::Serialize;
 
 use crate::declaration::ShadowSettings;
-use crate::jobset::{Head, JobsetKind};
+use crate::jobset::{Head, JobsetKind, Shadowed};
 use crate::pointers::{
     Change, Entries, FoundBranch, Layout, PointerMoveError, ShadowBranch, merge, print,
 };
 use crate::project::{Project, Remote};
 
 mod releasing;
+
+pub(crate) use releasing::merge_ref;
 
 /// The shadow branch could not be made, read or pushed.
 #[derive(Debug, thiserror::Error)]
@@ -127,10 +129,13 @@ impl<'a> Shadowing<'a> {
         let jobset = head.jobset.name();
         let variables = Variables {
             jobset: &jobset,
-            branch: head.jobset.branch(),
+            branch: match &head.jobset.kind {
+                JobsetKind::Branch { name, .. } => Some(name),
+                JobsetKind::PullRequest { .. } | JobsetKind::Tag { .. } => None,
+            },
             pull_request: match head.jobset.kind {
                 JobsetKind::PullRequest { number } => Some(number),
-                JobsetKind::Branch { .. } => None,
+                JobsetKind::Branch { .. } | JobsetKind::Tag { .. } => None,
             },
             commit: head.commit.to_string(),
             short_commit: head.commit.short(),
@@ -261,7 +266,7 @@ impl<'a> Shadowing<'a> {
         {
             branch.take_over(&tracked)?;
         }
-        let id = branch.write(self.head.commit, entries)?;
+        let id = branch.write(self.head.shadowed(), entries)?;
         let flake = Project::flake(self.repository(), &self.reference, id);
         Ok(WrittenShadow { id, flake, _overlay: None })
     }
@@ -313,6 +318,7 @@ impl<'a> Shadowing<'a> {
         let previous = match previous {
             Some(shadow)
                 if shadow.original == self.head.commit
+                    && shadow.built == self.head.built
                     && shadow.pointer.as_deref() == Some(pointer) =>
             {
                 shadow.previous
@@ -320,8 +326,9 @@ impl<'a> Shadowing<'a> {
             Some(shadow) => Some(shadow.id),
             None => None,
         };
-        let commit =
-            ShadowCommit { previous, original: self.head.commit, pointer, message: &self.message };
+        let Shadowed { original, built } = self.head.shadowed();
+        let message = &self.message;
+        let commit = ShadowCommit { previous, original, built, pointer, message };
         let (overlay, id) =
             aside(self.repository(), &commit, &self.layout().files, &self.reference)?;
         let flake = Project::flake(&overlay.repository, &self.reference, id);
@@ -332,10 +339,10 @@ impl<'a> Shadowing<'a> {
     pub(crate) fn apply(
         &self,
         lock: &RunLock,
-        original: CommitId,
+        of: Shadowed,
         changes: &BTreeMap<JobName, Change>,
     ) -> Result<(Option<CommitId>, Vec<JobName>), ShadowingError> {
-        Ok(self.branch(lock).apply(original, changes)?)
+        Ok(self.branch(lock).apply(of, changes)?)
     }
 
     /// Pushes the shadow branch, if it may be and the remote does not have it.

@@ -132,7 +132,7 @@ impl Fixture {
             message: "levain: test\n",
             tip: original,
         };
-        branch.write(original, entries).unwrap();
+        branch.write(original.into(), entries).unwrap();
     }
 
     /// Writes objects that are no commit that can be read: a blob, a tree, a commit without an author.

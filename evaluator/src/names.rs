@@ -10,16 +10,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::AttrPath;
 
-/// The name of a jobset: `heads/BRANCH`, or `pull/NUMBER`.
+/// The name of a jobset: `heads/BRANCH`, `pull/NUMBER` or `tags/TAG`.
 ///
-/// A branch called `pull/7` is `heads/pull/7`: no branch can pose as a pull request.
+/// A branch called `pull/7` is `heads/pull/7`: no branch can pose as a pull request, nor as a tag.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct JobsetName(String);
 
 /// A text that is not the name of a jobset.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no jobset\nhint: a branch is `heads/BRANCH`, a pull request `pull/NUMBER`")]
+#[error(
+    "`{text}` is no jobset\nhint: a branch is `heads/BRANCH`, a pull request `pull/NUMBER`, a tag `tags/TAG`"
+)]
 pub struct JobsetNameError {
     /// The text.
     pub text: String,
@@ -32,6 +34,8 @@ pub enum Named<'a> {
     Branch(&'a str),
     /// The pull request of that number.
     PullRequest(u64),
+    /// The tag of that name.
+    Tag(&'a str),
 }
 
 impl JobsetName {
@@ -45,6 +49,11 @@ impl JobsetName {
         Self(format!("pull/{number}"))
     }
 
+    /// Returns the name of a tag's jobset.
+    pub fn tag(name: &str) -> Self {
+        Self(format!("tags/{name}"))
+    }
+
     /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -52,10 +61,11 @@ impl JobsetName {
 
     /// Returns what it is the name of.
     pub fn named(&self) -> Named<'_> {
-        // Whatever is no pull request is a branch: the name was checked when it was made.
-        match number_in(&self.0) {
-            Some(number) => Named::PullRequest(number),
-            None => Named::Branch(self.0.strip_prefix("heads/").unwrap_or_default()),
+        // Whatever is neither is a branch: the name was checked when it was made.
+        match (number_in(&self.0), self.0.strip_prefix("tags/")) {
+            (Some(number), _) => Named::PullRequest(number),
+            (None, Some(tag)) => Named::Tag(tag),
+            (None, None) => Named::Branch(self.0.strip_prefix("heads/").unwrap_or_default()),
         }
     }
 }
@@ -71,8 +81,9 @@ impl FromStr for JobsetName {
     type Err = JobsetNameError;
 
     fn from_str(text: &str) -> Result<Self, JobsetNameError> {
-        let is_branch = text.strip_prefix("heads/").is_some_and(|branch| !branch.is_empty());
-        if is_branch || number_in(text).is_some() {
+        let kinds = ["heads/", "tags/"];
+        let mut names = kinds.iter().filter_map(|kind| text.strip_prefix(kind));
+        if names.any(|name| !name.is_empty()) || number_in(text).is_some() {
             Ok(Self(text.to_owned()))
         } else {
             Err(JobsetNameError { text: text.to_owned() })
@@ -174,12 +185,16 @@ mod tests {
             ("heads/pull/7", Named::Branch("pull/7")),
             ("pull/7", Named::PullRequest(7)),
             ("pull/0", Named::PullRequest(0)),
+            ("tags/v1", Named::Tag("v1")),
+            ("tags/a/b", Named::Tag("a/b")),
+            ("heads/tags/v1", Named::Branch("tags/v1")),
         ] {
             let name: JobsetName = text.parse().unwrap();
             assert_eq!((name.named(), name.as_str()), (named, text));
             let made = match named {
                 Named::Branch(branch) => JobsetName::branch(branch),
                 Named::PullRequest(number) => JobsetName::pull_request(number),
+                Named::Tag(tag) => JobsetName::tag(tag),
             };
             assert_eq!(made, name);
             assert_eq!(serde_json::to_value(&name).unwrap(), text);
@@ -193,7 +208,8 @@ mod tests {
             "pull/7/head",
             "pull/+7",
             "pull/x",
-            "tags/v1",
+            "tags/",
+            "tag/v1",
         ] {
             assert!(text.parse::<JobsetName>().is_err(), "{text}");
             assert!(serde_json::from_value::<JobsetName>(text.into()).is_err(), "{text}");

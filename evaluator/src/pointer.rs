@@ -160,7 +160,9 @@ pub enum EntryError {
     #[error("attribute `tier`: {0}")]
     Tier(#[source] TierError),
     /// Its maker is no jobset.
-    #[error("attribute `jobset`: expected `heads/BRANCH` or `pull/NUMBER`, found `{found}`")]
+    #[error(
+        "attribute `jobset`: expected `heads/BRANCH`, `pull/NUMBER` or `tags/TAG`, found `{found}`"
+    )]
     Jobset {
         /// What stands there.
         found: String,

@@ -216,7 +216,7 @@ pub(crate) async fn first_state(
     connection: &mut AnyConnection,
     project: ProjectId,
     jobset: &JobsetName,
-    head: Head,
+    head: &Head,
     now: Timestamp,
 ) -> Result<RunState, DatabaseError> {
     let row = sqlx::query("SELECT pull_requests FROM projects WHERE id = $1")

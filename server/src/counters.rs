@@ -28,6 +28,8 @@ pub enum Counted {
     RunFailed,
     /// A run could not be carried out.
     RunErrored,
+    /// A pull request could not be merged with its base.
+    RunConflict,
     /// A run was left to others.
     RunGivenBack,
     /// A run was taken from a server that is gone.
@@ -40,7 +42,7 @@ pub enum Counted {
 
 impl Counted {
     /// Everything that is counted.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::DeliveryKept,
         Self::DeliveryAgain,
         Self::DeliveryConflict,
@@ -52,6 +54,7 @@ impl Counted {
         Self::RunSucceeded,
         Self::RunFailed,
         Self::RunErrored,
+        Self::RunConflict,
         Self::RunGivenBack,
         Self::RunTakenOver,
         Self::Commit,

@@ -42,6 +42,7 @@ const FAMILIES: &[Family] = &[
             (r#"{verdict="succeeded"}"#, Counted::RunSucceeded),
             (r#"{verdict="failed"}"#, Counted::RunFailed),
             (r#"{verdict="errored"}"#, Counted::RunErrored),
+            (r#"{verdict="conflict"}"#, Counted::RunConflict),
         ],
     ),
     ("levain_runs_given_back_total", "Runs left to others", &[("", Counted::RunGivenBack)]),

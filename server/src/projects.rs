@@ -1,5 +1,6 @@
 //! Projects as the server knows them: where they live, and what their forge signs with.
 
+mod changing;
 mod removing;
 mod secrets;
 
@@ -14,6 +15,8 @@ use sqlx::any::AnyRow;
 use crate::apps::AppId;
 use crate::clock::Timestamp;
 use crate::database::{Database, DatabaseError};
+use crate::schedule::{Schedule, ScheduleError};
+pub use changing::ProjectSettings;
 pub use secrets::MOST_SECRETS;
 
 /// The number of a project in the database.
@@ -58,6 +61,12 @@ pub struct NewProject {
     pub app: Option<AppId>,
     /// Which pull requests are built.
     pub pull_requests: PullRequests,
+    /// What of them is built.
+    pub merge: Merge,
+    /// Which tags are built, if any: a pattern in which `*` stands for any text.
+    pub tags: Option<String>,
+    /// When the default branch is built anew, if it is.
+    pub schedule: Option<Schedule>,
 }
 
 impl NewProject {
@@ -70,6 +79,9 @@ impl NewProject {
             token_file: None,
             app: None,
             pull_requests: PullRequests::Approved,
+            merge: Merge::Base,
+            tags: None,
+            schedule: None,
         }
     }
 }
@@ -110,6 +122,36 @@ impl PullRequests {
     }
 }
 
+/// What of a pull request is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// What merging it now would give.
+    Base,
+    /// Its own commit.
+    Head,
+}
+
+impl Merge {
+    /// Both choices.
+    pub const ALL: [Self; 2] = [Self::Base, Self::Head];
+
+    /// Returns its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Head => "head",
+        }
+    }
+
+    fn read(text: String) -> Result<Self, DatabaseError> {
+        Self::ALL.into_iter().find(|known| known.name() == text).ok_or(DatabaseError::Content {
+            table: "projects",
+            what: "choice of what of pull requests is built",
+            found: text,
+        })
+    }
+}
+
 /// A project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
@@ -133,6 +175,14 @@ pub struct Project {
     pub installation: Option<u64>,
     /// Which pull requests are built.
     pub pull_requests: PullRequests,
+    /// What of them is built.
+    pub merge: Merge,
+    /// Which tags are built, if any: a pattern in which `*` stands for any text.
+    pub tags: Option<String>,
+    /// When the default branch is built anew, if it is.
+    pub schedule: Option<Schedule>,
+    /// For which of these times it was last.
+    pub scheduled: i64,
     /// When its heads were listed last, or that was tried.
     pub looked_at: Option<Timestamp>,
     /// Why they could not be listed, if so.
@@ -150,9 +200,18 @@ impl Project {
     }
 }
 
+/// Reads when the default branch is built anew.
+fn schedule(text: Option<String>) -> Result<Option<Schedule>, DatabaseError> {
+    let read = |text: String| {
+        let content = |found| DatabaseError::Content { table: "projects", what: "schedule", found };
+        text.parse().map_err(|_unreadable: ScheduleError| content(text))
+    };
+    text.map(read).transpose()
+}
+
 const COLUMNS: &str =
     "id, name, hook, forge, url, token_file, pull_requests, looked_at, look_failed,
-    default_branch, is_public, app, repository, installation";
+    default_branch, is_public, app, repository, installation, merge, tags, schedule, scheduled";
 
 fn project(row: &AnyRow) -> Result<Project, DatabaseError> {
     let number = |column| {
@@ -174,6 +233,10 @@ fn project(row: &AnyRow) -> Result<Project, DatabaseError> {
         app: row.try_get::<Option<i64>, _>(11)?.map(AppId),
         repository: number(12)?,
         installation: number(13)?,
+        merge: Merge::read(row.try_get(14)?)?,
+        tags: row.try_get(15)?,
+        schedule: schedule(row.try_get(16)?)?,
+        scheduled: row.try_get(17)?,
     })
 }
 
@@ -260,8 +323,8 @@ impl Database {
                     let row = sqlx::query(
                         "INSERT INTO projects
                              (hook, name, forge, url, created_at, token_file, pull_requests,
-                             app, held_until)
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, (
+                             app, merge, tags, schedule, scheduled, held_until)
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, (
                              SELECT COALESCE(MAX(held_until), 0) FROM projects
                              WHERE token_file = $6
                          ))
@@ -276,6 +339,10 @@ impl Database {
                     .bind(token_file)
                     .bind(project.pull_requests.name())
                     .bind(project.app.map(|app| app.0))
+                    .bind(project.merge.name())
+                    .bind(project.tags)
+                    .bind(project.schedule.map(|schedule| schedule.to_string()))
+                    .bind(project.schedule.map_or(0, |schedule| schedule.slot(Timestamp::now())))
                     .fetch_optional(&mut *connection)
                     .await?;
                     let Some(row) = row else { return Ok(None) };

@@ -11,7 +11,7 @@ use levain_evaluator::JobsetName;
 use crate::approve::Trust;
 
 /// The newest commit of a jobset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The commit.
     pub commit: CommitId,
@@ -19,6 +19,8 @@ pub struct Head {
     pub trust: Trust,
     /// The number at the forge of who wrote the pull request, if it is one and that is known.
     pub author: Option<u64>,
+    /// The branch that a pull request is merged with to be built, without `refs/heads/`; nothing if its own commit is.
+    pub base: Option<String>,
 }
 
 impl Head {
@@ -29,7 +31,7 @@ impl Head {
 
     /// Returns a head whose author nobody knows.
     pub fn new(commit: CommitId, trust: Trust) -> Self {
-        Self { commit, trust, author: None }
+        Self { commit, trust, author: None, base: None }
     }
 }
 
@@ -39,27 +41,30 @@ pub type Heads = BTreeMap<JobsetName, Head>;
 /// How what is there differs from what was there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Jobsets that are new or have another commit.
+    /// Jobsets that are new, or have another commit or base.
     pub moved: Heads,
     /// Jobsets that are gone, with the commit that they had.
     pub gone: Heads,
 }
 
 /// Compares what was there with what is there.
+///
+/// That the base of a pull request has another commit changes nothing: a push to it would start all pull requests anew.
 pub fn changes(before: &Heads, now: &Heads) -> Changes {
     let differs = |name: &JobsetName, head: &Head| {
-        before.get(name).is_none_or(|known| known.commit != head.commit)
+        let is_same = |known: &Head| known.commit == head.commit && known.base == head.base;
+        !before.get(name).is_some_and(is_same)
     };
     Changes {
         moved: now
             .iter()
             .filter(|(name, head)| differs(name, head))
-            .map(|(name, head)| (name.clone(), *head))
+            .map(|(name, head)| (name.clone(), head.clone()))
             .collect(),
         gone: before
             .iter()
             .filter(|(name, _)| !now.contains_key(*name))
-            .map(|(name, head)| (name.clone(), *head))
+            .map(|(name, head)| (name.clone(), head.clone()))
             .collect(),
     }
 }
@@ -88,9 +93,25 @@ mod tests {
     }
 
     #[test]
+    fn another_base_is_news_and_another_commit_of_it_is_none() {
+        let of = |base: Option<&str>, main: char| {
+            let mut all = heads(&[("heads/main", main), ("pull/7", 'c')]);
+            all.get_mut("pull/7").unwrap().base = base.map(str::to_owned);
+            all
+        };
+        let moved = |before: &Heads, now: &Heads| -> Vec<String> {
+            changes(before, now).moved.into_keys().map(String::from).collect()
+        };
+        let before = of(Some("main"), 'a');
+        assert_eq!(moved(&before, &of(Some("main"), 'b')), ["heads/main"]);
+        assert_eq!(moved(&before, &of(Some("next"), 'a')), ["pull/7"]);
+        assert_eq!(moved(&of(None, 'a'), &before), ["pull/7"]);
+    }
+
+    #[test]
     fn whose_a_commit_is_does_not_change_while_it_is_the_head() {
         let of = |trust| {
-            let head = Head { trust, ..heads(&[("pull/7", 'c')])["pull/7"] };
+            let head = Head { trust, ..heads(&[("pull/7", 'c')])["pull/7"].clone() };
             Heads::from([("pull/7".parse().unwrap(), head)])
         };
         assert_eq!(changes(&of(Trust::Fork), &of(Trust::Own)), Changes::default());

@@ -4,6 +4,7 @@
 
 mod leases;
 mod listing;
+mod scheduled;
 pub mod state;
 
 use levain_actions::git::CommitId;
@@ -19,6 +20,7 @@ use crate::database::{Database, DatabaseError};
 use crate::points::Point;
 use crate::projects::{ProjectError, ProjectId, random};
 use crate::reconcile::{Head, Heads, changes};
+use crate::roles::Role;
 use crate::statuses::{Outbox, not_shown, tell_state};
 pub use leases::LEASE;
 pub use listing::HeadRun;
@@ -45,10 +47,12 @@ impl RunId {
 pub enum Rank {
     /// Somebody asked for it and is waiting.
     Asked,
-    /// A pull request.
+    /// A pull request, or what a merge queue tries: somebody waits for it.
     PullRequest,
-    /// A branch.
+    /// A branch or tag.
     Branch,
+    /// Its time has come, and nobody waits for it.
+    Scheduled,
 }
 
 impl Rank {
@@ -57,13 +61,15 @@ impl Rank {
             Self::Asked => 0,
             Self::PullRequest => 1,
             Self::Branch => 2,
+            Self::Scheduled => 3,
         }
     }
 
     fn of(jobset: &JobsetName) -> Self {
-        match jobset.named() {
-            levain_evaluator::names::Named::PullRequest(_) => Self::PullRequest,
-            levain_evaluator::names::Named::Branch(_) => Self::Branch,
+        // A default branch that is called like a queue's goes a little earlier than it should, no more.
+        match Role::of(jobset, None) {
+            Role::PullRequest(_) | Role::MergeQueue => Self::PullRequest,
+            Role::DefaultBranch | Role::Branch | Role::Tag => Self::Branch,
         }
     }
 }
@@ -83,8 +89,14 @@ pub struct Run {
     pub trust: Trust,
     /// The number at the forge of who wrote the pull request, if it is one and that is known.
     pub author: Option<u64>,
+    /// The branch that it is merged with to be built, if it is.
+    pub base: Option<String>,
+    /// The commit of that branch, once it was begun.
+    pub base_commit: Option<CommitId>,
     /// Where it stands.
     pub state: RunState,
+    /// Whether its time had come, and nothing else happened.
+    pub is_scheduled: bool,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// How often it was begun.
@@ -168,7 +180,7 @@ impl Owner {
 }
 
 const COLUMNS: &str = "id, project, jobset, commit_id, state, created_at, attempts, summary,
-    started_at, ended_at, trust, author";
+    started_at, ended_at, trust, author, base, base_commit, rank";
 
 fn run(row: &AnyRow) -> Result<Run, DatabaseError> {
     let content = |what, found: String| DatabaseError::Content { table: "runs", what, found };
@@ -183,7 +195,13 @@ fn run(row: &AnyRow) -> Result<Run, DatabaseError> {
         commit: commit.parse().map_err(|_unnamed| content("commit", commit))?,
         trust: Trust::named(&row.try_get::<String, _>(10)?),
         author: row.try_get::<Option<i64>, _>(11)?.and_then(|number| number.try_into().ok()),
+        base: row.try_get(12)?,
+        base_commit: match row.try_get::<Option<String>, _>(13)? {
+            Some(text) => Some(text.parse().map_err(|_unnamed| content("base_commit", text))?),
+            None => None,
+        },
         state: found.ok_or_else(|| content("state", state))?,
+        is_scheduled: row.try_get::<i64, _>(14)? == Rank::Scheduled.number(),
         created_at: Timestamp::from_millis(row.try_get(5)?),
         attempts: u32::try_from(row.try_get::<i64, _>(6)?).unwrap_or(u32::MAX),
         summary: row.try_get(7)?,
@@ -232,8 +250,15 @@ impl Database {
         let outbox = self.outbox();
         self.write_and_tell(move |connection| {
             Box::pin(async move {
+                let row = sqlx::query("SELECT tags_noted FROM projects WHERE id = $1")
+                    .bind(project.0)
+                    .fetch_optional(&mut *connection)
+                    .await?;
+                let Some(row) = row else { return Ok(None) };
+                let knows_tags = row.try_get::<i64, _>(0)? == 1;
                 let done = sqlx::query(
-                    "UPDATE projects SET heads_noted = heads_noted + 1
+                    "UPDATE projects SET heads_noted = heads_noted + 1,
+                         tags_noted = CASE WHEN tags IS NULL THEN 0 ELSE 1 END
                      WHERE id = $1 AND heads_noted = $2",
                 )
                 .bind(project.0)
@@ -251,10 +276,14 @@ impl Database {
                     noted.stopped.extend(end_all(connection, outbox, project, &jobset).await?);
                     points.pass(Point::OlderRunsEnded);
                     void(connection, project, &jobset).await?;
-                    note_head(connection, project, &jobset, head).await?;
+                    note_head(connection, project, &jobset, &head).await?;
                     points.pass(Point::HeadNoted);
+                    // Releases that were there before anybody wanted tags built.
+                    if !knows_tags && Role::of(&jobset, None) == Role::Tag {
+                        continue;
+                    }
                     let rank = Rank::of(&jobset);
-                    let queued = queue(connection, outbox, project, &jobset, head, rank);
+                    let queued = queue(connection, outbox, project, &jobset, &head, rank);
                     noted.queued.push(queued.await?);
                     points.pass(Point::RunQueued);
                 }
@@ -289,19 +318,11 @@ impl Database {
                 let Some(head) = head_of(connection, project, &jobset).await? else {
                     return Ok(None);
                 };
-                let under_way = sqlx::query(
-                    "SELECT id FROM runs WHERE project = $1 AND jobset = $2
-                     AND state IN ('unapproved', 'queued', 'running') ORDER BY id DESC LIMIT 1",
-                )
-                .bind(project.0)
-                .bind(jobset.as_str().to_owned())
-                .fetch_optional(&mut *connection)
-                .await?;
-                match under_way {
-                    Some(row) => Ok(Some(RunId(row.try_get(0)?))),
+                match under_way(connection, project, &jobset).await? {
+                    Some(run) => Ok(Some(run)),
                     None => {
                         let rank = Rank::Asked;
-                        queue(connection, outbox, project, &jobset, head, rank).await.map(Some)
+                        queue(connection, outbox, project, &jobset, &head, rank).await.map(Some)
                     }
                 }
             })
@@ -374,10 +395,11 @@ fn details(row: &AnyRow) -> Result<Details, DatabaseError> {
 }
 
 async fn heads(connection: &mut AnyConnection, project: ProjectId) -> Result<Heads, DatabaseError> {
-    let rows = sqlx::query("SELECT jobset, commit_id, trust, author FROM heads WHERE project = $1")
-        .bind(project.0)
-        .fetch_all(&mut *connection)
-        .await?;
+    let rows =
+        sqlx::query("SELECT jobset, commit_id, trust, author, base FROM heads WHERE project = $1")
+            .bind(project.0)
+            .fetch_all(&mut *connection)
+            .await?;
     rows.iter().map(head).collect()
 }
 
@@ -388,7 +410,8 @@ pub(crate) async fn head_of(
     jobset: &JobsetName,
 ) -> Result<Option<Head>, DatabaseError> {
     let row = sqlx::query(
-        "SELECT jobset, commit_id, trust, author FROM heads WHERE project = $1 AND jobset = $2",
+        "SELECT jobset, commit_id, trust, author, base FROM heads
+         WHERE project = $1 AND jobset = $2",
     )
     .bind(project.0)
     .bind(jobset.as_str().to_owned())
@@ -404,21 +427,21 @@ fn head(row: &AnyRow) -> Result<(JobsetName, Head), DatabaseError> {
     let trust = Trust::named(&row.try_get::<String, _>(2)?);
     let jobset = jobset.parse().map_err(|_unnamed| content("jobset", jobset))?;
     let author = row.try_get::<Option<i64>, _>(3)?.and_then(|number| number.try_into().ok());
-    Ok((jobset, Head { commit, trust, author }))
+    Ok((jobset, Head { commit, trust, author, base: row.try_get(4)? }))
 }
 
 async fn note_head(
     connection: &mut AnyConnection,
     project: ProjectId,
     jobset: &JobsetName,
-    head: Head,
+    head: &Head,
 ) -> Result<(), DatabaseError> {
     sqlx::query(
-        "INSERT INTO heads (project, jobset, commit_id, seen_at, trust, author)
-         VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO heads (project, jobset, commit_id, seen_at, trust, author, base)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (project, jobset)
          DO UPDATE SET commit_id = excluded.commit_id, seen_at = excluded.seen_at,
-             trust = excluded.trust, author = excluded.author",
+             trust = excluded.trust, author = excluded.author, base = excluded.base",
     )
     .bind(project.0)
     .bind(jobset.as_str().to_owned())
@@ -426,9 +449,27 @@ async fn note_head(
     .bind(Timestamp::now().millis())
     .bind(head.trust.name())
     .bind(head.author.and_then(|number| i64::try_from(number).ok()))
+    .bind(head.base.clone())
     .execute(&mut *connection)
     .await?;
     Ok(())
+}
+
+/// Returns the newest run of a jobset that is not over yet.
+async fn under_way(
+    connection: &mut AnyConnection,
+    project: ProjectId,
+    jobset: &JobsetName,
+) -> Result<Option<RunId>, DatabaseError> {
+    let row = sqlx::query(
+        "SELECT id FROM runs WHERE project = $1 AND jobset = $2
+         AND state IN ('unapproved', 'queued', 'running') ORDER BY id DESC LIMIT 1",
+    )
+    .bind(project.0)
+    .bind(jobset.as_str().to_owned())
+    .fetch_optional(&mut *connection)
+    .await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?.map(RunId))
 }
 
 /// Adds a run of a head, which waits for its turn or to be approved.
@@ -437,14 +478,14 @@ async fn queue(
     outbox: Outbox,
     project: ProjectId,
     jobset: &JobsetName,
-    head: Head,
+    head: &Head,
     rank: Rank,
 ) -> Result<RunId, DatabaseError> {
     let now = Timestamp::now();
     let state = first_state(connection, project, jobset, head, now).await?;
     let row = sqlx::query(
-        "INSERT INTO runs (project, jobset, commit_id, state, rank, created_at, trust, author)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
+        "INSERT INTO runs (project, jobset, commit_id, state, rank, created_at, trust, author, base)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id",
     )
     .bind(project.0)
     .bind(jobset.as_str().to_owned())
@@ -454,6 +495,7 @@ async fn queue(
     .bind(now.millis())
     .bind(head.trust.name())
     .bind(head.author.and_then(|number| i64::try_from(number).ok()))
+    .bind(head.base.clone())
     .fetch_one(&mut *connection)
     .await?;
     let id = RunId(row.try_get(0)?);

@@ -9,6 +9,7 @@ mod handing;
 pub mod holding;
 mod looking;
 mod reading;
+mod scheduling;
 pub mod standing;
 mod telling;
 mod thread;
@@ -169,6 +170,7 @@ impl Running {
             carrying_out.await;
             drop(working);
         });
+        loops.spawn(scheduling::schedule_all(Arc::clone(&shared)));
         loops.spawn(clean_up(Arc::clone(&shared)));
         points.pass(Point::ServingBegun);
         Ok(Self { shared, loops })

@@ -22,6 +22,12 @@ pub struct ShownProject {
     pub url: String,
     /// Which pull requests are built: `none`, `own`, `approved` or `all`.
     pub pull_requests: &'static str,
+    /// What of them is built: `base` (merged with their base) or `head`.
+    pub merge: &'static str,
+    /// Which tags are built, if any.
+    pub tags: Option<String>,
+    /// When the default branch is built anew, if it is.
+    pub schedule: Option<String>,
     /// Whether everybody may see it.
     pub public: bool,
     /// Whether there is a token for the forge, or an App.
@@ -40,6 +46,9 @@ impl ShownProject {
             forge: project.sender.name(),
             url: levain_actions::git::masked(&project.url),
             pull_requests: project.pull_requests.name(),
+            merge: project.merge.name(),
+            tags: project.tags.clone(),
+            schedule: project.schedule.map(|schedule| schedule.to_string()),
             public: project.is_public,
             has_token: project.has_login(),
             looked_at: project.looked_at.map(|time| time.millis()),
@@ -56,10 +65,14 @@ pub struct ShownRun {
     pub id: i64,
     /// Its project.
     pub project: String,
-    /// `heads/BRANCH` or `pull/NUMBER`.
+    /// `heads/BRANCH`, `pull/NUMBER` or `tags/TAG`.
     pub jobset: String,
     /// The author's commit.
     pub commit: String,
+    /// The branch that it is merged with to be built, if it is.
+    pub base: Option<String>,
+    /// The commit of that branch, once it was begun.
+    pub base_commit: Option<String>,
     /// Whose commit it is: `branch`, `own` or `fork`.
     pub trust: &'static str,
     /// Where it stands.
@@ -93,6 +106,8 @@ impl ShownRun {
             project: project.to_owned(),
             jobset: run.jobset.to_string(),
             commit: run.commit.to_string(),
+            base: run.base.clone(),
+            base_commit: run.base_commit.map(|commit| commit.to_string()),
             trust: run.trust.name(),
             state: run.state.name(),
             summary: run.summary.clone(),

@@ -75,7 +75,7 @@ impl Happening<'_> {
             RunState::Running => Some(Self::Begun),
             RunState::Cancelled => Some(Self::Cancelled),
             RunState::Superseded => Some(Self::Superseded),
-            RunState::Succeeded | RunState::Failed | RunState::Errored => None,
+            RunState::Succeeded | RunState::Failed | RunState::Errored | RunState::Conflict => None,
         }
     }
 
@@ -89,7 +89,9 @@ impl Happening<'_> {
             Self::Ended(ended) => match (&ended.told, ended.verdict) {
                 (Some(told), _) => (told.phase, told.text.clone()),
                 (None, Verdict::Succeeded) => (SummaryPhase::Success, SummaryText::default()),
-                (None, Verdict::Failed) => (SummaryPhase::Failure, because(&ended.summary)),
+                (None, Verdict::Failed | Verdict::Conflict) => {
+                    (SummaryPhase::Failure, because(&ended.summary))
+                }
                 (None, Verdict::Errored) => (SummaryPhase::Error, because(&ended.summary)),
             },
             Self::Lost { why } => (SummaryPhase::Error, because(why)),

@@ -31,6 +31,7 @@ mod interruption;
 mod jobs;
 mod keys;
 mod main_job;
+mod merges;
 mod outputs;
 mod pages;
 mod pointers;

@@ -16,7 +16,7 @@ use crate::status::{Forge, SECRET};
 const SHADOW: &str = "refs/levain/heads/main";
 
 /// How long anything may take. The next look of a server that was not told is later than that.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A server that runs. Killed when it is dropped.
 pub(crate) struct Server<'a> {

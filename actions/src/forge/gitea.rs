@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::people::{Account, Comment, People, Right, last_number, named};
 use super::pull_request::{
-    Author, Origin, PullRequest, PullRequests, UnreadablePullRequest, asking, read_list,
+    Author, Listed, Origin, PullRequest, PullRequests, UnreadablePullRequest, asking, read_list,
 };
 use super::record::Forge;
 use super::shown_status::{ShownStatus, ShownStatuses, read_shown};
@@ -153,6 +153,8 @@ struct Pull {
 #[derive(Deserialize)]
 struct Side {
     sha: String,
+    #[serde(rename = "ref")]
+    branch: Option<String>,
     /// Not a number of any repository if the fork was deleted.
     repo_id: Option<i64>,
 }
@@ -160,7 +162,13 @@ struct Side {
 fn read_pull_requests(body: &[u8]) -> Result<Vec<PullRequest>, UnreadablePullRequest> {
     read_list(body, |pull: Pull| {
         let origin = Origin::of(pull.head.repo_id, pull.base.repo_id);
-        (pull.number, pull.head.sha, origin, pull.user.map(|user| user.id))
+        Listed {
+            number: pull.number,
+            head: pull.head.sha,
+            base: pull.base.branch,
+            origin,
+            author: pull.user.map(|user| user.id),
+        }
     })
 }
 

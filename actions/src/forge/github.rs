@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::people::{Account, Comment, People, Right, last_number, named};
 use super::pull_request::{
-    Author, Origin, PullRequest, PullRequests, UnreadablePullRequest, asking, read_list,
+    Author, Listed, Origin, PullRequest, PullRequests, UnreadablePullRequest, asking, read_list,
 };
 use super::record::Forge;
 use super::shown_status::{ShownStatus, ShownStatuses, read_shown};
@@ -156,6 +156,8 @@ struct Pull {
 #[derive(Deserialize)]
 struct Side {
     sha: String,
+    #[serde(rename = "ref")]
+    branch: Option<String>,
     /// Not there any more if the fork was deleted.
     repo: Option<Numbered>,
 }
@@ -169,7 +171,13 @@ fn read_pull_requests(body: &[u8]) -> Result<Vec<PullRequest>, UnreadablePullReq
     read_list(body, |pull: Pull| {
         let number = |side: Option<Numbered>| side.map(|repository| repository.id);
         let origin = Origin::of(number(pull.head.repo), number(pull.base.repo));
-        (pull.number, pull.head.sha, origin, pull.user.map(|user| user.id))
+        Listed {
+            number: pull.number,
+            head: pull.head.sha,
+            base: pull.base.branch,
+            origin,
+            author: pull.user.map(|user| user.id),
+        }
     })
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::people::{Account, Comment, People, Right};
 use super::pull_request::{
-    Author, Origin, PullRequest, PullRequests, UnreadablePullRequest, asking, read_list,
+    Author, Listed, Origin, PullRequest, PullRequests, UnreadablePullRequest, asking, read_list,
 };
 use super::record::Forge;
 use super::shown_status::{ShownStatus, ShownStatuses, read_shown};
@@ -183,19 +183,26 @@ struct Shown {
 
 /// A merge request, as it is listed.
 #[derive(Deserialize)]
-struct Listed {
+struct ListedRequest {
     iid: u64,
     author: Option<Author>,
     sha: String,
     /// Not there any more if the fork was deleted.
     source_project_id: Option<i64>,
     target_project_id: Option<i64>,
+    target_branch: Option<String>,
 }
 
 fn read_pull_requests(body: &[u8]) -> Result<Vec<PullRequest>, UnreadablePullRequest> {
-    read_list(body, |listed: Listed| {
-        let origin = Origin::of(listed.source_project_id, listed.target_project_id);
-        (listed.iid, listed.sha, origin, listed.author.map(|author| author.id))
+    read_list(body, |request: ListedRequest| {
+        let origin = Origin::of(request.source_project_id, request.target_project_id);
+        Listed {
+            number: request.iid,
+            head: request.sha,
+            base: request.target_branch,
+            origin,
+            author: request.author.map(|author| author.id),
+        }
     })
 }
 

@@ -9,13 +9,15 @@ use serde::de::DeserializeOwned;
 use crate::git::CommitId;
 
 /// An open pull request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PullRequest {
     /// Its number.
     pub number: u64,
     /// Its newest commit.
     pub head: CommitId,
-    /// Where that is.
+    /// The branch that it is to be merged into, without `refs/heads/`.
+    pub base: Option<String>,
+    /// Where the head is.
     pub origin: Origin,
     /// The number of its author, if there still is one.
     pub author: Option<u64>,
@@ -71,17 +73,27 @@ pub(super) struct PullRequests {
     pub(super) read: fn(&[u8]) -> Result<Vec<PullRequest>, UnreadablePullRequest>,
 }
 
+/// A pull request as a forge lists it, not checked yet.
+pub(super) struct Listed {
+    pub(super) number: u64,
+    pub(super) head: String,
+    pub(super) base: Option<String>,
+    pub(super) origin: Origin,
+    pub(super) author: Option<u64>,
+}
+
 /// Reads a list, each element by `pull_request`.
 pub(super) fn read_list<T: DeserializeOwned>(
     body: &[u8],
-    pull_request: impl Fn(T) -> (u64, String, Origin, Option<u64>),
+    pull_request: impl Fn(T) -> Listed,
 ) -> Result<Vec<PullRequest>, UnreadablePullRequest> {
     let list: Vec<T> = serde_json::from_slice(body)?;
     list.into_iter()
         .map(|element| {
-            let (number, head, origin, author) = pull_request(element);
+            let Listed { number, head, base, origin, author } = pull_request(element);
+            let base = base.filter(|name| !name.is_empty());
             match head.parse() {
-                Ok(head) if number > 0 => Ok(PullRequest { number, head, origin, author }),
+                Ok(head) if number > 0 => Ok(PullRequest { number, head, base, origin, author }),
                 Ok(_) | Err(_) => Err(UnreadablePullRequest::Head { number }),
             }
         })

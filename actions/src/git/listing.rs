@@ -12,6 +12,7 @@ use super::{CommitId, GitError, RemoteError, Repository};
 /// How long a remote may take to list its branches.
 const LIMIT: Duration = Duration::from_secs(30);
 const BRANCHES: &str = "refs/heads/";
+const TAGS: &str = "refs/tags/";
 
 /// The branches of a project, as the repository lists them that decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,11 +73,43 @@ impl Session<'_> {
         if !output.status.success() {
             return Err(self.failure(&output));
         }
-        Ok(Listing::parse(&String::from_utf8_lossy(&output.stdout)))
+        Ok(Listing::parse(&readable(&output.stdout)))
     }
 }
 
+/// Reads the tags in the output of `git ls-remote`, each with the commit that it stands for.
+///
+/// A tag with a message is an object of its own; what it is a tag of is listed under its name with `^{}`.
+fn tags(output: &str) -> BTreeMap<String, CommitId> {
+    let lines = output.lines().filter_map(|line| line.split_once('\t'));
+    let named = lines.filter_map(|(id, name)| Some((id.parse().ok()?, name.strip_prefix(TAGS)?)));
+    let mut found: BTreeMap<String, (CommitId, bool)> = BTreeMap::new();
+    for (id, name) in named {
+        let (name, is_peeled) = match name.strip_suffix("^{}") {
+            Some(name) => (name, true),
+            None => (name, false),
+        };
+        let known = found.entry(name.to_owned()).or_insert((id, is_peeled));
+        if is_peeled {
+            *known = (id, true);
+        }
+    }
+    found.into_iter().map(|(name, (id, _))| (name, id)).collect()
+}
+
 impl Repository {
+    /// Asks a remote, given by name, for its tags, each with the commit that it stands for.
+    pub fn list_tags(&self, remote: &str) -> Result<BTreeMap<String, CommitId>, RemoteError> {
+        let session = Session::fetching(self, remote);
+        let mut command = session.command("ls-remote");
+        command.args(["--", session.remote(), "refs/tags/*"]);
+        let output = session.run_within(command, LIMIT)?;
+        if !output.status.success() {
+            return Err(session.failure(&output));
+        }
+        Ok(tags(&readable(&output.stdout)))
+    }
+
     /// Asks a remote, given by name, for its branches and its default branch.
     pub fn list_remote(&self, remote: &str) -> Result<Listing, RemoteError> {
         Session::fetching(self, remote).list()
@@ -136,6 +169,12 @@ impl Repository {
     }
 }
 
+/// Returns the lines that are text: a name that is none could not be asked for again, and must not pass for another.
+fn readable(output: &[u8]) -> String {
+    let lines = output.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| std::str::from_utf8(line).ok()).collect::<Vec<_>>().join("\n")
+}
+
 /// Returns what git writes of a URL into reflogs: all but the user.
 fn without_user(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -191,6 +230,37 @@ mod tests {
         assert_eq!(named(&[(&one, "HEAD"), (&one, trunk), (&one, main)]), None);
         assert_eq!(named(&[(&one, "HEAD"), (&two, main)]), None);
         assert_eq!(named(&[]), None);
+    }
+
+    #[test]
+    fn tags_stand_for_what_they_are_tags_of() {
+        let id = |digit: &str| digit.repeat(40);
+        let text = [
+            format!("{}\trefs/tags/light", id("1")),
+            format!("{}\trefs/tags/v1", id("2")),
+            format!("{}\trefs/tags/v1^{{}}", id("3")),
+            format!("{}\trefs/tags/v1^{{}}x", id("4")),
+            format!("{}\trefs/heads/v2", id("5")),
+            "rubbish\trefs/tags/v3".to_owned(),
+        ];
+        let found = tags(&text.join("\n"));
+        let found: Vec<_> =
+            found.iter().map(|(name, id)| (name.as_str(), id.to_string())).collect();
+        assert_eq!(found, [("light", id("1")), ("v1", id("3")), ("v1^{}x", id("4"))]);
+    }
+
+    #[test]
+    fn names_that_are_no_text_are_left_out() {
+        let id = "1".repeat(40);
+        let lines = [
+            [id.as_bytes(), b"\trefs/heads/a\xff"].concat(),
+            [id.as_bytes(), b"\trefs/heads/a\xfe"].concat(),
+            [id.as_bytes(), "\trefs/heads/staging\u{202e}".as_bytes()].concat(),
+            [id.as_bytes(), b"\trefs/heads/main"].concat(),
+        ];
+        let listing = Listing::parse(&readable(&lines.join(&b'\n')));
+        let found: Vec<_> = listing.branches.keys().map(String::as_str).collect();
+        assert_eq!(found, ["main", "staging\u{202e}"]);
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn listed(kind: ForgeKind, number: u64, head: Option<u64>) -> Value {
         }),
         ForgeKind::GitLab => json!({
             "id": 9000 + number, "iid": number, "sha": sha(number),
-            "source_project_id": head, "target_project_id": base,
+            "source_project_id": head, "target_project_id": base, "target_branch": "main",
         }),
     }
 }
@@ -96,6 +96,8 @@ async fn heads_numbers_and_whose_they_are_on_every_forge() {
             [(1, sha(1), Origin::Own), (2, sha(2), fork), (3, sha(3), fork)],
             "{kind}"
         );
+        let bases: Vec<_> = found.iter().map(|pull| pull.base.as_deref()).collect();
+        assert_eq!(bases, [Some("main"); 3], "{kind}");
         let requests = server.received_requests().await.unwrap();
         assert_eq!(requests.len(), 1);
         assert_eq!(requests[0].method.as_str(), "GET");

@@ -15,9 +15,11 @@ pub struct Shadow {
     pub id: CommitId,
     /// The author's commit, to which every status goes.
     pub original: CommitId,
+    /// The commit whose tree it has, as far as that can be told: the original, or its merge with its base.
+    pub built: CommitId,
     /// The content of the cache pointer's file, if there is a plain one of a pointer's size.
     pub pointer: Option<Vec<u8>>,
-    /// The shadow commit before this one: the first parent, unless that is the original.
+    /// The shadow commit before this one: the first parent, unless that is what was built.
     pub previous: Option<CommitId>,
 }
 
@@ -47,16 +49,30 @@ pub fn read(
                 files.commit()
             ))
         })?;
-    let previous = repository.find(id)?.parent_ids().next();
+    let commit = repository.find(id)?;
+    let built = built(&commit, original);
+    let previous = commit.parent_ids().next().map(CommitId::new);
     Ok(Shadow {
         id,
         original,
+        built,
         pointer: match repository.plain_file(id, files.pointer(), MOST_POINTER)? {
             PlainFile::Content(text) => Some(text),
             PlainFile::Nothing | PlainFile::TooLarge | PlainFile::Other { .. } => None,
         },
-        previous: previous.map(CommitId::new).filter(|id| *id != original),
+        previous: previous.filter(|id| *id != original && *id != built),
     })
+}
+
+/// Returns the last parent, if that merges the original into something; else the original.
+fn built(commit: &git2::Commit<'_>, original: CommitId) -> CommitId {
+    let last = commit.parents().next_back();
+    let merges = |parent: &git2::Commit<'_>| {
+        parent.parent_count() == 2
+            && parent.parent_id(1).is_ok_and(|id| CommitId::new(id) == original)
+    };
+    let merge = last.filter(merges);
+    merge.map_or(original, |parent| CommitId::new(parent.id()))
 }
 
 /// Returns the shadow commits from `head` back along first parents, newest first.

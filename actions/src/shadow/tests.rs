@@ -11,7 +11,7 @@ use crate::git::fixture::write as put;
 use crate::git::fixture::{
     Fixture, commit, commit_oddities, commit_submodule, git, git_bytes, head, open,
 };
-use crate::git::{CommitId, GitError, Repository, Swap};
+use crate::git::{CommitId, GitError, Merged, Repository, Swap};
 
 const POINTER: &[u8] = b"{ \"x86_64-linux.a\" = \"/nix/store/x\"; }\n";
 
@@ -25,8 +25,13 @@ fn make_with(
     original: CommitId,
     files: &ShadowFiles,
 ) -> Result<CommitId, ShadowError> {
-    let commit =
-        ShadowCommit { previous, original, pointer: POINTER, message: "levain: pointer of main\n" };
+    let commit = ShadowCommit {
+        previous,
+        original,
+        built: original,
+        pointer: POINTER,
+        message: "levain: pointer of main\n",
+    };
     write(repository, &commit, files)
 }
 
@@ -306,13 +311,54 @@ fn nothing_is_guessed() {
     let parent: CommitId = git(&path, &["rev-parse", "HEAD^"]).parse().unwrap();
     assert_eq!(
         read(&repository, id, &files).unwrap(),
-        Shadow { id, original: first, pointer: None, previous: Some(parent) }
+        Shadow { id, original: first, built: first, pointer: None, previous: Some(parent) }
     );
     // An error is not an end.
     let gone: CommitId = "f".repeat(40).parse().unwrap();
     let mut steps = history(&repository, gone, &files);
     assert!(matches!(steps.next(), Some(Err(ShadowError::Git(GitError::UnknownCommit { .. })))));
     assert!(steps.next().is_none());
+}
+
+#[test]
+fn a_merge_is_shadowed_under_the_name_of_its_head() {
+    let fixture = Fixture::new();
+    let (path, first) = fixture.small("r");
+    let repository = open(&path);
+    git(&path, &["switch", "-q", "-c", "base"]);
+    let base = commit(&path, &[("b", "base")], "base");
+    git(&path, &["switch", "-q", "-c", "topic", &first.to_string()]);
+    // As a shadow commit would have it; the author may write anything.
+    let claimed = format!("{first}\n");
+    let original = commit(&path, &[("c", "topic"), ("commit.txt", &claimed)], "topic");
+    let Merged::Commit(built) = repository.merge(base, original).unwrap() else { panic!() };
+    let files = ShadowFiles::default();
+    let message = "levain: pointer\n";
+    let of =
+        |previous, built| ShadowCommit { previous, original, built, pointer: POINTER, message };
+    let one = write(&repository, &of(None, built), &files).unwrap();
+    let two = write(&repository, &of(Some(one), built), &files).unwrap();
+    let again = write(&repository, &of(Some(two), original), &files).unwrap();
+    for (id, built, previous) in
+        [(one, built, None), (two, built, Some(one)), (again, original, Some(two))]
+    {
+        let pointer = Some(POINTER.to_vec());
+        let found = read(&repository, id, &files).unwrap();
+        assert_eq!(found, Shadow { id, original, built, pointer, previous });
+        assert_eq!(
+            listing(&path, id, &["cache.nix", "commit.txt"]),
+            listing(&path, built, &["commit.txt"])
+        );
+        assert_eq!(git(&path, &["show", &format!("{id}:commit.txt")]), original.to_string());
+        assert_eq!(
+            repository.commit_time(id).unwrap(),
+            repository.commit_time(built).unwrap(),
+            "a flake sees the same time in both"
+        );
+    }
+    let found: Vec<CommitId> =
+        history(&repository, again, &files).map(|shadow| shadow.unwrap().id).collect();
+    assert_eq!(found, [again, two, one], "what an author committed is not part of it");
 }
 
 #[test]

@@ -11,8 +11,10 @@ use crate::git::{CommitId, GitError, Repository, StandsAt};
 pub struct ShadowCommit<'a> {
     /// The shadow commit before this one; nothing for the first, or after the branch was deleted.
     pub previous: Option<CommitId>,
-    /// The commit to shadow.
+    /// The author's commit.
     pub original: CommitId,
+    /// The commit whose tree it has: the original itself, or its merge with its base.
+    pub built: CommitId,
     /// The content of the cache pointer's file.
     pub pointer: &'a [u8],
     /// The commit message.
@@ -21,21 +23,23 @@ pub struct ShadowCommit<'a> {
 
 /// Writes a shadow commit and returns its name; no ref moves, and no work tree or index is touched.
 ///
-/// Whatever the original tree has at the two paths is replaced, and so is what stands in the way of a directory on them.
-/// The same input gives the same name everywhere: author and committer are levain, at the original commit's time.
+/// Whatever the tree has at the two paths is replaced, and so is what stands in the way of a directory on them.
+/// The same input gives the same name everywhere: author and committer are levain, at the time of the commit whose tree it
+/// has.
 /// The cost does not grow with the tree: libgit2's tree update reads and writes only the directories on the two paths.
 pub fn write(
     repository: &Repository,
     commit: &ShadowCommit<'_>,
     files: &ShadowFiles,
 ) -> Result<CommitId, ShadowError> {
-    let original = repository.find(commit.original)?;
+    repository.find(commit.original)?;
+    let built = repository.find(commit.built)?;
     // A shadow of itself would only repeat a parent.
-    let previous = match commit.previous.filter(|id| *id != commit.original) {
+    let previous = match commit.previous.filter(|id| *id != commit.built) {
         Some(id) => Some(repository.find(id)?),
         None => None,
     };
-    let tree = repository.tree_of(commit.original)?;
+    let tree = repository.tree_of(commit.built)?;
     let tree = cleared(repository, tree, files.pointer())?;
     let tree = cleared(repository, tree, files.commit())?;
 
@@ -49,9 +53,8 @@ pub fn write(
         .create_updated(objects, &tree)
         .and_then(|id| objects.find_tree(id))
         .map_err(doing())?;
-    let signature =
-        Signature::new("levain", "levain@localhost", &original.time()).map_err(doing())?;
-    let parents: Vec<_> = previous.iter().chain([&original]).collect();
+    let signature = Signature::new("levain", "levain@localhost", &built.time()).map_err(doing())?;
+    let parents: Vec<_> = previous.iter().chain([&built]).collect();
     let id = objects
         .commit(None, &signature, &signature, commit.message, &tree, &parents)
         .map_err(doing())?;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use levain_actions::forge::ForgeKind;
 use levain_actions::git::CommitId;
+use levain_server::schedule::Schedule;
 
 use super::following::RunChoice;
 use super::operations::{LogFormat, RemoveProject, SecretArgs};
@@ -102,6 +103,7 @@ pub(crate) struct ProjectArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProjectCommand {
     Add(AddProject),
+    Set(SetProject),
     Remove(RemoveProject),
     Secret(SecretArgs),
     /// List all projects
@@ -136,9 +138,62 @@ pub(crate) struct AddProject {
     /// Which pull requests are built
     #[arg(long, value_enum, value_name = "WHICH", default_value_t = PullRequestsChoice::Approved)]
     pub pull_requests: PullRequestsChoice,
+    /// What of pull requests is built
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = MergeChoice::Base)]
+    pub merge: MergeChoice,
+    /// Build the tags that match this, in which `*` stands for any text; those that are there already are left out
+    #[arg(long, value_name = "PATTERN", value_parser = tags)]
+    pub tags: Option<String>,
+    /// Build the default branch anew: `6h`, `7d`, or `03:00` every day, in UTC
+    #[arg(long, value_name = "WHEN")]
+    pub schedule: Option<Schedule>,
     /// Address by which forges reach the server [default: what the server said]
     #[arg(long, env = "LEVAIN_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<PublicUrl>,
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// The longest pattern of tags.
+const LONGEST_PATTERN: usize = 200;
+
+fn tags(text: &str) -> Result<String, &'static str> {
+    let is_pattern = (1..=LONGEST_PATTERN).contains(&text.len());
+    let found = is_pattern.then(|| text.to_owned());
+    found.ok_or("expected a pattern of at most 200 bytes, as in `v*`")
+}
+
+/// What of pull requests is built
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MergeChoice {
+    /// What merging them into their base would give
+    Base,
+    /// Their own newest commit
+    Head,
+}
+
+/// Change what is built of a project
+///
+/// What is not named stays as it is. The server acts upon it at its next look.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SetProject {
+    /// Project
+    pub name: String,
+    /// What of pull requests is built; those that are open are built anew
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub merge: Option<MergeChoice>,
+    /// Build the tags that match this, in which `*` stands for any text; those that are there already are left out
+    #[arg(long, value_name = "PATTERN", value_parser = tags)]
+    pub tags: Option<String>,
+    /// Build no tags
+    #[arg(long, conflicts_with = "tags")]
+    pub no_tags: bool,
+    /// Build the default branch anew: `6h`, `7d`, or `03:00` every day, in UTC
+    #[arg(long, value_name = "WHEN")]
+    pub schedule: Option<Schedule>,
+    /// Build the default branch when it moves only
+    #[arg(long, conflicts_with = "schedule")]
+    pub no_schedule: bool,
     #[command(flatten)]
     pub database: DatabaseArgs,
 }

@@ -67,6 +67,7 @@ pub(crate) fn rerun(
         | RunState::Succeeded
         | RunState::Failed
         | RunState::Errored
+        | RunState::Conflict
         | RunState::Cancelled
         | RunState::Superseded => ExitCode::SUCCESS,
     })

@@ -8,11 +8,13 @@ use std::process::ExitCode;
 use levain_actions::forge::webhook::Sender;
 use levain_actions::forge::{ForgeConfig, ForgeKind, Token, is_at};
 use levain_server::Database;
-use levain_server::projects::{Added, NewProject, PullRequests};
+use levain_server::projects::{Added, Merge, NewProject, PullRequests};
 use levain_server::shown::ShownProject;
 use tokio::runtime::Handle;
 
-use crate::args::{AddProject, Format, ProjectArgs, ProjectCommand, PullRequestsChoice};
+use crate::args::{
+    AddProject, Format, MergeChoice, ProjectArgs, ProjectCommand, PullRequestsChoice,
+};
 use crate::exit::Failure;
 use crate::place;
 use crate::server_place::{DEFAULT_URL, ServerPlace};
@@ -42,6 +44,7 @@ pub(crate) fn project(
                 result
             })?;
         }
+        ProjectCommand::Set(set) => upkeep::set(set, terminal, runtime)?,
         ProjectCommand::Remove(remove) => upkeep::remove(remove, terminal, runtime)?,
         ProjectCommand::Secret(secret) => upkeep::secret(&secret.command, terminal, runtime)?,
         ProjectCommand::List { database, format } => {
@@ -119,7 +122,23 @@ fn described(args: &AddProject) -> Result<NewProject, Failure> {
             args.url
         )));
     }
-    Ok(NewProject { token_file, pull_requests, ..NewProject::new(name, sender, url) })
+    let merge = merge(args.merge);
+    Ok(NewProject {
+        token_file,
+        pull_requests,
+        merge,
+        tags: args.tags.clone(),
+        schedule: args.schedule,
+        ..NewProject::new(name, sender, url)
+    })
+}
+
+/// Returns what of pull requests is built.
+fn merge(choice: MergeChoice) -> Merge {
+    match choice {
+        MergeChoice::Base => Merge::Base,
+        MergeChoice::Head => Merge::Head,
+    }
 }
 
 /// Has an App look after a project, if it is to.

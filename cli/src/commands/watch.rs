@@ -87,9 +87,11 @@ fn code(state: RunState) -> Option<u8> {
         RunState::Queued | RunState::Running => None,
         RunState::Unapproved => Some(exit::UNAPPROVED),
         RunState::Succeeded => Some(exit::SUCCESS),
-        RunState::Failed | RunState::Errored | RunState::Cancelled | RunState::Superseded => {
-            Some(exit::FAILURE)
-        }
+        RunState::Failed
+        | RunState::Errored
+        | RunState::Conflict
+        | RunState::Cancelled
+        | RunState::Superseded => Some(exit::FAILURE),
     }
 }
 

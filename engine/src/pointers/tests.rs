@@ -146,6 +146,7 @@ fn a_pointer_file_is_read_with_distrust() {
     let shadow = |pointer: Option<&str>| Shadow {
         id: original,
         original,
+        built: original,
         pointer: pointer.map(|text| text.as_bytes().to_vec()),
         previous: None,
     };
@@ -201,12 +202,12 @@ fn a_shadow_commit_with_another_tree_is_not_taken_for_ours() {
     let layout = layout(&signing_key());
     let (original, entries) = written(&fixture, &layout);
     let branch = shadow_branch(&fixture, &layout, original);
-    let id = branch.write(original, &entries).unwrap();
-    assert_eq!(branch.write(original, &entries).unwrap(), id);
+    let id = branch.write(original.into(), &entries).unwrap();
+    assert_eq!(branch.write(original.into(), &entries).unwrap(), id);
     // Pointer and commit file say the same, but the sources are somebody else's.
     let forged = fixture.with_file(id, "file", "forged");
     fixture.point(REFERENCE, forged);
-    let again = branch.write(original, &entries).unwrap();
+    let again = branch.write(original.into(), &entries).unwrap();
     assert_ne!(again, forged);
     let file = |commit| fixture.repository.plain_file(commit, "file", 99).unwrap();
     assert_eq!(file(again), file(original));
@@ -219,15 +220,15 @@ fn a_planted_entry_is_replaced_by_a_success() {
     let layout = layout(&signing_key());
     let (original, entries) = written(&fixture, &layout);
     let branch = shadow_branch(&fixture, &layout, original);
-    branch.write(original, &entries).unwrap();
+    branch.write(original.into(), &entries).unwrap();
     // Of the newest commit, at the end of time.
     let planted = Entry { time: u64::MAX, tier: Tier::DefaultBranch, ..entry(9) };
     let planted = Entry { commit: original.to_string(), ..planted };
     let planted: Entries = [("j".into(), untrusted(&planted))].into();
-    branch.write(original, &planted).unwrap();
+    branch.write(original.into(), &planted).unwrap();
     let new = of(&layout, 2, original, NOW);
     let changes = [("j".into(), Change::Set(Box::new(new.clone())))].into();
-    let (_, changed) = branch.apply(original, &changes).unwrap();
+    let (_, changed) = branch.apply(original.into(), &changes).unwrap();
     assert_eq!(changed, ["j"]);
     let found = layout.read(&fixture.repository, REFERENCE).unwrap().unwrap();
     assert_eq!(found.entries.unwrap()["j"].as_ref().unwrap(), &new);
@@ -241,7 +242,7 @@ fn whatever_a_shadow_ref_points_at_is_rejected_and_replaced() {
     let branch = shadow_branch(&fixture, &layout, original);
     let new = of(&layout, 2, original, NOW);
     let changes = [("j".into(), Change::Set(Box::new(new)))].into();
-    let good = branch.write(original, &entries).unwrap();
+    let good = branch.write(original.into(), &entries).unwrap();
     let remote = layout.read(&fixture.repository, REFERENCE).unwrap().unwrap();
     for odd in fixture.odd_objects() {
         let place = || fixture.point_anywhere(REFERENCE, odd);
@@ -250,10 +251,10 @@ fn whatever_a_shadow_ref_points_at_is_rejected_and_replaced() {
         assert_eq!((found.head, found.shadow), (odd, None));
         assert!(found.entries.is_err());
         assert!(!layout.read_all(&fixture.repository, REFERENCE).unwrap().is_empty());
-        branch.write(original, &entries).unwrap();
+        branch.write(original.into(), &entries).unwrap();
         assert_eq!(fixture.repository.target(REFERENCE).unwrap(), Some(good));
         place();
-        assert_eq!(branch.apply(original, &changes).unwrap().1, ["j"]);
+        assert_eq!(branch.apply(original.into(), &changes).unwrap().1, ["j"]);
         place();
         branch.take_over(&remote).unwrap();
         assert_eq!(fixture.repository.target(REFERENCE).unwrap(), Some(good));
@@ -269,8 +270,43 @@ fn whatever_a_shadow_ref_points_at_is_rejected_and_replaced() {
         branch.take_over(&theirs.unwrap()).unwrap();
         assert_eq!(fixture.repository.target(REFERENCE).unwrap(), Some(good));
         fixture.point(REFERENCE, naming);
-        branch.apply(original, &changes).unwrap();
+        branch.apply(original.into(), &changes).unwrap();
         fixture.point_anywhere("refs/levain/heads/theirs", good);
         fixture.point(REFERENCE, good);
     }
+}
+
+#[test]
+fn a_merge_with_a_newer_base_is_written_though_nothing_else_changed() {
+    let fixture = Fixture::new();
+    let layout = layout(&signing_key());
+    let (original, entries) = written(&fixture, &layout);
+    let base = fixture.commit(&[], "base");
+    let merge = |text: &str| Shadowed { original, built: fixture.commit(&[base, original], text) };
+    let (one, two) = (merge("one"), merge("two"));
+    let branch = shadow_branch(&fixture, &layout, original);
+    let tree = |commit| fixture.repository.plain_file(commit, "file", 99).unwrap();
+    let mut written = Vec::new();
+    for of in [one, two, original.into(), one] {
+        let id = branch.write(of, &entries).unwrap();
+        assert_eq!(branch.write(of, &entries).unwrap(), id, "it is there already");
+        let found = layout.read(&fixture.repository, REFERENCE).unwrap().unwrap();
+        assert_eq!(Shadowed::from(&found.shadow.unwrap()), of);
+        assert_eq!(tree(id), tree(of.built));
+        assert!(!written.contains(&id));
+        written.push(id);
+    }
+    // A pointer that moves takes the tree along, whichever base an earlier run had.
+    let new = of(&layout, 2, original, NOW);
+    let changes = [("j".into(), Change::Set(Box::new(new)))].into();
+    let (head, changed) = branch.apply(two, &changes).unwrap();
+    assert_eq!((tree(head.unwrap()), changed), (tree(two.built), vec!["j".into()]));
+    // But not back to an older commit.
+    let newer = fixture.commit(&[original], "newer");
+    let of_newer = Shadowed { original: newer, built: fixture.commit(&[base, newer], "merged") };
+    branch.write(of_newer, &entries).unwrap();
+    let new = of(&layout, 3, original, NOW + 1);
+    let changes = [("j".into(), Change::Set(Box::new(new)))].into();
+    let (head, _) = branch.apply(two, &changes).unwrap();
+    assert_eq!(tree(head.unwrap()), tree(of_newer.built));
 }

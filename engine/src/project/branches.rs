@@ -3,6 +3,7 @@
 //! A repository decides that, never what lies in refs here: the remote that the project lives at, else the repository
 //! itself. `docs/decisions/0020-what-is-the-projects-own.md` says why.
 
+use levain_actions::forge::is_merge_queue;
 use levain_actions::git::{CommitId, GitError, Listing, RemoteError, Repository};
 
 use super::authority::{self, Authority, Doubted, default_of};
@@ -146,7 +147,7 @@ impl Branches {
         name: Option<&str>,
         commit: CommitId,
     ) -> Result<(Self, Workplace, Provenance), ProjectError> {
-        let mut found = self.known_provenance(&place, commit)?;
+        let mut found = self.known_provenance(&place, name, commit)?;
         if let (Some(remote), Authority::Remote) = (remote, &self.authority)
             && found != Provenance::DefaultBranch
         {
@@ -159,7 +160,7 @@ impl Branches {
                 }
             }
             if !missing.is_empty() {
-                found = self.known_provenance(&place, commit)?;
+                found = self.known_provenance(&place, name, commit)?;
             }
         }
         Ok((self, place, found))
@@ -196,9 +197,24 @@ impl Branches {
         Ok(missing.into_iter().take(FETCHED).map(|(_, branch)| branch).collect())
     }
 
+    /// Returns the heads of the branches that make a commit the project's own.
+    ///
+    /// Those of a merge queue do so for their own jobset alone: what is tried there may be a fork's, and stays a fork's
+    /// elsewhere.
+    fn vouching(&self, name: Option<&str>) -> Vec<CommitId> {
+        let listed = self.listing.branches.iter();
+        let vouches = |branch: &str| {
+            !is_merge_queue(branch)
+                || self.default.as_deref() == Some(branch)
+                || name == Some(branch)
+        };
+        listed.filter(|(branch, _)| vouches(branch)).map(|(_, head)| *head).collect()
+    }
+
     fn known_provenance(
         &self,
         place: &Workplace,
+        name: Option<&str>,
         commit: CommitId,
     ) -> Result<Provenance, GitError> {
         let repository = &place.repository;
@@ -208,7 +224,7 @@ impl Branches {
         {
             return Ok(Provenance::DefaultBranch);
         }
-        let heads: Vec<CommitId> = self.listing.branches.values().copied().collect();
+        let heads = self.vouching(name);
         if repository.is_part_of(commit, &heads)? {
             Ok(Provenance::Branch)
         } else if repository.is_made_here(commit, &heads, place.original())? {
@@ -222,4 +238,43 @@ impl Branches {
 /// Returns the ref that a branch of the remote is fetched into.
 pub(super) fn fetched(name: &str) -> String {
     format!("refs/levain-fetched/heads/{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Fixture;
+
+    #[test]
+    fn a_merge_queue_vouches_for_its_own_jobset_alone() {
+        let fixture = Fixture::new();
+        let main = fixture.commit(&[], "main");
+        let fork = fixture.commit(&[main], "of a fork");
+        let tried = fixture.commit(&[main, fork], "tried");
+        let heads = [("main", main), ("staging", tried), ("gitea-mq/1", tried)];
+        let branches = |default: &str| Branches {
+            listing: Listing {
+                branches: heads.map(|(name, commit)| (name.to_owned(), commit)).into(),
+                ..Listing::default()
+            },
+            authority: Authority::Remote,
+            default: Some(default.to_owned()),
+        };
+        let repository = fixture.repository;
+        let place = Workplace { repository, aside: None, writes: true };
+        let of = |default: &str, name: Option<&str>, commit| {
+            branches(default).known_provenance(&place, name, commit).unwrap()
+        };
+        for name in ["staging", "gitea-mq/1"] {
+            assert_eq!(of("main", Some(name), tried), Provenance::Branch, "{name}");
+        }
+        // The pull request of the fork stays a fork's while it is tried, and so does a branch that contains the try.
+        for name in [None, Some("main"), Some("topic")] {
+            assert_eq!(of("main", name, fork), Provenance::Unknown, "{name:?}");
+            assert_eq!(of("main", name, tried), Provenance::Unknown, "{name:?}");
+        }
+        assert_eq!(of("main", None, main), Provenance::DefaultBranch);
+        assert_eq!(of("staging", None, fork), Provenance::DefaultBranch);
+        assert_eq!(of("staging", None, main), Provenance::DefaultBranch);
+    }
 }

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use levain_actions::git::{CompleteError, GitError, LockError, RemoteError};
+use levain_actions::git::{CompleteError, Conflict, GitError, LockError, MergeError, RemoteError};
 use levain_evaluator::EvaluateError;
 
+use super::Base;
 use crate::declaration::DeclarationError;
 use crate::signing::SigningError;
 use crate::state::StateError;
@@ -93,6 +94,32 @@ pub enum ProjectError {
         /// The refs that were looked for.
         tried: Vec<String>,
     },
+    /// No such tag.
+    #[error("the remote has no tag `{name}`\nhint: `git ls-remote --tags` shows those there are")]
+    NoTag {
+        /// Its name.
+        name: String,
+    },
+    /// A pull request cannot be merged with its base.
+    #[error("{}\nhint: merge `{branch}` into the branch of the pull request, and push that", conflict.with(branch))]
+    Conflict {
+        /// The base's branch.
+        branch: String,
+        /// Why not.
+        conflict: Conflict,
+    },
+    /// Nobody knows whether it can.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// The base is not there any more.
+    #[error(
+        "commit {} of the base `{}` is not in the repository\nhint: run it again: the base is read anew then",
+        base.commit, base.branch
+    )]
+    NoBase {
+        /// The base.
+        base: Base,
+    },
     /// A pull request needs a remote.
     #[error(
         "pull request {number} cannot be fetched: the repository has no remote\nhint: run `levain run URL --pull-request {number}`"
@@ -104,6 +131,11 @@ pub enum ProjectError {
 }
 
 impl ProjectError {
+    /// Returns whether a pull request cannot be merged with its base.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Conflict { .. })
+    }
+
     /// Returns whether the declaration is to blame, and not the machine.
     pub fn is_the_declarations(&self) -> bool {
         matches!(self, Self::Declaration(_))

@@ -1,8 +1,9 @@
 //! Opens a project: its repository, who decides which branches it has, its declaration.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
-use levain_actions::git::{GitError, Listing, Prune, RemoteError, Repository};
+use levain_actions::git::{CommitId, GitError, Listing, Prune, RemoteError, Repository};
 use levain_evaluator::{FlakeLocation, FlakeUrl};
 
 use super::branches::{Asking, Branches};
@@ -182,6 +183,14 @@ pub fn list_branches(surroundings: &Surroundings, url: &str) -> Result<Listing, 
         listing.branches.retain(|name, _| !format!("refs/heads/{name}").starts_with(&prefix));
     }
     Ok(listing)
+}
+
+/// Asks a repository elsewhere for its tags, each with the commit that it stands for.
+pub fn list_tags(
+    surroundings: &Surroundings,
+    url: &str,
+) -> Result<BTreeMap<String, CommitId>, ProjectError> {
+    Ok(mirror(surroundings, url)?.list_tags(ORIGIN)?)
 }
 
 /// Opens or makes the mirror of `url`.

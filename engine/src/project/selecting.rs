@@ -1,22 +1,35 @@
 //! Which commit of which jobset is built.
 
 use levain_actions::forge::pull_request_refs;
-use levain_actions::git::{CommitId, Swap};
+use levain_actions::git::{CommitId, Merged, Swap};
 
 use super::branches::fetched;
 use super::workplace::Workplace;
-use super::{Project, ProjectError, Selection};
+use super::{Base, Project, ProjectError, Selection};
 use crate::jobset::{Head, Jobset, JobsetKind, Provenance};
+use crate::shadowing::merge_ref;
 
 /// The ref that keeps a commit which no other ref leads to.
 const CHECKED_OUT: &str = "refs/levain-fetched/checked-out";
+
+/// How often it is tried to have a ref lead to a commit that others have lead elsewhere.
+const ATTEMPTS: u32 = 5;
 
 /// A jobset whose commits have been found, but not yet where they come from.
 struct Found {
     kind: JobsetKind,
     commit: CommitId,
+    built: CommitId,
     reference: String,
     tip: CommitId,
+    /// What the commit is merged with in `built`, if it is.
+    base: Option<Base>,
+}
+
+impl Found {
+    fn new(kind: JobsetKind, commit: CommitId, reference: String, tip: CommitId) -> Self {
+        Self { kind, commit, built: commit, reference, tip, base: None }
+    }
 }
 
 impl Project {
@@ -31,7 +44,14 @@ impl Project {
 
     fn find(self, selection: &Selection) -> Result<(Self, Found), ProjectError> {
         if let Some(number) = selection.pull_request {
-            return self.pull_request(number, selection.revision.as_deref());
+            let (project, found) = self.pull_request(number, selection.revision.as_deref())?;
+            return match &selection.base {
+                Some(base) => project.merged(number, found, base),
+                None => Ok((project, found)),
+            };
+        }
+        if let Some(name) = &selection.tag {
+            return self.tag(name, selection.revision.as_deref());
         }
         let revision = selection.revision.as_deref().map(|text| self.repository.commit(text));
         let revision = revision.transpose()?;
@@ -79,7 +99,7 @@ impl Project {
         }
         let is_default = project.branches.default.as_deref() == Some(name.as_str());
         let kind = JobsetKind::Branch { name, is_default };
-        Ok((project, Found { kind, commit, reference, tip }))
+        Ok((project, Found::new(kind, commit, reference, tip)))
     }
 
     /// Returns the branch that a commit given alone belongs to: the default
@@ -193,30 +213,40 @@ impl Project {
         let is_lasting = |name: &str| !name.starts_with(&self.layout.prefix);
         let found = references.into_iter().find(|(name, id)| *id == commit && is_lasting(name));
         if let Some((reference, _)) = found {
-            return Ok((self, Found { kind, commit, reference, tip: commit }));
+            return Ok((self, Found::new(kind, commit, reference, commit)));
         }
-        let project = if self.writer.is_some() {
-            self
-        } else {
-            self.obtain(|_, place| Ok((place.stepped_aside()?, None)))?.0
-        };
-        let reference = CHECKED_OUT.to_owned();
-        let before = project.repository.target(&reference)?;
-        let log = "levain: checked out";
+        let project = self.where_refs_may_move()?;
+        project.keep(CHECKED_OUT, commit, "levain: checked out")?;
+        Ok((project, Found::new(kind, commit, CHECKED_OUT.to_owned(), commit)))
+    }
+
+    /// Goes on in a temporary repository if nothing may be written to the project's own.
+    fn where_refs_may_move(self) -> Result<Self, ProjectError> {
+        if self.writer.is_some() {
+            return Ok(self);
+        }
+        Ok(self.obtain(|_, place| Ok((place.stepped_aside()?, None)))?.0)
+    }
+
+    /// Has a ref lead to a commit, whatever it led to before.
+    fn keep(&self, reference: &str, commit: CommitId, log: &str) -> Result<(), ProjectError> {
         let lock;
-        let lock = match &project.writer {
+        let lock = match &self.writer {
             Some(writer) => writer.run_lock(),
             None => {
-                let path = project.repository.git_dir().join("levain.lock");
+                let path = self.repository.git_dir().join("levain.lock");
                 lock = levain_actions::git::RunLock::acquire(&path)?;
                 &lock
             }
         };
-        let swap = project.repository.swap(lock, &reference, before, Some(commit), log)?;
-        if let Swap::Lost { .. } = swap {
-            tracing::debug!(reference, "changed meanwhile");
+        for _ in 0..ATTEMPTS {
+            let before = self.repository.target(reference)?;
+            match self.repository.swap(lock, reference, before, Some(commit), log)? {
+                Swap::Moved => return Ok(()),
+                Swap::Lost { .. } => tracing::debug!(reference, "changed meanwhile"),
+            }
         }
-        Ok((project, Found { kind, commit, reference, tip: commit }))
+        Ok(())
     }
 
     fn pull_request(
@@ -243,21 +273,81 @@ impl Project {
                 of: format!("pull request {number}"),
             });
         }
-        Ok((project, Found { kind: JobsetKind::PullRequest { number }, commit, reference, tip }))
+        Ok((project, Found::new(JobsetKind::PullRequest { number }, commit, reference, tip)))
+    }
+
+    /// Finds a tag of the remote.
+    fn tag(self, name: &str, revision: Option<&str>) -> Result<(Self, Found), ProjectError> {
+        let none = || ProjectError::NoTag { name: name.to_owned() };
+        let Some(remote) = self.remote.clone() else { return Err(none()) };
+        let source = format!("refs/tags/{name}");
+        let reference = format!("refs/levain-fetched/tags/{name}");
+        let tried = [source];
+        let (project, found) = self.obtain(|_, place| place.obtain(&remote, &tried, &reference))?;
+        let tip = found.ok_or_else(none)?;
+        let commit = match revision {
+            Some(revision) => project.repository.commit(revision)?,
+            None => tip,
+        };
+        // It may have moved since.
+        if commit != tip {
+            return Err(ProjectError::NotInJobset {
+                commit: commit.to_string(),
+                of: format!("tag `{name}`"),
+            });
+        }
+        // A tag with a message is an object of its own, which is no commit.
+        let project = project.where_refs_may_move()?;
+        project.keep(&reference, commit, "levain: what the tag stands for")?;
+        Ok((project, Found::new(JobsetKind::Tag { name: name.to_owned() }, commit, reference, tip)))
+    }
+
+    /// Merges the commit of a pull request with its base.
+    ///
+    /// Both commits were named by whoever asks for the run. Where one contains the other, that is what is built; so what
+    /// needs no merge has the derivations that everybody else gets of it.
+    fn merged(self, number: u64, found: Found, base: &Base) -> Result<(Self, Found), ProjectError> {
+        let project = self.where_refs_may_move()?;
+        if !project.repository.has(base.commit) {
+            return Err(ProjectError::NoBase { base: base.clone() });
+        }
+        let built = match project.repository.merge(base.commit, found.commit)? {
+            Merged::Commit(built) => built,
+            Merged::Conflict(conflict) => {
+                return Err(ProjectError::Conflict { branch: base.branch.clone(), conflict });
+            }
+        };
+        let found = Found { base: Some(base.clone()), built, ..found };
+        if built == found.commit {
+            return Ok((project, found));
+        }
+        let reference = merge_ref(number);
+        project.keep(&reference, built, "levain: merged with its base")?;
+        Ok((project, Found { reference, ..found }))
     }
 
     /// Finds out where the commits come from, all up to the newest of the jobset.
     fn head(self, found: Found) -> Result<(Self, Head), ProjectError> {
-        let Found { kind, commit, reference, tip } = found;
+        let Found { kind, commit, built, reference, tip, base } = found;
         let name = match &kind {
             JobsetKind::Branch { name, .. } => Some(name.clone()),
-            JobsetKind::PullRequest { .. } => None,
+            JobsetKind::PullRequest { .. } | JobsetKind::Tag { .. } => None,
         };
         let remote = self.remote.clone();
         let writes = self.writes();
         let place = Workplace { repository: self.repository, aside: self.aside, writes };
         let (branches, place, provenance) =
             self.branches.provenance(place, remote.as_ref(), name.as_deref(), tip)?;
+        // A merge is trusted as far as both its parts are.
+        let (branches, place, provenance) = match &base {
+            Some(base) if provenance != Provenance::Unknown => {
+                let (branches, place, of_base) =
+                    branches.provenance(place, remote.as_ref(), Some(&base.branch), base.commit)?;
+                let is_known = of_base != Provenance::Unknown;
+                (branches, place, if is_known { provenance } else { Provenance::Unknown })
+            }
+            Some(_) | None => (branches, place, provenance),
+        };
         let place = place.complete(commit)?;
         let mut notices = self.notices;
         if let (Provenance::Unknown, Some(name)) = (provenance, &name)
@@ -268,7 +358,7 @@ impl Project {
         let Workplace { repository, aside, writes: _ } = place;
         let project = Self { repository, aside, branches, notices, ..self };
         let jobset = Jobset { kind, provenance };
-        Ok((project, Head { jobset, commit, reference, tip }))
+        Ok((project, Head { jobset, commit, built, reference, base, tip }))
     }
 
     fn writes(&self) -> bool {

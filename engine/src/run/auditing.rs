@@ -87,7 +87,7 @@ pub fn audit(
     tell: &dyn Fn(Event),
 ) -> Result<Vec<Audited>, AuditJobsError> {
     let Opened { mut project, head, statuses: _ } = Opened::new(surroundings, options)?;
-    project.require_declaration(Some(head.commit)).map_err(RunError::from)?;
+    project.require_declaration(Some(head.built)).map_err(RunError::from)?;
     let hearers = Hearers { tell: Tell::new(tell), is_over: &|_| false };
     let shadowing = Shadowing::new(&project, &head).map_err(RunError::from)?;
     let mut run = Run::new(surroundings, options, cancel, hearers, &project, &head, &shadowing);

@@ -65,7 +65,7 @@ impl Run<'_> {
     /// Tells which parts of the repository an evaluation does not see, as plain Nix does not.
     fn tell_what_is_not_seen(&mut self) {
         let repository = &self.project.repository;
-        let commit = self.head.commit;
+        let commit = self.head.built;
         // Where they are part of a source, nothing fails: the build does without what is in them.
         let modules = repository.file(commit, ".gitmodules", MOST_ATTRIBUTES);
         let submodules = modules.ok().flatten().is_some_and(|text| has_submodules(&text));
@@ -122,13 +122,13 @@ impl Run<'_> {
     /// That is the commit itself, unless its author committed something else.
     fn base_flake(&mut self) -> Result<BaseFlake, RunError> {
         let repository = &self.project.repository;
-        let own = Project::flake(repository, &self.head.reference, self.head.commit);
+        let own = Project::flake(repository, &self.head.reference, self.head.built);
         let as_it_is = |mode| BaseFlake { flake: own.clone(), mode, _overlay: None };
         if self.mode == Mode::Off {
             return Ok(as_it_is(Mode::Off));
         }
         let files = &self.project.layout.files;
-        let look = |path, most| repository.plain_file(self.head.commit, path, most);
+        let look = |path, most| repository.plain_file(self.head.built, path, most);
         let pointer = look(files.pointer(), MOST_POINTER).map_err(ProjectError::from)?;
         // Whatever text it is, it will be replaced.
         let commit = look(files.commit(), 0).map_err(ProjectError::from)?;
@@ -148,6 +148,7 @@ impl Run<'_> {
                 let commit = ShadowCommit {
                     previous: None,
                     original: self.head.commit,
+                    built: self.head.built,
                     pointer: b"null\n",
                     message: "levain: the null pointer\n",
                 };

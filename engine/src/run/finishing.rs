@@ -13,8 +13,8 @@ use crate::declaration::Mode;
 use crate::event::What;
 use crate::pointers::Entries;
 use crate::report::{
-    Counters, JobReport, JobStatus, PointerReport, Report, ReportedJob, ShadowReport, Undelivered,
-    UndeliveredKind,
+    Counters, JobReport, JobStatus, MergeReport, PointerReport, Report, ReportedJob, ShadowReport,
+    Undelivered, UndeliveredKind,
 };
 use crate::roots::RootError;
 use crate::shadowing::WrittenShadow;
@@ -150,6 +150,11 @@ impl Run<'_> {
             repository: self.project.label.clone(),
             jobset: self.head.jobset.name(),
             original_commit: self.head.commit.to_string(),
+            merge: self.head.base.as_ref().map(|base| MergeReport {
+                base: base.branch.clone(),
+                base_commit: base.commit.to_string(),
+                commit: self.head.built.to_string(),
+            }),
             read_only: self.project.writer.is_none(),
             mode: self.mode.to_string(),
             shadow,

@@ -19,6 +19,7 @@ use crate::declaration::Mode;
 use crate::dropped;
 use crate::evaluations::{self, Evaluated};
 use crate::event::Stage;
+use crate::jobset::Shadowed;
 use crate::plan::{self, Finding, PlanError, PlannedJob, Planner, Sources};
 use crate::pointers::{Entries, FoundBranch, pointer_for};
 use crate::project::{Place, ProjectError};
@@ -84,7 +85,7 @@ impl PlannedJobs {
 pub(super) struct ShadowBefore {
     pub(super) recorded: Option<FoundBranch>,
     pub(super) head: Option<CommitId>,
-    pub(super) original: Option<CommitId>,
+    pub(super) shadowed: Option<Shadowed>,
     pub(super) entries: Option<Entries>,
 }
 
@@ -233,7 +234,7 @@ impl Run<'_> {
                 &self.project.repository,
                 &self.project.layout,
                 &self.head.jobset,
-                self.head.commit,
+                self.head.built,
                 own,
                 &others,
                 dropped::read(&self.project.state, &self.head.jobset.name()),
@@ -302,7 +303,7 @@ impl Run<'_> {
         }
         Ok(ShadowBefore {
             head: recorded.as_ref().map(|recorded| recorded.head),
-            original: recorded.as_ref().and_then(|r| r.shadow.as_ref()).map(|s| s.original),
+            shadowed: recorded.as_ref().and_then(|r| r.shadow.as_ref()).map(Shadowed::from),
             recorded,
             entries: entries.ok(),
         })
@@ -338,7 +339,7 @@ impl Run<'_> {
                 Some(index) => index,
                 None => {
                     let repository = &self.project.repository;
-                    let new = SourceIndex::new(repository, self.head.commit);
+                    let new = SourceIndex::new(repository, self.head.built);
                     index.insert(new.map_err(PlanError::from)?)
                 }
             };

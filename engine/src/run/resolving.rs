@@ -116,13 +116,13 @@ impl Run<'_> {
 
     /// Returns what the two files of the shadow commit are there and in the base evaluation.
     fn shadow_contents(&self, entries: &Entries) -> Result<ShadowContents, RunError> {
-        let (repository, commit) = (&self.project.repository, self.head.commit);
+        let (repository, built) = (&self.project.repository, self.head.built);
         let files = &self.project.layout.files;
         let pointer = print(self.surroundings.store.dir(), entries).into_bytes();
-        let name = format!("{commit}\n").into_bytes();
+        let name = format!("{}\n", self.head.commit).into_bytes();
         // Where the author has something else there, the base is evaluated with the null pointer.
         let before = |path: &str, null: &[u8]| -> Result<Vec<Vec<u8>>, RunError> {
-            let own = repository.plain_file(commit, path, MOST_POINTER).map_err(PlanError::from)?;
+            let own = repository.plain_file(built, path, MOST_POINTER).map_err(PlanError::from)?;
             Ok(match own {
                 PlainFile::Content(own) => vec![own, null.to_vec()],
                 PlainFile::Nothing | PlainFile::TooLarge | PlainFile::Other { .. } => {

@@ -122,7 +122,7 @@ pub fn why(
     tell: &dyn Fn(Event),
 ) -> Result<Why, WhyError> {
     let Opened { mut project, head, statuses: _ } = Opened::new(surroundings, options)?;
-    project.require_declaration(Some(head.commit)).map_err(RunError::from)?;
+    project.require_declaration(Some(head.built)).map_err(RunError::from)?;
     let shadowing = Shadowing::new(&project, &head).map_err(RunError::from)?;
     let cancel = Cancel::default();
     let hearers = Hearers { tell: Tell::new(tell), is_over: &|_| false };

@@ -22,11 +22,28 @@ const AT_ONCE: usize = 32;
 /// Where heads of pull requests and other fetched refs are kept.
 const FETCHED: &str = "refs/levain-fetched/";
 
+/// Where, below these, the merges of pull requests with their bases are kept.
+const MERGES: &str = "merge/";
+
+/// Returns the ref that keeps the merge of a pull request with its base.
+pub(crate) fn merge_ref(number: u64) -> String {
+    format!("{FETCHED}{MERGES}{number}")
+}
+
 /// Returns the refs at the remote, one of which is there as long as the jobset is.
 fn refs(jobset: &JobsetName, kind: Option<ForgeKind>) -> Vec<String> {
     match jobset.named() {
         Named::Branch(name) => vec![format!("refs/heads/{name}")],
         Named::PullRequest(number) => pull_request_refs(kind, number),
+        Named::Tag(name) => vec![format!("refs/tags/{name}")],
+    }
+}
+
+/// Returns the jobset that a fetched ref, or the merge of a pull request, belongs to; `rest` is its name below [`FETCHED`].
+fn jobset_of(rest: &str) -> Option<JobsetName> {
+    match rest.strip_prefix(MERGES) {
+        Some(number) => format!("pull/{number}").parse().ok(),
+        None => rest.strip_prefix("refs/").unwrap_or(rest).parse().ok(),
     }
 }
 
@@ -132,8 +149,8 @@ impl Shadowing<'_> {
     fn remains(&self) -> Result<BTreeMap<JobsetName, Remains>, ShadowingError> {
         let mut all: BTreeMap<JobsetName, Remains> = BTreeMap::new();
         for (name, id) in self.repository().targets(FETCHED)? {
-            let jobset = name.strip_prefix(FETCHED).unwrap_or_default();
-            if let Ok(jobset) = jobset.strip_prefix("refs/").unwrap_or(jobset).parse() {
+            let rest = name.strip_prefix(FETCHED).unwrap_or_default();
+            if let Some(jobset) = jobset_of(rest) {
                 all.entry(jobset).or_default().local.push((name, id));
             }
         }
@@ -178,6 +195,11 @@ impl Shadowing<'_> {
                         (None, None) => gone.push(jobset.clone()),
                     }
                 }
+                Named::Tag(_) => {
+                    if self.project.remote.is_some() {
+                        asked.push(jobset);
+                    }
+                }
                 Named::PullRequest(_) => {
                     let incremental = &self.project.declaration.incremental;
                     let found = remains.get(jobset).into_iter();
@@ -210,7 +232,7 @@ impl Shadowing<'_> {
             // Only the forge knows whether a pull request is over whose head is still there.
             let is_closed = |jobset: &&&JobsetName| match jobset.named() {
                 Named::PullRequest(number) => is_over(number),
-                Named::Branch(_) => false,
+                Named::Branch(_) | Named::Tag(_) => false,
             };
             let is_gone = |jobset: &&&JobsetName| absent(jobset) || is_closed(jobset);
             gone.extend(asked.iter().filter(is_gone).map(|jobset| (*jobset).clone()));
@@ -244,6 +266,17 @@ mod tests {
     }
 
     #[test]
+    fn merges_belong_to_their_pull_requests() {
+        let of = |name: &str| jobset_of(name.strip_prefix(FETCHED).unwrap());
+        assert_eq!(of(&merge_ref(7)), Some(JobsetName::pull_request(7)));
+        assert_eq!(of("refs/levain-fetched/pull/7"), Some(JobsetName::pull_request(7)));
+        assert_eq!(of("refs/levain-fetched/heads/merge/7"), Some(JobsetName::branch("merge/7")));
+        for name in ["merge/07", "merge/x", "merge/7/y", "checked-out", "no-default-branch"] {
+            assert_eq!(jobset_of(name), None, "{name}");
+        }
+    }
+
+    #[test]
     fn only_what_we_wrote_is_ours() {
         let fixture = Fixture::new();
         let (ours, theirs) = (signing_key(), signing_key());
@@ -262,6 +295,7 @@ mod tests {
             shadow: Some(levain_actions::shadow::Shadow {
                 id: head,
                 original: other,
+                built: other,
                 pointer: None,
                 previous: None,
             }),

@@ -20,7 +20,14 @@ fn derivation(name: &str) -> DerivationPath {
 
 fn head(jobset: Jobset) -> Head {
     let commit: CommitId = "1".repeat(40).parse().unwrap();
-    Head { jobset, commit, reference: "refs/heads/x".into(), tip: commit }
+    Head {
+        jobset,
+        commit,
+        built: commit,
+        reference: "refs/heads/x".into(),
+        base: None,
+        tip: commit,
+    }
 }
 
 fn key(digit: char) -> Key {

@@ -138,7 +138,8 @@ fn every_error_names_its_attribute() {
         for (attribute, value) in [("jobset", jobset), ("job", "app"), ("signature", "k:AA==")] {
             wrong.insert(attribute.to_owned(), Data::from(value));
         }
-        let expected = "attribute `jobset`: expected `heads/BRANCH` or `pull/NUMBER`, found ";
+        let expected =
+            "attribute `jobset`: expected `heads/BRANCH`, `pull/NUMBER` or `tags/TAG`, found ";
         assert_eq!(error_of(wrong), format!("{expected}`{jobset}`"));
     }
     let mut extra = attributes();

@@ -80,6 +80,16 @@ const STEPS: &[(&str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0014_checks.sql"),
         include_str!("../../migrations/postgres/0014_checks.sql"),
     ),
+    (
+        "merges",
+        include_str!("../../migrations/sqlite/0015_merges.sql"),
+        include_str!("../../migrations/postgres/0015_merges.sql"),
+    ),
+    (
+        "tags",
+        include_str!("../../migrations/sqlite/0016_tags.sql"),
+        include_str!("../../migrations/postgres/0016_tags.sql"),
+    ),
 ];
 
 /// Returns all steps for a kind of database.

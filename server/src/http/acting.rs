@@ -161,6 +161,7 @@ fn named(run: &Run) -> String {
     match run.jobset.named() {
         Named::Branch(name) => format!("branch `{name}`"),
         Named::PullRequest(number) => format!("pull request {number}"),
+        Named::Tag(name) => format!("tag `{name}`"),
     }
 }
 

@@ -100,6 +100,7 @@ pub fn may_merge(
         (Some(RunState::Cancelled | RunState::Superseded), _) => {
             (Answer::Unknown, "the run was stopped".to_owned())
         }
+        (Some(RunState::Conflict), _) => (Answer::No, "it conflicts with its base".to_owned()),
         (Some(RunState::Errored), _) => {
             (Answer::Unknown, "the run could not be carried out".to_owned())
         }
@@ -247,6 +248,7 @@ mod tests {
             (RunState::Cancelled, Answer::Unknown),
             (RunState::Superseded, Answer::Unknown),
             (RunState::Errored, Answer::Unknown),
+            (RunState::Conflict, Answer::No),
         ] {
             assert_eq!(answer(Some(state), Some(&fine)), expected);
             assert_eq!(answer(Some(state), None), expected);

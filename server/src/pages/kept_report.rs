@@ -23,6 +23,8 @@ pub struct KeptReport {
     pub mode: String,
     /// Whether nothing was written outside.
     pub read_only: bool,
+    /// What was built in place of the author's commit.
+    pub merge: Option<Merge>,
     /// The shadow branch.
     pub shadow: Option<Shadow>,
     /// The evaluations.
@@ -84,6 +86,18 @@ fn words(reason: &WaitReason) -> String {
             format!("to be tried again in {left} s: it failed through no fault of its own")
         }
     }
+}
+
+/// The merge of a pull request with its base.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Merge {
+    /// The branch.
+    pub base: String,
+    /// Its commit.
+    pub base_commit: String,
+    /// What was built.
+    pub commit: String,
 }
 
 /// The shadow branch of a run.

@@ -22,15 +22,19 @@ pub fn project(name: &str) -> String {
     format!("/projects/{}", segment(name))
 }
 
-/// Returns the page of a branch or pull request.
+/// Encodes each part of a name as a segment.
+fn segments(name: &str) -> String {
+    let parts: Vec<String> = name.split('/').map(segment).collect();
+    parts.join("/")
+}
+
+/// Returns the page of a branch, pull request or tag.
 pub fn jobset(project: &str, jobset: &JobsetName) -> String {
     let project = self::project(project);
     match jobset.named() {
         Named::PullRequest(number) => format!("{project}/pull/{number}"),
-        Named::Branch(name) => {
-            let parts: Vec<String> = name.split('/').map(segment).collect();
-            format!("{project}/heads/{}", parts.join("/"))
-        }
+        Named::Branch(name) => format!("{project}/heads/{}", segments(name)),
+        Named::Tag(name) => format!("{project}/tags/{}", segments(name)),
     }
 }
 
@@ -68,6 +72,7 @@ mod tests {
         let name = "heads/a/b?c#d%e\"f<g".parse().unwrap();
         assert_eq!(jobset("x y", &name), "/projects/x%20y/heads/a/b%3Fc%23d%25e%22f%3Cg");
         assert_eq!(jobset("p", &"pull/7".parse().unwrap()), "/projects/p/pull/7");
+        assert_eq!(jobset("p", &"tags/v1/#".parse().unwrap()), "/projects/p/tags/v1/%23");
         assert_eq!(job(3, "a/../b\0"), "/runs/3/jobs/a%2F..%2Fb%00");
         assert_eq!(log(3, "é"), "/runs/3/jobs/%C3%A9/log");
         assert_eq!(run_url("https://ci.example.org/", 12), "https://ci.example.org/runs/12");

@@ -21,7 +21,7 @@ pub fn of_run(state: RunState) -> Mark {
         RunState::Queued => "wait",
         RunState::Running => "busy",
         RunState::Succeeded => "good",
-        RunState::Failed => "bad",
+        RunState::Failed | RunState::Conflict => "bad",
         RunState::Errored => "error",
         RunState::Cancelled | RunState::Superseded => "off",
     };

@@ -3,11 +3,11 @@
 use levain_evaluator::AttrPath;
 use levain_evaluator::names::Named;
 
-use super::kept_report::{Job, KeptReport};
+use super::kept_report::{Job, KeptReport, Merge};
 use crate::runs::Run;
 
 /// Returns the command that builds a job as levain did: of the shadow commit if a cache was among its inputs, else of
-/// the author's. Nothing if the report does not say where its jobs are.
+/// the author's, or of its merge with its base. Nothing if the report does not say where its jobs are.
 pub fn command(url: &str, run: &Run, report: &KeptReport, job: &Job) -> Option<String> {
     let output = report.evaluations.first()?.output.as_deref()?;
     let fragment = fragment(output, &job.attr_path)?;
@@ -16,14 +16,10 @@ pub fn command(url: &str, run: &Run, report: &KeptReport, job: &Job) -> Option<S
         match shadow.and_then(|shadow| Some((shadow, shadow.evaluated.as_ref()?))) {
             Some((shadow, commit)) => (shadow.reference.clone(), commit.clone()),
             None if !job.caches.is_empty() => return None,
-            None => {
-                let reference = match run.jobset.named() {
-                    Named::Branch(name) => format!("refs/heads/{name}"),
-                    // Where its ref is depends on the forge; the commit is enough.
-                    Named::PullRequest(_) => String::new(),
-                };
-                (reference, run.commit.to_string())
-            }
+            None => match where_built(run, report) {
+                Built::At { reference, commit } => (reference, commit),
+                Built::Nowhere(merge) => return Some(merging(url, run, merge, &fragment)),
+            },
         };
     let repository = flake(url);
     let reference = match reference.as_str() {
@@ -33,6 +29,49 @@ pub fn command(url: &str, run: &Run, report: &KeptReport, job: &Job) -> Option<S
     let separator = if repository.contains('?') { '&' } else { '?' };
     let flake = format!("{repository}{separator}{reference}&rev={commit}#{fragment}");
     Some(format!("nix build {}", quoted(&flake)))
+}
+
+/// Where others find what a run built without caches.
+enum Built<'a> {
+    /// At this ref, if that is known, and commit.
+    At { reference: String, commit: String },
+    /// Only here: they have to merge it themselves.
+    Nowhere(&'a Merge),
+}
+
+fn where_built<'a>(run: &Run, report: &'a KeptReport) -> Built<'a> {
+    let own = run.commit.to_string();
+    let merge = report.merge.as_ref().filter(|merge| merge.commit != own);
+    // The shadow commit that a run wrote has what was merged among its parents.
+    let shadow = report.shadow.as_ref().filter(|it| it.pushed && it.evaluated.is_some());
+    let branch = |name: &str| format!("refs/heads/{name}");
+    match (merge, shadow) {
+        (Some(merge), _) if merge.commit == merge.base_commit => {
+            Built::At { reference: branch(&merge.base), commit: merge.commit.clone() }
+        }
+        (Some(merge), Some(shadow)) => {
+            Built::At { reference: shadow.reference.clone(), commit: merge.commit.clone() }
+        }
+        (Some(merge), None) => Built::Nowhere(merge),
+        (None, _) => {
+            let reference = match run.jobset.named() {
+                Named::Branch(name) => branch(name),
+                Named::Tag(name) => format!("refs/tags/{name}"),
+                // Where its ref is depends on the forge; the commit is enough.
+                Named::PullRequest(_) => String::new(),
+            };
+            Built::At { reference, commit: own }
+        }
+    }
+}
+
+/// Returns the commands that merge a pull request in a clone, and build a job of that.
+fn merging(url: &str, run: &Run, merge: &Merge, fragment: &str) -> String {
+    let (url, base) = (quoted(&levain_actions::git::masked(url)), quoted(&merge.base_commit));
+    let (head, job) = (run.commit, quoted(&format!(".#{fragment}")));
+    format!(
+        "git fetch {url} {base} {head} && git switch --detach {base} && git merge {head} && nix build {job}"
+    )
 }
 
 /// Returns where a job is in its flake.
@@ -95,7 +134,10 @@ mod tests {
             commit: "a".repeat(40).parse().unwrap(),
             author: None,
             trust: crate::approve::Trust::Branch,
+            base: None,
+            base_commit: None,
             state: RunState::Failed,
+            is_scheduled: false,
             created_at: Timestamp::from_millis(0),
             attempts: 1,
             started_at: None,
@@ -158,6 +200,33 @@ mod tests {
                 .unwrap(),
             format!(
                 "nix build 'git+file:///srv/it'\\''s?ref=refs/heads/m&rev={commit}#checks.x86_64-linux.a'"
+            )
+        );
+    }
+
+    #[test]
+    fn a_merge_is_where_others_find_it_or_has_to_be_made() {
+        let (head, base, made) = ("a".repeat(40), "b".repeat(40), "c".repeat(40));
+        let said = |built: &str, pushed: bool| {
+            let report = KeptReport::read(&format!(
+                r#"{{"evaluations": [{{"output": "levainJobs"}}],
+                    "merge": {{"base": "next", "baseCommit": "{base}", "commit": "{built}"}},
+                    "shadow": {{"ref": "refs/levain/pull/3", "evaluated": "ddd", "pushed": {pushed}}},
+                    "jobs": [{{"attrPath": "app"}}]}}"#
+            ))
+            .unwrap();
+            command("https://h/r", &run("pull/3"), &report, &report.jobs[0]).unwrap()
+        };
+        let flake = |place: &str, commit: &str| {
+            format!("nix build 'git+https://h/r?{place}&rev={commit}#levainJobs.app'")
+        };
+        assert_eq!(said(&head, true), flake("allRefs=1", &head));
+        assert_eq!(said(&base, true), flake("ref=refs/heads/next", &base));
+        assert_eq!(said(&made, true), flake("ref=refs/levain/pull/3", &made));
+        assert_eq!(
+            said(&made, false),
+            format!(
+                "git fetch 'https://h/r' '{base}' {head} && git switch --detach '{base}' && git merge {head} && nix build '.#levainJobs.app'"
             )
         );
     }

@@ -25,6 +25,8 @@ const LONGEST_REPORT: usize = 4 << 20;
 
 impl Database {
     /// Takes the run that is next, of a jobset of which nobody holds one and that is not `busy`; nothing if there is none.
+    ///
+    /// The commit of its base is fixed then, and stays if the run is begun once more.
     pub async fn claim_run(
         &self,
         owner: Owner,
@@ -48,7 +50,12 @@ impl Database {
                     // The state is asked for twice: another server may have taken it meanwhile.
                     let text = sqlx::AssertSqlSafe(format!(
                         "UPDATE runs SET state = 'running', attempts = attempts + 1, begun = begun + 1, owner = $3,
-                         leased_until = $2, started_at = $1
+                         leased_until = $2, started_at = $1,
+                         base_commit = COALESCE(base_commit, (
+                             SELECT heads.commit_id FROM heads
+                             WHERE heads.project = runs.project
+                                 AND heads.jobset = 'heads/' || runs.base
+                         ))
                      WHERE state = 'queued' AND id = (
                          SELECT waiting.id FROM runs AS waiting
                          WHERE waiting.state = 'queued'{free} AND {MAY_BEGIN} AND NOT EXISTS (

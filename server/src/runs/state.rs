@@ -15,6 +15,8 @@ pub enum RunState {
     Failed,
     /// It could not be carried out, through no fault of the author.
     Errored,
+    /// It ended before anything was built: the pull request cannot be merged with its base.
+    Conflict,
     /// Somebody stopped it.
     Cancelled,
     /// The jobset has a newer commit.
@@ -54,6 +56,8 @@ pub enum Verdict {
     Failed,
     /// It could not be carried out.
     Errored,
+    /// The author has to merge the base first.
+    Conflict,
 }
 
 /// A run that was begun so often without an end takes whatever carries it out down with it.
@@ -61,13 +65,14 @@ pub const MOST_ATTEMPTS: u32 = 3;
 
 impl RunState {
     /// Every state.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Unapproved,
         Self::Queued,
         Self::Running,
         Self::Succeeded,
         Self::Failed,
         Self::Errored,
+        Self::Conflict,
         Self::Cancelled,
         Self::Superseded,
     ];
@@ -81,6 +86,7 @@ impl RunState {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Errored => "errored",
+            Self::Conflict => "conflict",
             Self::Cancelled => "cancelled",
             Self::Superseded => "superseded",
         }
@@ -90,9 +96,12 @@ impl RunState {
     pub fn is_end(self) -> bool {
         match self {
             Self::Unapproved | Self::Queued | Self::Running => false,
-            Self::Succeeded | Self::Failed | Self::Errored | Self::Cancelled | Self::Superseded => {
-                true
-            }
+            Self::Succeeded
+            | Self::Failed
+            | Self::Errored
+            | Self::Conflict
+            | Self::Cancelled
+            | Self::Superseded => true,
         }
     }
 
@@ -136,7 +145,12 @@ impl RunState {
             // What has begun was approved then.
             | (Self::Running, RunEvent::Approved | RunEvent::Unapproved | RunEvent::Claimed) => self,
             (
-                Self::Succeeded | Self::Failed | Self::Errored | Self::Cancelled | Self::Superseded,
+                Self::Succeeded
+                | Self::Failed
+                | Self::Errored
+                | Self::Conflict
+                | Self::Cancelled
+                | Self::Superseded,
                 RunEvent::Approved
                 | RunEvent::Unapproved
                 | RunEvent::Claimed
@@ -156,6 +170,7 @@ impl From<Verdict> for RunState {
             Verdict::Succeeded => Self::Succeeded,
             Verdict::Failed => Self::Failed,
             Verdict::Errored => Self::Errored,
+            Verdict::Conflict => Self::Conflict,
         }
     }
 }
@@ -164,13 +179,14 @@ impl From<Verdict> for RunState {
 mod tests {
     use super::*;
 
-    const EVENTS: [RunEvent; 11] = [
+    const EVENTS: [RunEvent; 12] = [
         RunEvent::Approved,
         RunEvent::Unapproved,
         RunEvent::Claimed,
         RunEvent::Ended(Verdict::Succeeded),
         RunEvent::Ended(Verdict::Failed),
         RunEvent::Ended(Verdict::Errored),
+        RunEvent::Ended(Verdict::Conflict),
         RunEvent::Lost { attempts: 1 },
         RunEvent::Lost { attempts: MOST_ATTEMPTS },
         RunEvent::GivenBack,
@@ -181,35 +197,37 @@ mod tests {
     #[test]
     fn every_event_in_every_state() {
         use RunState::{
-            Cancelled, Errored, Failed, Queued, Running, Succeeded, Superseded, Unapproved,
+            Cancelled, Conflict, Errored, Failed, Queued, Running, Succeeded, Superseded,
+            Unapproved,
         };
         for (state, expected) in [
             (
                 Unapproved,
                 [
                     Queued, Unapproved, Unapproved, Unapproved, Unapproved, Unapproved, Unapproved,
-                    Unapproved, Unapproved, Cancelled, Superseded,
+                    Unapproved, Unapproved, Unapproved, Cancelled, Superseded,
                 ],
             ),
             (
                 Queued,
                 [
                     Queued, Unapproved, Running, Queued, Queued, Queued, Queued, Queued, Queued,
-                    Cancelled, Superseded,
+                    Queued, Cancelled, Superseded,
                 ],
             ),
             (
                 Running,
                 [
-                    Running, Running, Running, Succeeded, Failed, Errored, Queued, Errored, Queued,
-                    Cancelled, Superseded,
+                    Running, Running, Running, Succeeded, Failed, Errored, Conflict, Queued,
+                    Errored, Queued, Cancelled, Superseded,
                 ],
             ),
-            (Succeeded, [Succeeded; 11]),
-            (Failed, [Failed; 11]),
-            (Errored, [Errored; 11]),
-            (Cancelled, [Cancelled; 11]),
-            (Superseded, [Superseded; 11]),
+            (Succeeded, [Succeeded; 12]),
+            (Failed, [Failed; 12]),
+            (Errored, [Errored; 12]),
+            (Conflict, [Conflict; 12]),
+            (Cancelled, [Cancelled; 12]),
+            (Superseded, [Superseded; 12]),
         ] {
             assert_eq!(EVENTS.map(|event| state.after(event)), expected, "{state:?}");
         }

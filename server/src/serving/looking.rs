@@ -175,8 +175,9 @@ async fn look_at(
     let id = project.id;
     let commented = project.clone();
     let known_default = project.default_branch.clone();
-    // Before anything is listed.
+    // Before anything is listed, and before the project's settings are read: who changes them has this listed anew.
     let last = database.last_note(id).await?;
+    let Some(project) = database.project(id).await? else { return Ok(Look::Deliveries) };
     points.pass(Point::ListingBegins);
     let workshop = Arc::clone(&shared.workshop);
     let listing = move || workshop.heads(&project, &cancel);
@@ -251,7 +252,7 @@ async fn read_deliveries(shared: &Shared, project: &Project) -> Result<Calling, 
     // One at a time: they may be large.
     while let Some(delivery) = shared.database.next_delivery(project.id, last).await? {
         last = Some(delivery.id);
-        match reading(&delivery, project.pull_requests) {
+        match reading(&delivery, project) {
             Reading::Look => calling.looks.push(delivery.id),
             Reading::Settled(state, why) => settled.push((delivery.id, state, why)),
             // One that does not answer is not asked for each of many.

@@ -7,10 +7,11 @@ use levain_actions::forge::webhook::{
     self, Button, Hint, Sender, UnreadableDelivery, WebhookDelivery,
 };
 use levain_actions::git::CommitId;
+use levain_engine::declaration::matches;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::deliveries::{Delivery, DeliveryState};
-use crate::projects::PullRequests;
+use crate::projects::{Project, PullRequests};
 use crate::runs::Run;
 
 /// How many runs or pull requests an outcome names.
@@ -51,9 +52,10 @@ pub(super) enum Wish {
 }
 
 /// Reads a delivery.
-pub(super) fn reading(delivery: &Delivery, pull_requests: PullRequests) -> Reading {
+pub(super) fn reading(delivery: &Delivery, project: &Project) -> Reading {
     let headers = headers(delivery.sender, delivery.event.as_deref());
-    called_for(webhook::read(delivery.sender, &headers, &delivery.body), pull_requests)
+    let read = webhook::read(delivery.sender, &headers, &delivery.body);
+    called_for(read, project.pull_requests, project.tags.as_deref())
 }
 
 /// Returns what of the headers was kept.
@@ -68,6 +70,7 @@ pub(super) fn headers(sender: Sender, event: Option<&str>) -> HeaderMap {
 fn called_for(
     read: Result<WebhookDelivery, UnreadableDelivery>,
     pull_requests: PullRequests,
+    tags: Option<&str>,
 ) -> Reading {
     let ignored = |why: String| Reading::Settled(DeliveryState::Ignored, why);
     let hint = match read {
@@ -75,9 +78,12 @@ fn called_for(
         Err(error) => return Reading::Settled(DeliveryState::Failed, error.to_string()),
     };
     match hint {
-        // Shadow refs are no branches either, so what levain pushes itself starts nothing.
-        Hint::Ref { reference } if !reference.starts_with("refs/heads/") => {
-            ignored(format!("`{reference}` is no branch"))
+        // Shadow refs are neither, so what levain pushes itself starts nothing.
+        Hint::Ref { reference } if !is_built(&reference, tags) => {
+            ignored(match reference.starts_with("refs/tags/") {
+                true => format!("the tag `{reference}` is not built"),
+                false => format!("`{reference}` is no branch"),
+            })
         }
         Hint::PullRequest { number } if pull_requests == PullRequests::None => {
             ignored(format!("pull request {number}: pull requests of this project are not built"))
@@ -106,6 +112,13 @@ fn called_for(
         Hint::Installation => ignored("installations of apps are not acted upon".to_owned()),
         Hint::Nothing { why } => ignored(why.to_string()),
     }
+}
+
+/// Returns whether a ref is a branch, or a tag that is built.
+fn is_built(reference: &str, tags: Option<&str>) -> bool {
+    let tag = reference.strip_prefix("refs/tags/");
+    let is_tag = tag.zip(tags).is_some_and(|(name, pattern)| matches(pattern, name));
+    is_tag || reference.starts_with("refs/heads/")
 }
 
 /// Tells what a look came to.
@@ -143,7 +156,7 @@ mod tests {
 
     fn of_hint(hint: Hint, pull_requests: PullRequests) -> Reading {
         let read = WebhookDelivery { repository: None, sender: None, installation: None, hint };
-        called_for(Ok(read), pull_requests)
+        called_for(Ok(read), pull_requests, Some("v*"))
     }
 
     #[test]
@@ -152,7 +165,9 @@ mod tests {
         let own = PullRequests::Own;
         let commit: CommitId = "a".repeat(40).parse().unwrap();
         let by = || Some(Account { id: 5, login: "ann".into() });
-        for hint in [reference("refs/heads/main"), Hint::Refs, Hint::Repository] {
+        for hint in
+            [reference("refs/heads/main"), reference("refs/tags/v1"), Hint::Refs, Hint::Repository]
+        {
             assert_eq!(of_hint(hint, own), Reading::Look);
         }
         let pull = Hint::PullRequest { number: 7 };
@@ -160,7 +175,7 @@ mod tests {
         assert_ne!(of_hint(pull, PullRequests::None), Reading::Look);
         for hint in [
             reference("refs/levain/heads/main"),
-            reference("refs/tags/v1"),
+            reference("refs/tags/w1"),
             Hint::Ping,
             Hint::Installation,
             Hint::Comment { pull_request: 1, comment: 2 },
@@ -184,7 +199,7 @@ mod tests {
         assert_eq!(of_hint(again, PullRequests::None), asks(Wish::Rerun));
         let approve = Hint::Button { commit, button: Button::Approve, by: by() };
         assert_eq!(of_hint(approve, PullRequests::Approved), asks(Wish::Approve));
-        let unreadable = called_for(Err(UnreadableDelivery::Field { field: "ref" }), own);
+        let unreadable = called_for(Err(UnreadableDelivery::Field { field: "ref" }), own, None);
         assert!(matches!(unreadable, Reading::Settled(DeliveryState::Failed, _)));
     }
 

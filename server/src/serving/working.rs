@@ -171,6 +171,7 @@ impl Held {
                             Verdict::Succeeded => Counted::RunSucceeded,
                             Verdict::Failed => Counted::RunFailed,
                             Verdict::Errored => Counted::RunErrored,
+                            Verdict::Conflict => Counted::RunConflict,
                         });
                     }
                     return;

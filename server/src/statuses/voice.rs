@@ -61,9 +61,10 @@ impl Voice {
         self.kept(self.runtime.block_on(self.database.page_of_run(self.run))).flatten()
     }
 
-    /// Returns the newest report of the branch that pull requests of a project are compared with, and its name.
-    pub fn base_report(&self, project: &Project) -> Option<(String, KeptReport)> {
-        let name = project.default_branch.clone()?;
+    /// Returns the newest report of the branch that a pull request is compared with, and its name: its base, as far as
+    /// that is known, else the default branch.
+    pub fn base_report(&self, run: &Run, project: &Project) -> Option<(String, KeptReport)> {
+        let name = run.base.clone().or_else(|| project.default_branch.clone())?;
         let jobset = JobsetName::branch(&name);
         let newest = self.database.newest_report(project.id, &jobset);
         let (_, report) = self.kept(self.runtime.block_on(newest)).flatten()?;

@@ -133,7 +133,7 @@ impl Telling {
     /// Adds the link and the branch to a status.
     fn placed(&self, status: Status, subject: &Subject<'_>) -> Status {
         let status = match subject.jobset.named() {
-            Named::Branch(name) => status.with_git_ref(name),
+            Named::Branch(name) | Named::Tag(name) => status.with_git_ref(name),
             Named::PullRequest(_) => status,
         };
         let variables =

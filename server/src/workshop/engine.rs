@@ -8,8 +8,11 @@ use levain_actions::forge::{CheckedOut, ForgeConfig, Masks, Questions, Reach, To
 use levain_actions::pull_requests::{ListError, Origin, PullRequest, PullRequestReader};
 use levain_actions::status::{Details, Note};
 use levain_engine::cancel::Cancel;
+use levain_engine::declaration::matches;
 use levain_engine::event::{Event, What};
-use levain_engine::project::{Place, Selection, Surroundings, WriteAccess, list_branches};
+use levain_engine::project::{
+    Base, Place, Selection, Surroundings, WriteAccess, list_branches, list_tags,
+};
 use levain_engine::report::{Counters, Report};
 use levain_engine::run::{self, Options, RunError};
 use levain_engine::{Class, Standing};
@@ -27,8 +30,9 @@ use crate::live::Live;
 use crate::logins::{GitLogin, Logins};
 use crate::pages::comparison::compare;
 use crate::pages::kept_report::KeptReport;
-use crate::projects::{Project, PullRequests};
+use crate::projects::{Merge, Project, PullRequests};
 use crate::reconcile::{Head, Heads};
+use crate::roles::Role;
 use crate::runs::state::Verdict;
 use crate::runs::{Ended, RunId};
 use crate::statuses::details::{self, AgainstBase};
@@ -75,15 +79,21 @@ impl Workshop for EngineWorkshop {
         let listing = listing.inspect_err(|_| self.logins.forget(project)).map_err(failed)?;
         let default_branch = listing.named().map(str::to_owned);
         let branches = listing.branches.into_iter();
-        let heads: Heads = branches
+        let mut heads: Heads = branches
             .map(|(name, commit)| (JobsetName::branch(&name), Head::branch(commit)))
             .collect();
+        if let Some(pattern) = &project.tags {
+            let tags = list_tags(&surroundings, &project.url).map_err(failed)?;
+            let built = tags.into_iter().filter(|(name, _)| matches(pattern, name));
+            heads
+                .extend(built.map(|(name, commit)| (JobsetName::tag(&name), Head::branch(commit))));
+        }
         // A forge may have no list of pull requests for a repository that nobody has pushed to yet.
         let pull_requests = match heads.is_empty() {
             true => Vec::new(),
             false => self.pull_requests(project, cancel)?,
         };
-        let listed = admitted(heads, &pull_requests, project.pull_requests);
+        let listed = admitted(heads, pull_requests, project.pull_requests, project.merge);
         Ok(Listed { default_branch, ..listed })
     }
 
@@ -97,7 +107,10 @@ impl Workshop for EngineWorkshop {
             Ok(token) => token,
             Err(error) => return errored(error.to_string()),
         };
-        let (whose, selection) = selected(order);
+        let (whose, selection) = match selected(order) {
+            Ok(selected) => selected,
+            Err(why) => return errored(why),
+        };
         let (surroundings, _login) = match self.equipped(whose, &order.project, reach) {
             Ok(equipped) => equipped,
             Err(error) => return errored(error),
@@ -230,16 +243,25 @@ impl EngineWorkshop {
 }
 
 /// Adds the pull requests that are to be built to the heads of branches.
-fn admitted(mut heads: Heads, pull_requests: &[PullRequest], choice: PullRequests) -> Listed {
+fn admitted(
+    mut heads: Heads,
+    pull_requests: Vec<PullRequest>,
+    choice: PullRequests,
+    merge: Merge,
+) -> Listed {
     let mut left_out = Vec::new();
     for pull in pull_requests {
         let trust = match pull.origin {
             Origin::Own => Trust::Own,
             Origin::Fork => Trust::Fork,
         };
+        let base = match merge {
+            Merge::Base => pull.base,
+            Merge::Head => None,
+        };
         match admission(trust, choice) {
             Admission::AtOnce | Admission::OnApproval => {
-                let head = Head { commit: pull.head, trust, author: pull.author };
+                let head = Head { commit: pull.head, trust, author: pull.author, base };
                 heads.insert(JobsetName::pull_request(pull.number), head);
             }
             Admission::Never => {
@@ -254,23 +276,43 @@ fn failed(error: impl ToString) -> HeadsError {
     HeadsError { message: error.to_string() }
 }
 
+/// Returns what a run's jobset is to its project.
+fn role(order: &Order) -> Role {
+    Role::of(&order.run.jobset, order.project.default_branch.as_deref())
+}
+
 /// Returns what exactly is to be built, and whose it is.
-fn selected(order: &Order) -> (Whose, Selection) {
-    let (whose, branch, pull_request) = match order.run.jobset.named() {
-        Named::Branch(name) => (Whose::Project, Some(name.to_owned()), None),
-        Named::PullRequest(number) => (Whose::Anyone, None, Some(number)),
+fn selected(order: &Order) -> Result<(Whose, Selection), String> {
+    let whose = match role(order) {
+        Role::DefaultBranch | Role::Branch | Role::Tag => Whose::Project,
+        // What a queue tries to merge is somebody's pull request.
+        Role::MergeQueue | Role::PullRequest(_) => Whose::Anyone,
+    };
+    let (branch, pull_request, tag) = match order.run.jobset.named() {
+        Named::Branch(name) => (Some(name.to_owned()), None, None),
+        Named::PullRequest(number) => (None, Some(number), None),
+        Named::Tag(name) => (None, None, Some(name.to_owned())),
+    };
+    let base = match (&order.run.base, order.run.base_commit) {
+        (Some(branch), Some(commit)) => Some(Base { branch: branch.clone(), commit }),
+        (Some(branch), None) => {
+            return Err(format!("there is no branch `{branch}` to merge it with"));
+        }
+        (None, _) => None,
     };
     let revision = Some(order.run.commit.to_string());
     // Nothing is checked out here, whatever the server's environment says.
     let checked_out = CheckedOut::default();
-    (whose, Selection { branch, pull_request, revision, checked_out })
+    Ok((whose, Selection { branch, pull_request, tag, revision, base, checked_out }))
 }
 
 /// Returns how a run stands among others that build at the same time.
 fn standing(order: &Order) -> Standing {
-    let class = match order.run.jobset.named() {
-        Named::Branch(_) => Class::Branch,
-        Named::PullRequest(_) => Class::PullRequest,
+    let class = match (role(order), order.run.is_scheduled) {
+        (Role::DefaultBranch | Role::Branch | Role::Tag, true) => Class::Schedule,
+        (Role::DefaultBranch | Role::Branch | Role::Tag, false) => Class::Branch,
+        // Somebody waits for it to be merged.
+        (Role::MergeQueue | Role::PullRequest(_), _) => Class::PullRequest,
     };
     let since = u64::try_from(order.run.created_at.millis()).unwrap_or_default();
     let project = order.project.name.clone();
@@ -295,10 +337,11 @@ fn of_report(report: &Report) -> Ended {
 
 fn of_error(error: &RunError) -> Ended {
     let brief = error.brief();
-    let (verdict, text) = match error.is_the_authors() {
-        true => (Verdict::Failed, error.to_string()),
+    let (verdict, text) = match (error.is_conflict(), error.is_the_authors()) {
+        (true, _) => (Verdict::Conflict, error.to_string()),
+        (false, true) => (Verdict::Failed, error.to_string()),
         // Local paths must not leak.
-        false => (Verdict::Errored, brief.clone()),
+        (false, false) => (Verdict::Errored, brief.clone()),
     };
     let details = Box::new(details::of_error(&text));
     Ended { details, ..Ended::new(verdict, one_line(&brief)) }
@@ -309,8 +352,8 @@ fn with_details(ended: Ended, order: &Order) -> Ended {
     let report = ended.report.as_deref().and_then(KeptReport::read);
     let (Some(report), true) = (report, order.project.app.is_some()) else { return ended };
     let base = match order.run.jobset.named() {
-        Named::PullRequest(_) => order.voice.base_report(&order.project),
-        Named::Branch(_) => None,
+        Named::PullRequest(_) => order.voice.base_report(&order.run, &order.project),
+        Named::Branch(_) | Named::Tag(_) => None,
     };
     let found = base.as_ref().map(|(_, base)| compare(base, &report));
     let against = base.as_ref().zip(found.as_ref());
@@ -400,25 +443,35 @@ mod tests {
     fn forks_are_listed_only_where_somebody_may_approve_them() {
         let commit = |digit: char| String::from(digit).repeat(40).parse().unwrap();
         let main = || Heads::from([("heads/main".parse().unwrap(), Head::branch(commit('a')))]);
-        let pulls = [
-            PullRequest { number: 1, head: commit('b'), origin: Origin::Own, author: Some(5) },
-            PullRequest { number: 2, head: commit('c'), origin: Origin::Fork, author: None },
-        ];
+        let pull = |number, head, origin| PullRequest {
+            number,
+            head: commit(head),
+            base: Some("main".to_owned()),
+            origin,
+            author: Some(5),
+        };
+        // What a fork calls its branch is not even asked for.
+        let pulls = || vec![pull(1, 'b', Origin::Own), pull(2, 'c', Origin::Fork)];
         for (choice, built, left_out) in [
             (PullRequests::None, vec!["heads/main"], 2),
             (PullRequests::Own, vec!["heads/main", "pull/1"], 1),
             (PullRequests::Approved, vec!["heads/main", "pull/1", "pull/2"], 0),
             (PullRequests::All, vec!["heads/main", "pull/1", "pull/2"], 0),
         ] {
-            let listed = admitted(main(), &pulls, choice);
+            let listed = admitted(main(), pulls(), choice, Merge::Base);
             let names: Vec<&str> = listed.heads.keys().map(JobsetName::as_str).collect();
             assert_eq!((names, listed.left_out.len()), (built, left_out), "{choice:?}");
             let trusts: Vec<Trust> = listed.heads.values().map(|head| head.trust).collect();
             let expected = [Trust::Branch, Trust::Own, Trust::Fork];
             assert_eq!(trusts, expected[..trusts.len()], "{choice:?}");
         }
-        let left_out = admitted(main(), &pulls, PullRequests::Own).left_out;
+        let left_out = admitted(main(), pulls(), PullRequests::Own, Merge::Base).left_out;
         assert_eq!(left_out, ["pull request 2, which is a fork's"]);
+        for (merge, base) in [(Merge::Base, Some("main")), (Merge::Head, None)] {
+            let heads = admitted(main(), pulls(), PullRequests::All, merge).heads;
+            let bases: Vec<_> = heads.values().map(|head| head.base.as_deref()).collect();
+            assert_eq!(bases, [None, base, base], "{merge:?}");
+        }
     }
 
     #[test]

@@ -91,6 +91,18 @@ const SAMPLES: &[&str] = &[
     INSERT INTO approvals (project, jobset, commit_id, way, approver, approved_at, expires_at)
         VALUES (1, 'pull/7', '0000000000000000000000000000000000000001', 'button', 'ann (5)', 1, 2);
 ",
+    "
+    UPDATE projects SET merge = 'head';
+    UPDATE heads SET base = 'main' WHERE jobset = 'pull/7';
+    INSERT INTO runs (project, jobset, commit_id, state, rank, created_at, trust, base, base_commit)
+        VALUES (1, 'pull/7', '0000000000000000000000000000000000000002', 'conflict', 1, 1, 'fork', 'main',
+            '0000000000000000000000000000000000000001');
+",
+    "
+    UPDATE projects SET tags = 'v*', tags_noted = 1, schedule = '03:00', scheduled = 20000;
+    INSERT INTO heads (project, jobset, commit_id, seen_at, trust)
+        VALUES (1, 'tags/v1', '0000000000000000000000000000000000000001', 1, 'branch');
+",
 ];
 
 /// Returns the rows of a step as a kind of database takes them.
@@ -134,8 +146,8 @@ async fn each_step_keeps_the_rows_that_were_there() {
             ("projects", 3),
             ("webhook_secrets", 1),
             ("deliveries", 1),
-            ("heads", 2),
-            ("runs", 3),
+            ("heads", 3),
+            ("runs", 4),
             ("approvals", 2),
             ("apps", 1),
             ("app_deliveries", 1),

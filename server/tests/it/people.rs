@@ -282,7 +282,7 @@ async fn an_approval_over_the_interface_is_the_one_of_the_command_line() {
         let server = Listening::new(&database).await;
         let project = forge.project(&database, "bread", false).await;
         let head = Head::new(format!("{:040x}", 1).parse().unwrap(), Trust::Fork);
-        note(&database, project.id, Heads::from([("pull/7".parse().unwrap(), head)])).await;
+        note(&database, project.id, Heads::from([("pull/7".parse().unwrap(), head.clone())])).await;
         let later = now().after(Duration::from_secs(600));
         let bearer = token(&database, "t", Right::Write, Some(&project), later).await;
         let approve = async |commit: &str| {

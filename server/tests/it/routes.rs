@@ -5,7 +5,7 @@ use std::path::Path;
 use levain_server::Database;
 use levain_server::deliveries::DeliveryState;
 use levain_server::http::{self, Listed, Needs};
-use levain_server::projects::Project;
+use levain_server::projects::{Project, ProjectSettings};
 use levain_server::rights::Right;
 use levain_server::runs::RunId;
 use levain_server::runs::state::{RunState, Verdict};
@@ -91,11 +91,15 @@ async fn with_runs(
     (name, is_public): (&str, bool),
 ) -> Filled {
     let project = forge.project(database, name, is_public).await;
+    let tags = Some(Some("v*".to_owned()));
+    let settings = ProjectSettings { tags, ..ProjectSettings::default() };
+    database.change_project(project.id, settings).await.unwrap();
     let mut filling = Filling::of(database, project.id);
     let mut job = sample::job(JOB, "failed");
     job["log"] = sample::log(directory, 10).into();
     let report = Some(sample::report(vec![job]));
     let run = filling.run("heads/main", Verdict::Failed, "1 failed", report).await;
+    filling.run("tags/v1", Verdict::Succeeded, "1 clean", None).await;
     filling.push_of_fork("pull/7").await;
     let delivery = filling.deliver("k", DeliveryState::Acted, "queued run 1").await;
     Filled { project, run, delivery }
@@ -184,7 +188,7 @@ impl World {
 fn at(route: &Listed, project: &str, run: i64, delivery: i64) -> String {
     let path = route.path.replace("{project}", project).replace("{run}", &run.to_string());
     let path = path.replace("{hook}", "0123").replace("{number}", "7").replace("{forge}", "1");
-    let path = path.replace("{*branch}", "main").replace("{job}", JOB);
+    let path = path.replace("{*branch}", "main").replace("{*tag}", "v1").replace("{job}", JOB);
     let path = path.replace("{delivery}", &delivery.to_string());
     assert!(!path.contains('{'), "{path}: a parameter that this test does not know");
     path

@@ -254,7 +254,13 @@ async fn own_pushes_and_what_is_no_branch_start_nothing() {
             let delivery = push(&database, id, key, reference).await;
             let delivery = settled(&database, &delivery).await;
             assert_eq!(delivery.state, DeliveryState::Ignored);
-            assert_eq!(delivery.outcome.unwrap(), format!("`{reference}` is no branch"));
+            assert_eq!(
+                delivery.outcome.unwrap(),
+                match reference {
+                    "refs/tags/v1" => "the tag `refs/tags/v1` is not built".to_owned(),
+                    _ => format!("`{reference}` is no branch"),
+                }
+            );
         }
         let unreadable = push(&database, id, "4", "main").await;
         assert_eq!(settled(&database, &unreadable).await.state, DeliveryState::Failed);

@@ -63,7 +63,7 @@ fn ended(verdict: Verdict) -> Ended {
     let counts = SummaryText { jobs: 2, failed: 1, done: 2, ..SummaryText::default() };
     let phase = match verdict {
         Verdict::Succeeded => SummaryPhase::Success,
-        Verdict::Failed => SummaryPhase::Failure,
+        Verdict::Failed | Verdict::Conflict => SummaryPhase::Failure,
         Verdict::Errored => SummaryPhase::Error,
     };
     told(phase, verdict, counts)

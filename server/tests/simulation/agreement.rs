@@ -205,7 +205,8 @@ impl Pair<'_> {
             ),
             1 => (self.database.give_back_run(id, named).await, self.model.give_back(index, owner)),
             _ => {
-                let verdicts = [Verdict::Succeeded, Verdict::Failed, Verdict::Errored];
+                let verdicts =
+                    [Verdict::Succeeded, Verdict::Failed, Verdict::Errored, Verdict::Conflict];
                 let verdict = verdicts[self.random.usize(0..3)];
                 (
                     self.database.end_run(id, named, Ended::new(verdict, "")).await,

@@ -64,6 +64,6 @@ impl Origin {
     pub(crate) fn list(&self, is_pull: bool) -> Heads {
         let of_kind = |name: &JobsetName| name.as_str().starts_with("pull/") == is_pull;
         let listed = self.refs.iter().filter(|(name, _)| of_kind(name));
-        listed.map(|(name, head)| (name.clone(), *head)).collect()
+        listed.map(|(name, head)| (name.clone(), head.clone())).collect()
     }
 }

@@ -431,8 +431,10 @@ impl World {
                     .unwrap();
                 assert_eq!(newest.commit, *commit, "{jobset} of {project:?}");
                 let is_right = match newest.state {
-                    RunState::Succeeded => number_of(*commit).is_multiple_of(2),
-                    RunState::Failed => !number_of(*commit).is_multiple_of(2),
+                    RunState::Succeeded => verdict_of(number_of(*commit)) == Verdict::Succeeded,
+                    RunState::Failed | RunState::Conflict => {
+                        newest.state == verdict_of(number_of(*commit)).into()
+                    }
                     RunState::Errored => newest.attempts == MOST_ATTEMPTS,
                     RunState::Cancelled => self.cancelled.contains(&index),
                     RunState::Unapproved
@@ -672,7 +674,7 @@ impl World {
         if !is_stopped && number.is_multiple_of(DEADLY) {
             return self.kill(index);
         }
-        let verdict = if number.is_multiple_of(2) { Verdict::Succeeded } else { Verdict::Failed };
+        let verdict = verdict_of(number);
         let carried = match is_stopped {
             true => Carried::Stopped,
             false => Carried::Ended(Ended::new(verdict, "")),
@@ -702,5 +704,14 @@ impl World {
     fn let_go(&mut self, index: usize, claim: usize) {
         self.servers[index].held.remove(&claim);
         self.own(index, 0..5, Own::Work { again: false });
+    }
+}
+
+/// Returns how the run of a commit ends that is carried out.
+fn verdict_of(number: u64) -> Verdict {
+    match (number.is_multiple_of(2), number.is_multiple_of(3)) {
+        (true, _) => Verdict::Succeeded,
+        (false, true) => Verdict::Conflict,
+        (false, false) => Verdict::Failed,
     }
 }

@@ -40,7 +40,17 @@ impl Stop {
     ///
     /// The program gets a session of its own: it cannot ask anything on the terminal, and it is
     /// ended together with everything that it started. It is also ended when levain is killed.
-    pub fn run(&self, mut command: Command, limit: Duration) -> io::Result<Bounded> {
+    pub fn run(&self, command: Command, limit: Duration) -> io::Result<Bounded> {
+        self.run_keeping(command, limit, usize::MAX)
+    }
+
+    /// Does the same, and returns at most the first `most` bytes of each stream.
+    pub fn run_keeping(
+        &self,
+        mut command: Command,
+        limit: Duration,
+        most: usize,
+    ) -> io::Result<Bounded> {
         alone(&mut command);
         let until = Instant::now().checked_add(limit);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
@@ -48,8 +58,8 @@ impl Stop {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let watched = self.watch(child);
         let (send, receive) = mpsc::channel();
-        let stdout = stdout.map(|stream| read(stream, send.clone()));
-        let stderr = stderr.map(|stream| read(stream, send.clone()));
+        let stdout = stdout.map(|stream| read(stream, most, send.clone()));
+        let stderr = stderr.map(|stream| read(stream, most, send.clone()));
         let mut open = usize::from(stdout.is_some()) + usize::from(stderr.is_some());
         await_exit(process, send);
         let mut timed_out = false;
@@ -90,7 +100,7 @@ fn was_stopped(stopped: bool, status: ExitStatus) -> bool {
 
 type Kept = Arc<Mutex<Vec<u8>>>;
 
-fn read(mut stream: impl Read + Send + 'static, events: Sender<Event>) -> Kept {
+fn read(mut stream: impl Read + Send + 'static, most: usize, events: Sender<Event>) -> Kept {
     let kept = Kept::default();
     let shared = Arc::clone(&kept);
     std::thread::spawn(move || {
@@ -100,7 +110,9 @@ fn read(mut stream: impl Read + Send + 'static, events: Sender<Event>) -> Kept {
                 Ok(0) => break,
                 Ok(count) => {
                     let mut kept = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                    kept.extend_from_slice(&block[..count]);
+                    // The rest is read as well: a program must not wait for ever for somebody to do so.
+                    let room = most.saturating_sub(kept.len());
+                    kept.extend_from_slice(&block[..count.min(room)]);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -152,6 +164,18 @@ mod tests {
         assert_eq!(output.status.code(), Some(3));
         assert!(output.stdout.ends_with(b"line 19999\n"));
         assert!(output.stderr.ends_with(b"error 19999\n"));
+    }
+
+    #[test]
+    fn no_more_is_kept_than_may_be() {
+        let script = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; echo end >&2";
+        let ended = Stop::default().run_keeping(shell(script), LONG, 11).unwrap();
+        let Bounded::Ended(output) = ended else { panic!("it ends by itself") };
+        assert_eq!(
+            (output.stdout.as_slice(), output.stderr.as_slice()),
+            (&b"line 0\nline"[..], &b"end\n"[..])
+        );
+        assert!(output.status.success());
     }
 
     #[test]

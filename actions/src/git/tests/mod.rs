@@ -1,6 +1,7 @@
 //! Tests against real git in temporary directories.
 
 mod lock;
+mod merging;
 mod overlay;
 mod provenance;
 mod references;

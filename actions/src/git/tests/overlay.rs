@@ -18,7 +18,13 @@ fn shadow_in_overlay(fixture: &Fixture, repository: &Repository, original: Commi
     let overlay = repository.overlay().unwrap();
     let upper = &overlay.repository;
     assert!(!upper.is_bare());
-    let commit = ShadowCommit { previous: None, original, pointer: b"null\n", message: "shadow" };
+    let commit = ShadowCommit {
+        previous: None,
+        original,
+        built: original,
+        pointer: b"null\n",
+        message: "shadow",
+    };
     let id = shadow::write(upper, &commit, &ShadowFiles::default()).unwrap();
     let swap = upper.swap(&fixture.lock(), NAME, None, Some(id), "").unwrap();
     assert_eq!(swap, Swap::Moved);
@@ -92,6 +98,7 @@ fn nix_evaluates_a_shadow_commit_in_an_overlay() {
     let commit = ShadowCommit {
         previous: None,
         original,
+        built: original,
         pointer: b"{ entries = 3; }\n",
         message: "shadow",
     };

@@ -1,11 +1,12 @@
-//! `levain project remove` and `levain project secret`.
+//! `levain project set`, `levain project remove` and `levain project secret`.
 
 use levain_actions::forge::webhook::Sender;
 use levain_server::Database;
+use levain_server::projects::ProjectSettings;
 use tokio::runtime::Handle;
 
-use super::hook_script;
-use crate::args::{DatabaseArgs, PublicUrl, RemoveProject, SecretCommand};
+use super::{hook_script, merge};
+use crate::args::{DatabaseArgs, PublicUrl, RemoveProject, SecretCommand, SetProject};
 use crate::commands::status::project_named;
 use crate::exit::Failure;
 use crate::server_place::{DEFAULT_URL, ServerPlace};
@@ -24,6 +25,27 @@ pub(super) fn remove(
         removed.map_err(|error| Failure::error(&error))?;
         terminal.print(&format!("removed `{name}`\n"))
     })
+}
+
+/// Changes what is built of a project.
+pub(super) fn set(args: &SetProject, terminal: &Terminal, runtime: &Handle) -> Result<(), Failure> {
+    let name = &args.name;
+    let settings = ProjectSettings {
+        merge: args.merge.map(merge),
+        tags: changed(args.tags.clone(), args.no_tags),
+        schedule: changed(args.schedule, args.no_schedule),
+    };
+    with_database(&args.database, runtime, async |database| {
+        let id = project_named(database, name).await?.id;
+        let changed = database.change_project(id, settings).await;
+        changed.map_err(|error| Failure::error(&error))?;
+        terminal.print(&format!("changed `{name}`\n"))
+    })
+}
+
+/// Returns what a setting is changed to, if it is: to nothing, or to a value.
+fn changed<T>(value: Option<T>, is_removed: bool) -> Option<Option<T>> {
+    if is_removed { Some(None) } else { value.map(Some) }
 }
 
 /// Exchanges a secret.

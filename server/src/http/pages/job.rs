@@ -174,7 +174,7 @@ fn page(project: &Project, run: &Run, report: &KeptReport, job: &Job, now: Times
         reproduce: reproduce::command(&project.url, run, report, job),
         is_default_branch: match run.jobset.named() {
             Named::Branch(name) => project.default_branch.as_deref() == Some(name),
-            Named::PullRequest(_) => false,
+            Named::PullRequest(_) | Named::Tag(_) => false,
         },
         earlier: Vec::new(),
     }

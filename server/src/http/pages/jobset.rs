@@ -1,4 +1,4 @@
-//! `GET /projects/NAME/heads/BRANCH`: the runs of a branch.
+//! `GET /projects/NAME/heads/BRANCH` and `GET /projects/NAME/tags/TAG`: the runs of a branch or tag.
 
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
@@ -13,6 +13,7 @@ use crate::http::App;
 use crate::http::table::{Needs, OfProject, Refused, Table};
 use crate::pages::links;
 use crate::pages::renderer::View;
+use crate::projects::Project;
 use crate::rights::Right;
 use crate::runs::RunId;
 
@@ -20,7 +21,11 @@ use crate::runs::RunId;
 const RUNS: u32 = 50;
 
 pub(super) fn routes(table: Table) -> Table {
-    table.get("/projects/{project}/heads/{*branch}", Needs::Project(Right::Read), branch)
+    table.get("/projects/{project}/heads/{*branch}", Needs::Project(Right::Read), branch).get(
+        "/projects/{project}/tags/{*tag}",
+        Needs::Project(Right::Read),
+        tag,
+    )
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,9 +48,28 @@ async fn branch(
     Path((_, last)): Path<(String, String)>,
     Query(asked_for): Query<Asked>,
 ) -> Result<Response, Refused> {
+    jobset(app, project, &last, asked_for, JobsetName::branch).await
+}
+
+async fn tag(
+    State(app): State<App>,
+    OfProject(project): OfProject,
+    Path((_, last)): Path<(String, String)>,
+    Query(asked_for): Query<Asked>,
+) -> Result<Response, Refused> {
+    jobset(app, project, &last, asked_for, JobsetName::tag).await
+}
+
+async fn jobset(
+    app: App,
+    project: Project,
+    last: &str,
+    asked_for: Asked,
+    named: fn(&str) -> JobsetName,
+) -> Result<Response, Refused> {
     let before = asked_for.before.map(RunId::from_number);
-    for (format, name) in asked(&last) {
-        let jobset = JobsetName::branch(name);
+    for (format, name) in asked(last) {
+        let jobset = named(name);
         let runs = app.database.runs_of_jobset(project.id, &jobset, before, RUNS).await?;
         if runs.is_empty() && before.is_none() {
             continue;

@@ -1,4 +1,5 @@
-//! `GET /projects/NAME`: the default branch, pull requests and branches with their newest runs, and the last runs of all.
+//! `GET /projects/NAME`: the default branch, pull requests, what the merge queue tries, and branches, with their newest
+//! runs, and the last runs of all.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -15,6 +16,7 @@ use crate::pages::links;
 use crate::pages::moment::Moment;
 use crate::pages::renderer::View;
 use crate::rights::Right;
+use crate::roles::Role;
 use crate::runs::HeadRun;
 
 /// How many runs are listed.
@@ -49,10 +51,50 @@ struct ProjectPage {
     look_failed: Option<String>,
     default_branch: Option<HeadRow>,
     pull_requests: Vec<HeadRow>,
+    merge_queue: Vec<HeadRow>,
     branches: Vec<HeadRow>,
+    tags: Vec<HeadRow>,
     /// How many branches and pull requests are not listed.
     more_heads: usize,
     runs: Vec<RunRow>,
+}
+
+/// The heads of a project by what they are to it.
+#[derive(Default)]
+struct Sorted<'a> {
+    default_branch: Option<&'a HeadRun>,
+    pull_requests: Vec<&'a HeadRun>,
+    merge_queue: Vec<&'a HeadRun>,
+    branches: Vec<&'a HeadRun>,
+    tags: Vec<&'a HeadRun>,
+}
+
+impl<'a> Sorted<'a> {
+    fn new(heads: &'a [HeadRun], default_branch: Option<&str>) -> Self {
+        let mut sorted = Self::default();
+        let mut pull_requests = Vec::new();
+        for head in heads {
+            match Role::of(&head.jobset, default_branch) {
+                Role::DefaultBranch => sorted.default_branch = Some(head),
+                Role::PullRequest(number) => pull_requests.push((number, head)),
+                Role::MergeQueue => sorted.merge_queue.push(head),
+                Role::Branch => sorted.branches.push(head),
+                // One that was there before the project built any has no run.
+                Role::Tag if head.run.is_none() => {}
+                Role::Tag => sorted.tags.push(head),
+            }
+        }
+        // The newest first: numbers go up.
+        pull_requests.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+        sorted.pull_requests = pull_requests.into_iter().map(|(_, head)| head).collect();
+        sorted
+    }
+
+    /// Counts those that are not listed.
+    fn not_listed(&self) -> usize {
+        let lists = [&self.pull_requests, &self.merge_queue, &self.branches, &self.tags];
+        lists.iter().map(|list| list.len().saturating_sub(MOST_HEADS)).sum()
+    }
 }
 
 async fn project(
@@ -68,6 +110,7 @@ async fn project(
         let text = match head.jobset.named() {
             Named::Branch(name) => name.to_owned(),
             Named::PullRequest(number) => format!("#{number}"),
+            Named::Tag(name) => name.to_owned(),
         };
         HeadRow {
             name: Link::new(text, links::jobset(&project.name, &head.jobset)),
@@ -76,21 +119,9 @@ async fn project(
             run: head.run.as_ref().map(|run| RunRow::new(&project.name, run, now)),
         }
     };
-    let is_default = |head: &&HeadRun| match head.jobset.named() {
-        Named::Branch(name) => project.default_branch.as_deref() == Some(name),
-        Named::PullRequest(_) => false,
-    };
-    let is_pull_request = |head: &&HeadRun| matches!(head.jobset.named(), Named::PullRequest(_));
-    let mut pull_requests: Vec<&HeadRun> = heads.iter().filter(is_pull_request).collect();
-    // The newest first: numbers go up.
-    pull_requests.sort_by_key(|head| match head.jobset.named() {
-        Named::PullRequest(number) => std::cmp::Reverse(number),
-        Named::Branch(_) => std::cmp::Reverse(0),
-    });
-    let branches: Vec<&HeadRun> =
-        heads.iter().filter(|head| !is_pull_request(head) && !is_default(head)).collect();
-    let more_heads =
-        pull_requests.len().saturating_sub(MOST_HEADS) + branches.len().saturating_sub(MOST_HEADS);
+    let sorted = Sorted::new(&heads, project.default_branch.as_deref());
+    let more_heads = sorted.not_listed();
+    let rows = |heads: Vec<&HeadRun>| heads.into_iter().take(MOST_HEADS).map(row).collect();
     let path = links::project(&project.name);
     let view = View {
         title: project.name.clone(),
@@ -104,9 +135,11 @@ async fn project(
             builds_pull_requests: project.pull_requests.name(),
             looked_at: project.looked_at.map(|time| Moment::new(time, now)),
             look_failed: project.look_failed.clone(),
-            default_branch: heads.iter().find(is_default).map(row),
-            pull_requests: pull_requests.into_iter().take(MOST_HEADS).map(row).collect(),
-            branches: branches.into_iter().take(MOST_HEADS).map(row).collect(),
+            default_branch: sorted.default_branch.map(row),
+            pull_requests: rows(sorted.pull_requests),
+            merge_queue: rows(sorted.merge_queue),
+            branches: rows(sorted.branches),
+            tags: rows(sorted.tags),
             more_heads,
             runs: runs.iter().map(|run| RunRow::new(&project.name, run, now)).collect(),
             name: project.name.clone(),

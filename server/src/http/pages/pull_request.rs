@@ -78,7 +78,9 @@ async fn pull_request(
     let runs = app.database.runs_of_jobset(project.id, &jobset, None, RUNS).await?;
     let newest = runs.first().ok_or(Refused::Nothing)?;
     let reported = read_newest(&app, &project, &jobset).await?;
-    let base = match &project.default_branch {
+    // What it is to be merged into, as far as that is known.
+    let base_name = newest.base.as_ref().or(project.default_branch.as_ref());
+    let base = match base_name {
         Some(name) => read_newest(&app, &project, &JobsetName::branch(name)).await?,
         None => None,
     };
@@ -90,7 +92,7 @@ async fn pull_request(
         live: Some(live(&app, Topic::Project(project.id), &links::project(&project.name)).await?),
         page: PullRequestPage {
             may_approve: app.rights.of(&visitor, Some(&project)).await >= Right::Write,
-            ..page(&project, number, newest, &runs, reported, base)
+            ..page(&project, number, newest, &runs, reported, base_name.zip(base))
         },
         path,
     };
@@ -112,18 +114,22 @@ fn page(
     newest: &Run,
     runs: &[Run],
     reported: Option<(Run, KeptReport)>,
-    base: Option<(Run, KeptReport)>,
+    base: Option<(&String, (Run, KeptReport))>,
 ) -> PullRequestPage {
     let now = Timestamp::now();
     let row = |run: &Run| RunRow::new(&project.name, run, now);
     let nothing = KeptReport::default();
+    let (base_name, base) = base.unzip();
     let base_report = base.as_ref().map_or(&nothing, |(_, report)| report);
     let found = reported.as_ref().map(|(_, report)| compare(base_report, report));
     let is_newest = reported.as_ref().is_some_and(|(run, _)| run.id == newest.id);
     let jobs = reported.as_ref().map_or(0, |(_, report)| report.jobs.len());
-    let base_name = base.as_ref().and(project.default_branch.as_deref());
-    let merge =
-        may_merge(Some(newest.state), found.as_ref().filter(|_| is_newest), base_name, jobs);
+    let merge = may_merge(
+        Some(newest.state),
+        found.as_ref().filter(|_| is_newest),
+        base_name.map(String::as_str),
+        jobs,
+    );
     let mark = match merge.answer {
         Answer::Yes => Mark { class: "good", word: "Yes" },
         Answer::No => Mark { class: "bad", word: "No" },

@@ -69,6 +69,7 @@ fn title(run: &Run) -> String {
     match run.jobset.named() {
         Named::Branch(name) => name.to_owned(),
         Named::PullRequest(number) => format!("pull request {number}"),
+        Named::Tag(name) => format!("tag {name}"),
     }
 }
 

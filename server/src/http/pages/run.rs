@@ -2,6 +2,7 @@
 
 use axum::extract::{Query, State};
 use axum::response::Response;
+use levain_evaluator::JobsetName;
 use serde::{Deserialize, Serialize};
 
 use super::format::{Format, answer, twin};
@@ -67,6 +68,8 @@ struct Group {
 #[serde(rename_all = "camelCase")]
 struct RunPage {
     run: RunRow,
+    /// What it is merged with to be built.
+    base: Option<BaseRow>,
     created: Moment,
     started: Option<Moment>,
     ended: Option<Moment>,
@@ -87,6 +90,14 @@ struct RunPage {
     may_act: bool,
     all: Option<String>,
     previous: Option<Link>,
+}
+
+/// What a pull request is merged with.
+#[derive(Serialize)]
+struct BaseRow {
+    branch: Link,
+    /// Nothing before it was begun.
+    commit: Option<String>,
 }
 
 /// How many jobs ended in a way.
@@ -184,6 +195,10 @@ fn page(
     }
     RunPage {
         run: RunRow::new(&project.name, run, now),
+        base: run.base.as_ref().map(|branch| BaseRow {
+            branch: Link::new(branch, links::jobset(&project.name, &JobsetName::branch(branch))),
+            commit: run.base_commit.map(|commit| commit.to_string()),
+        }),
         created: Moment::new(run.created_at, now),
         started: run.started_at.map(|time| Moment::new(time, now)),
         ended: run.ended_at.map(|time| Moment::new(time, now)),
