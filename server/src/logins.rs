@@ -15,7 +15,7 @@ use levain_actions::forge::{
     AppError, AppLogin, ForgeConfig, ForgeError, Granted, Reach, SPARE, Token, TokenError, is_at,
 };
 
-use crate::apps::AppId;
+use crate::apps::{App, AppId};
 use crate::database::{Database, DatabaseError};
 use crate::projects::{Project, ProjectId};
 pub use git::GitLogin;
@@ -97,6 +97,15 @@ impl Logins {
             (None, Some(file)) => Ok(Some(Token::from_file(file)?)),
             (None, None) => Ok(None),
         }
+    }
+
+    /// Fails unless the forge of an App takes its key.
+    pub async fn try_app(&self, app: &App) -> Result<(), LoginError> {
+        let database = self.database.as_ref().ok_or(LoginError::Gone)?;
+        let (_, key) = database.app_key(app.id).await?.ok_or(LoginError::Gone)?;
+        let config = ForgeConfig::from_remote(app.kind, &format!("{}/owner/name", app.url))?;
+        let config = ForgeConfig { ca_file: self.ca_file.clone(), ..config };
+        Ok(AppLogin::new(&config)?.try_key(&key, SystemTime::now()).await?)
     }
 
     /// Returns the forge's number for the App that looks after a project, if one does.

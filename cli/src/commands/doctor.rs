@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use levain_actions::forge::{Token, answer_to_post};
 use levain_server::Database;
+use levain_server::apps::App;
 use levain_server::clock::Timestamp;
 use levain_server::doctor::{Finding, Severity};
+use levain_server::logins::Logins;
 use levain_server::projects::Project;
 use levain_store::nix::{Confinement, NixProgram};
 use levain_store::{Store, StoreConfig};
@@ -84,6 +86,15 @@ async fn of_server(database: &Database, args: &Doctor) -> Vec<Finding> {
         (Err(error), _) | (_, Err(error)) => return failed(&error),
     };
     findings.extend(projects.iter().filter_map(token));
+    match database.apps().await {
+        Ok(apps) => {
+            let logins = Logins::new(database.clone(), args.forge_ca_file.clone());
+            for app in apps {
+                findings.push(key(&logins, &app).await);
+            }
+        }
+        Err(error) => return failed(&error),
+    }
     if let (Some(project), Some(url)) = (projects.first(), url) {
         findings.push(hook(project, &url, args.forge_ca_file.as_deref()).await);
     }
@@ -101,6 +112,19 @@ async fn hook(project: &Project, base: &str, ca_file: Option<&Path>) -> Finding 
         Ok(401) => Finding::good(check, format!("deliveries to {base} arrive")),
         Ok(status) => Finding::bad(check, format!("{base} answers {status} to deliveries"), fix),
         Err(error) => Finding::bad(check, format!("{base} is not reached: {error}"), fix),
+    }
+}
+
+/// Asks the forge of an App whether it takes its key.
+async fn key(logins: &Logins, app: &App) -> Finding {
+    let check = format!("App {}", app.name);
+    match logins.try_app(app).await {
+        Ok(()) => Finding::good(check, format!("{} takes its key", app.url)),
+        Err(error) => {
+            let text = error.to_string();
+            let (found, fix) = text.split_once("\nhint: ").unwrap_or((&text, "try again later"));
+            Finding::bad(check, found, fix)
+        }
     }
 }
 

@@ -86,6 +86,8 @@ struct Departure {
     action: String,
     manifest: String,
     host: String,
+    /// Where the forge is to deliver, if that is likely not to be reached.
+    unreached: Option<String>,
 }
 
 fn page(app: &App, status: StatusCode, shown: AppsPage) -> Result<Response, Refused> {
@@ -185,6 +187,7 @@ async fn depart(
         action: form.action.to_string(),
         manifest: form.manifest,
         host: form.action.host_str().unwrap_or_default().to_owned(),
+        unreached: (!base.starts_with("https://")).then(|| base.to_string()),
     };
     let mut response =
         page(&app, StatusCode::OK, AppsPage { departure: Some(departure), ..AppsPage::default() })?;

@@ -79,6 +79,33 @@ async fn a_token_that_is_not_taken_any_more_is_exchanged_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_tried_at_its_forge() {
+    for test in databases().await {
+        let database = test.open().await;
+        let (hub, other) = (Hub::new().await, Hub::new().await);
+        let (_, app) = hub.add_app(&database).await;
+        let logins = Logins::new(database.clone(), None);
+        logins.try_app(&app).await.unwrap();
+        // A forge that knows another key.
+        database.remove_app(&app).await.unwrap();
+        let new = NewApp {
+            hook: None,
+            name: "levain-ci".to_owned(),
+            kind: ForgeKind::GitHub,
+            url: hub.server.uri(),
+            page: None,
+            number: APP,
+            private_key: other.pem.clone(),
+            webhook_secret: None,
+        };
+        database.add_app(new).await.unwrap();
+        let app = database.app_named("levain-ci").await.unwrap().unwrap();
+        let error = logins.try_app(&app).await.unwrap_err().to_string();
+        assert!(error.contains("does not take the App's key"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_app_is_no_good_elsewhere() {
     for test in databases().await {
         let database = test.open().await;

@@ -192,7 +192,10 @@ impl Known {
                 }
                 self.give(number, &body)
             }
-            ("GET", ["app"]) if is_signed(token, public) => {
+            ("GET", ["app"]) if !is_signed(token, public) => {
+                message(401, "A JSON web token could not be decoded")
+            }
+            ("GET", ["app"]) => {
                 answered(200, &json!({ "id": APP, "slug": "levain-ci", "owner": { "id": 500 } }))
             }
             ("GET", ["app", "installations"]) if is_signed(token, public) => {

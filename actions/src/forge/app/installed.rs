@@ -55,6 +55,13 @@ pub struct Installed {
 }
 
 impl AppLogin {
+    /// Fails unless the forge takes the App's key.
+    pub async fn try_key(&self, key: &AppKey, now: SystemTime) -> Result<(), AppError> {
+        let own = key.sign(now)?;
+        let url = (self.apps.installations.app)(&self.endpoint);
+        self.read(url, &own, "the App").await.map(drop)
+    }
+
     /// Lists the repositories that the App's owner lets it have: all of them, or an error.
     pub async fn installed(
         &self,
