@@ -74,6 +74,8 @@ pub(crate) enum Ending {
     },
     /// It was stopped.
     Cancelled,
+    /// It was not finished, since another build failed first and that was to end them all.
+    Abandoned,
     /// Nix or the connection broke before it ended.
     Broken {
         /// What happened.
@@ -97,6 +99,7 @@ impl Ending {
             | Self::DependenciesFailed(_)
             | Self::NoBuilder { .. }
             | Self::Cancelled
+            | Self::Abandoned
             | Self::Broken { .. } => false,
         }
     }
@@ -118,6 +121,7 @@ impl Ending {
                 Some(format!("no builder for {asked}, which dependency `{}` needs", path.name()))
             }
             Self::Cancelled => Some("stopped".to_owned()),
+            Self::Abandoned => Some("not finished, since another build failed first".to_owned()),
             Self::Broken { message } => Some(message.clone()),
         }
     }
@@ -148,6 +152,9 @@ pub(crate) struct Building<'a> {
     pub limits: LogLimits,
     /// Whether those are built once more whose outputs are there.
     pub again: bool,
+    /// Those whose failure does not end the others, whatever the options say: they are built in another
+    /// way then.
+    pub excused: &'a BTreeSet<DerivationPath>,
     /// Builds for this run and all others of the process.
     pub scheduler: &'a Scheduler,
     /// How the run stands among them.
@@ -225,10 +232,14 @@ impl Building<'_> {
                     None
                 }
             });
+        let mut nodes = graph.nodes.clone();
+        for number in self.excused.iter().filter_map(|path| graph.number(path)) {
+            nodes[number].is_excused = true;
+        }
         let mut builds = Builds {
             building: self,
             wanted,
-            schedule: Schedule::new(graph.nodes.clone(), self.options.keep_going),
+            schedule: Schedule::new(nodes, self.options.keep_going),
             fetches: open.iter().filter(|path| graph.number(path).is_none()).cloned().collect(),
             graph,
             broken: HashMap::new(),
@@ -250,14 +261,28 @@ impl Building<'_> {
     ) -> Result<Missing, ProtocolError> {
         connection.set_options(self.options)?;
         let open: Vec<DerivationPath> = open.iter().cloned().collect();
-        match connection.missing(&open) {
-            // Nix finds the graph by itself then, and says what is wrong with what.
-            Err(ProtocolError::Daemon { message }) => {
-                tracing::debug!(message, "Nix does not say what has to be built");
-                Ok(Missing::default())
+        let mut missing = Missing::default();
+        let mut parts = vec![open.as_slice()];
+        while let Some(part) = parts.pop() {
+            match connection.missing(part) {
+                Ok(found) => {
+                    missing.will_build.extend(found.will_build);
+                    missing.will_substitute |= found.will_substitute;
+                }
+                // One that Nix cannot look at must not cost the others their place in the schedule.
+                Err(ProtocolError::Daemon { .. }) if part.len() > 1 => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([first, second]);
+                }
+                // When it is built, Nix says what is wrong with it.
+                Err(ProtocolError::Daemon { message }) => {
+                    tracing::debug!(message, "Nix does not say what has to be built");
+                    missing.will_build.extend(part.iter().cloned());
+                }
+                Err(error) => return Err(error),
             }
-            other => other,
         }
+        Ok(missing)
     }
 
     fn max_jobs(&self) -> u32 {

@@ -1,4 +1,4 @@
-//! Caches that were dropped by hand.
+//! Caches that are not used any more: dropped by hand, or found out by an audit.
 //!
 //! Shadow branches keep their history, and other branches may have taken an
 //! entry over; so dropping notes a time, and nothing that was recorded until
@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 
 use levain_actions::git::CommitId;
 use levain_evaluator::names::JobsetNameError;
+use levain_evaluator::pointer::Tier;
 use levain_evaluator::{JobName, JobsetName};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::sha256_hex;
+use crate::jobset::Jobset;
 use crate::state::{Kind, State, StateError, StateWriter};
 
 #[derive(Serialize, Deserialize)]
@@ -25,8 +27,11 @@ enum Mark {
         /// In seconds since 1970.
         time: u64,
     },
-    /// An audit found that the job's caches lie: none is used on any jobset.
+    /// An audit found that the job's caches lie: none is used.
     Off {
+        /// On all jobsets, as long as nobody said which.
+        #[serde(default = "everywhere")]
+        jobset: Jobsets,
         job: JobName,
         /// The original commit that was audited.
         commit: CommitId,
@@ -41,6 +46,10 @@ pub(crate) enum Jobsets {
     All,
     /// On this one.
     One(JobsetName),
+}
+
+fn everywhere() -> Jobsets {
+    Jobsets::All
 }
 
 /// How [`Jobsets::All`] is written. No jobset is called so.
@@ -64,6 +73,17 @@ impl TryFrom<String> for Jobsets {
 }
 
 impl Jobsets {
+    /// Returns for whom it counts that an audit of `jobset` found a lie.
+    ///
+    /// Where the lie began is not known, so that it counts for all, if somebody wrote the jobset who may push to the
+    /// project. Anybody can write a pull request that lies under the name of any job: it has itself to blame.
+    pub(crate) fn misled_with(jobset: &Jobset) -> Self {
+        match jobset.tier() {
+            Tier::DefaultBranch | Tier::Branch => Self::All,
+            Tier::PullRequest | Tier::Fork => Self::One(jobset.name()),
+        }
+    }
+
     fn has(&self, jobset: &JobsetName) -> bool {
         match self {
             Self::All => true,
@@ -90,37 +110,44 @@ pub(crate) fn read(state: &State, jobset: &JobsetName) -> Dropped {
     dropped
 }
 
-/// Returns the jobs that must not use caches, and the commit whose audit said so.
-pub(crate) fn switched_off(state: &State) -> BTreeMap<JobName, CommitId> {
-    state
-        .load_all::<Mark>(Kind::Dropped)
-        .into_iter()
-        .filter_map(|(_, mark)| match mark {
-            Mark::Off { job, commit } => Some((job, commit)),
-            Mark::Until { .. } => None,
-        })
+/// Returns the jobs that must not use caches on a jobset, and the commit whose audit said so.
+pub(crate) fn switched_off(state: &State, jobset: &JobsetName) -> BTreeMap<JobName, CommitId> {
+    marked_off(state)
+        .filter(|(_, of, ..)| of.has(jobset))
+        .map(|(_, _, job, commit)| (job, commit))
         .collect()
+}
+
+/// Returns all marks that keep jobs from using caches, with their names.
+fn marked_off(state: &State) -> impl Iterator<Item = (String, Jobsets, JobName, CommitId)> {
+    state.load_all::<Mark>(Kind::Dropped).into_iter().filter_map(|(name, mark)| match mark {
+        Mark::Off { jobset, job, commit } => Some((name, jobset, job, commit)),
+        Mark::Until { .. } => None,
+    })
 }
 
 /// Keeps a job from using caches until [`allow`] is called.
 pub(crate) fn switch_off(
     writer: &StateWriter,
+    jobset: Jobsets,
     job: &JobName,
     commit: CommitId,
 ) -> Result<(), StateError> {
-    let mark = Mark::Off { job: job.clone(), commit };
-    writer.store(Kind::Dropped, &off_name(job), &mark)
+    let name = format!("{}\n{job}", String::from(jobset.clone()));
+    let name = format!("off-{}", sha256_hex(name.as_bytes()));
+    writer.store(Kind::Dropped, &name, &Mark::Off { jobset, job: job.clone(), commit })
 }
 
-/// Lets a job use caches again. Returns whether it was kept from it.
+/// Lets a job use caches again, on all jobsets. Returns whether it was kept from it on any.
 pub(crate) fn allow(writer: &StateWriter, job: &JobName) -> Result<bool, StateError> {
-    let was_off = switched_off(writer.state()).contains_key(job);
-    writer.forget(Kind::Dropped, &off_name(job))?;
+    let mut was_off = false;
+    for (name, _, marked, _) in marked_off(writer.state()) {
+        if marked == *job {
+            writer.forget(Kind::Dropped, &name)?;
+            was_off = true;
+        }
+    }
     Ok(was_off)
-}
-
-fn off_name(job: &JobName) -> String {
-    format!("off-{}", sha256_hex(job.as_str().as_bytes()))
 }
 
 /// Returns the time until which caches of `job` are dropped; 0 if none are.
@@ -164,7 +191,11 @@ mod tests {
         for jobset in [&main, &pull] {
             assert_eq!(before(&read(&state, jobset), &"x.a".into()), 3, "{jobset}");
         }
-        assert!(switched_off(&state).contains_key("x.b"));
+        // Written before it was said on which jobsets.
+        assert!(switched_off(&state, &main).contains_key("x.b"));
+        assert!(allow(&writer, &"x.b".into()).unwrap());
+        assert!(!allow(&writer, &"x.b".into()).unwrap());
+        assert!(switched_off(&state, &main).is_empty());
 
         note(&writer, Jobsets::One(main.clone()), None, 9).unwrap();
         note(&writer, Jobsets::All, Some(&"x.b".into()), 8).unwrap();
@@ -178,5 +209,30 @@ mod tests {
         assert_eq!(written("*\nx.b"), all);
         assert_eq!(before(&read(&state, &main), &"x.a".into()), 9);
         assert_eq!(before(&read(&state, &pull), &"x.b".into()), 8);
+    }
+
+    #[test]
+    fn a_pull_request_that_lies_switches_itself_off_and_nobody_else() {
+        use crate::testing::{branch, pull_request};
+        let dir = tempfile::tempdir().unwrap();
+        let writer = State::of(dir.path()).lock().unwrap();
+        let state = writer.state();
+        let job: JobName = "x.a".into();
+        let commit: CommitId = "1".repeat(40).parse().unwrap();
+        let is_off = |jobset: &Jobset| switched_off(state, &jobset.name()).contains_key(&job);
+        let (main, topic) = (branch("main", true), branch("topic", false));
+        let (fork, other) = (pull_request(7, true), pull_request(8, false));
+        for misled in [&fork, &other] {
+            switch_off(&writer, Jobsets::misled_with(misled), &job, commit).unwrap();
+            assert!(is_off(misled) && !is_off(&main) && !is_off(&topic));
+            assert!(allow(&writer, &job).unwrap());
+        }
+        for misled in [&main, &topic] {
+            switch_off(&writer, Jobsets::misled_with(misled), &job, commit).unwrap();
+            switch_off(&writer, Jobsets::misled_with(&fork), &job, commit).unwrap();
+            assert!([&main, &topic, &fork, &other].into_iter().all(is_off));
+            assert!(allow(&writer, &job).unwrap());
+            assert!(![&main, &topic, &fork, &other].into_iter().any(is_off));
+        }
     }
 }

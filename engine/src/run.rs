@@ -36,6 +36,7 @@ mod finishing;
 mod planning;
 mod reporting;
 mod resolving;
+mod retry;
 mod why;
 
 pub use auditing::{AuditJobsError, Audited, audit};

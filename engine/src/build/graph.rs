@@ -61,7 +61,7 @@ impl Graph {
                 (None, _) | (_, None) => anyone,
             };
             let wanted = wanted.contains(path) || checks.contains(path);
-            nodes.push(Node { inputs, builders, wanted });
+            nodes.push(Node { inputs, builders, wanted, is_excused: false });
         }
         let checks = checks.iter().filter_map(|path| numbers.get(path).copied()).collect();
         Self { paths, nodes, numbers, checks, unmet }

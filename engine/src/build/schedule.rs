@@ -21,6 +21,8 @@ pub(super) struct Node {
     pub(super) builders: Builders,
     /// Whether somebody asked for it itself.
     pub(super) wanted: bool,
+    /// Whether its failure is not the end of the others.
+    pub(super) is_excused: bool,
 }
 
 /// How a build ended.
@@ -216,7 +218,7 @@ impl Schedule {
             };
             self.settle(index, settled);
         }
-        if outcome == Outcome::Failed && !self.keep_going {
+        if outcome == Outcome::Failed && !self.keep_going && !self.items[index].node.is_excused {
             self.stop();
         }
     }

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use levain_store::machines::Builders;
 use levain_store::{
-    BuildEvent, BuildOptions, BuildResult, Connection, DecliningHook, DerivationPath, Store,
+    BuildEvent, BuildOptions, BuildResult, Connection, DecliningHook, DerivationPath,
+    ProtocolError, Store,
 };
 
 use super::queue::{RunNumber, Slots};
@@ -83,7 +84,25 @@ pub(super) enum How {
         is_started: bool,
     },
     /// There was no connection, or it ended before Nix answered.
-    Lost { message: String },
+    Lost(Lost),
+}
+
+/// What became of a connection.
+#[derive(Clone)]
+pub(super) struct Lost {
+    pub(super) message: String,
+    /// Whether the next may fare better. What Nix should not have said it says again.
+    pub(super) may_go_away: bool,
+}
+
+impl Lost {
+    fn of(error: &ProtocolError) -> Self {
+        let may_go_away = match error {
+            ProtocolError::Closed | ProtocolError::Io(_) => true,
+            ProtocolError::Daemon { .. } | ProtocolError::Malformed { .. } => false,
+        };
+        Self { message: error.to_string(), may_go_away }
+    }
 }
 
 /// What is said to the thread.
@@ -184,7 +203,7 @@ impl Entered {
     /// Waits for what becomes of what it wants; none if nothing is to come any more.
     pub(super) fn hear(&self) -> Option<Heard> {
         let heard = self.heard.recv().ok()?;
-        if matches!(heard, Heard::Event(BuildEvent::Line { .. })) {
+        if desk::is_chatter(&heard) {
             self.lines.fetch_sub(1, Ordering::Relaxed);
         }
         Some(heard)

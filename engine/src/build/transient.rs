@@ -38,7 +38,8 @@ impl Transient {
 /// Returns why a failure may go away, if it may.
 ///
 /// What the builder itself says counts for nothing: its log is not looked at, and a builder that ran
-/// to its end and failed has failed.
+/// to its end and failed has failed, unless Nix says otherwise. It does for builders that may download,
+/// and where the disk is full.
 pub(super) fn of(status: BuildStatus, message: &str) -> Option<Transient> {
     match status {
         BuildStatus::TransientFailure => Some(Transient::NixSaysSo),

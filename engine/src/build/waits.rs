@@ -56,6 +56,7 @@ mod tests {
             inputs: inputs.to_vec(),
             builders: Builders { local: true, remote: false },
             wanted: true,
+            is_excused: false,
         };
         let mut schedule = Schedule::new(vec![node(&[]), node(&[0]), node(&[1])], true);
         let (mut waits, found) = Waits::new(0..3, &schedule);

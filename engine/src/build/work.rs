@@ -152,7 +152,7 @@ impl Builds<'_> {
         let path = &self.graph.paths[number];
         let (result, is_started) = match how {
             How::Answered { result, is_started } => (result, is_started),
-            How::Lost { message } => return self.lost(number, message, watch, traces),
+            How::Lost(lost) => return self.lost(number, lost.message, watch, traces),
         };
         if result.status.is_success() {
             traces.succeeded(path);
@@ -266,10 +266,7 @@ impl Builds<'_> {
             } else if let Some(message) = self.broken.remove(&path) {
                 Ending::Broken { message }
             } else if self.schedule.is_stopped() {
-                Ending::Failure(Failure {
-                    status: BuildStatus::MiscFailure,
-                    message: "not finished, since another build failed first".to_owned(),
-                })
+                Ending::Abandoned
             } else {
                 Ending::Broken { message: "Nix gave no result for it".to_owned() }
             };

@@ -17,7 +17,7 @@ use crate::caches::{self, CachesError};
 use crate::cancel::Cancel;
 use crate::choose::Reason;
 use crate::connections::Connections;
-use crate::dropped;
+use crate::dropped::{self, Jobsets};
 use crate::event::{Event, Stage, Tell};
 use crate::owed::{self, Candidate, Decision};
 use crate::plan::{self, PlannedJob};
@@ -172,8 +172,10 @@ impl Run<'_> {
             .map(|(job, _)| (job.base.derivation.clone(), job.base.outputs.clone()))
             .collect();
         let how = self.how_to_build(connections);
+        let none = BTreeSet::new();
         let building = Building {
             store,
+            excused: &none,
             options: &how.options,
             settings: how.settings.as_ref(),
             logs,
@@ -292,8 +294,11 @@ impl Run<'_> {
     /// Drops the caches of a job that an audit found out, and keeps it from using any.
     fn switch_off(&self, lie: &Audited) -> Result<(), CachesError> {
         let Some(writer) = &self.project.writer else { return Ok(()) };
-        dropped::switch_off(writer, &lie.attr_path, self.head.commit)?;
-        caches::distrust(self.project, &lie.attr_path)?;
+        let jobsets = Jobsets::misled_with(&self.head.jobset);
+        dropped::switch_off(writer, jobsets.clone(), &lie.attr_path, self.head.commit)?;
+        if jobsets == Jobsets::All {
+            caches::distrust(self.project, &lie.attr_path)?;
+        }
         match caches::drop(self.project, self.head, Some(&lie.attr_path)) {
             Ok(_) | Err(CachesError::NoSuchJob { .. }) => Ok(()),
             Err(error) => Err(error),

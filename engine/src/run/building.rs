@@ -1,6 +1,6 @@
 //! The last steps of a run: building, and the post-build action of each success.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
@@ -10,9 +10,10 @@ use levain_store::{BuildOptions, BuildSettings, Connection, DerivationPath};
 
 use super::planning::{PlannedJobs, stage_of};
 use super::reporting::{displayed, failed_evaluation, left_out};
+use super::retry::{is_needed_by, may_be_the_caches};
 use super::{Run, RunError};
 use crate::aggregate::{self, Constituents};
-use crate::build::{Building, Ending, Wanted, unix_now};
+use crate::build::{Building, Ending, Traces, Wanted, unix_now};
 use crate::choose::{Reason, Refusal};
 use crate::connections::{Connections, LazyConnection};
 use crate::declaration::Mode;
@@ -42,6 +43,15 @@ struct JobBuilds<'b> {
     how: How,
     kept: Option<KeptOutputs<'b>>,
     reports: BTreeMap<JobName, JobReport>,
+}
+
+/// A job that was built from a cache in vain.
+struct InVain<'p> {
+    job: &'p PlannedJob,
+    /// Why nothing came of it.
+    refusal: Refusal,
+    /// How it failed, if it did.
+    failed: Option<JobReport>,
 }
 
 impl JobBuilds<'_> {
@@ -252,24 +262,51 @@ impl Run<'_> {
         logs: &Path,
     ) -> Result<(), RunError> {
         let in_vain = self.build_targets(builds, targets, logs)?;
-        if in_vain.is_empty() {
-            return Ok(());
+        let has_failed =
+            |report: &JobReport| !report.status.is_success() && report.skipped.is_none();
+        let is_over = !builds.how.options.keep_going && builds.reports.values().any(has_failed);
+        let mut again = BTreeMap::new();
+        for InVain { job, refusal, failed } in in_vain {
+            let target = Target::base(&job.base, Some(refusal));
+            // Built clean for another job of this run, it has failed already: once is enough.
+            let derivation =
+                self.surroundings.store.dir().display(job.base.derivation.as_store_path());
+            let is_same = |report: &&JobReport| {
+                report.built_drv_path.as_ref() == Some(&derivation) && has_failed(report)
+            };
+            let known = builds.reports.values().find(is_same).map(|known| JobReport {
+                status: known.status,
+                error: known.error.clone(),
+                failed_dependencies: known.failed_dependencies.clone(),
+                last_lines: known.last_lines.clone(),
+                log: known.log.clone(),
+                started_at: known.started_at,
+                seconds: known.seconds,
+                ..self.outline(job, Some(&target))
+            });
+            match known.or(failed.filter(|_| is_over)) {
+                Some(report) if job.is_aggregate() => {
+                    builds.reports.insert(report.attr_path.clone(), report);
+                }
+                Some(report) => builds.ended(self.tell, report),
+                None => {
+                    again.insert(job.attr_path.clone(), target);
+                }
+            }
         }
-        let again = in_vain
-            .into_iter()
-            .map(|(job, refusal)| (job.attr_path.clone(), Target::base(&job.base, Some(refusal))));
-        self.build_targets(builds, &again.collect(), logs)?;
+        if !again.is_empty() {
+            self.build_targets(builds, &again, logs)?;
+        }
         Ok(())
     }
 
-    /// Builds these targets. Returns the jobs that were built from a cache in vain, and why: those have
-    /// not ended.
+    /// Builds these targets. Returns the jobs that were built from a cache in vain: those have not ended.
     fn build_targets<'p>(
         &mut self,
         builds: &mut JobBuilds<'p>,
         targets: &BTreeMap<JobName, Target>,
         logs: &Path,
-    ) -> Result<Vec<(&'p PlannedJob, Refusal)>, RunError> {
+    ) -> Result<Vec<InVain<'p>>, RunError> {
         let planned = builds.planned;
         let mut again = Vec::new();
         let mut wanted = Wanted::new();
@@ -289,8 +326,16 @@ impl Run<'_> {
         self.tell.what(What::BuildsBegin { jobs: total, counters });
         let started = Instant::now();
         let store = &self.surroundings.store;
+        let excused: BTreeSet<DerivationPath> = match self.retries_clean() {
+            true => {
+                let with_cache = targets.values().filter(|target| !target.caches.is_empty());
+                with_cache.map(|target| target.derivation.clone()).collect()
+            }
+            false => BTreeSet::new(),
+        };
         let building = Building {
             store,
+            excused: &excused,
             options: &builds.how.options,
             settings: builds.how.settings.as_ref(),
             logs,
@@ -317,13 +362,15 @@ impl Run<'_> {
                         .flatten();
                     let in_vain = match &exposed {
                         Some(detail) => Some((Reason::CacheInOutput, detail.clone())),
-                        None if self.cancel.is_cancelled() => None,
-                        None => self.failed_with_cache(&ending),
+                        None => self.failed_with_cache(job, target, &ending, traces),
                     };
                     if let (Some((reason, detail)), false) = (in_vain, target.caches.is_empty()) {
                         let text = format!("{detail}; it is built clean");
                         self.tell.warning(&format!("{}: {text}", job.attr_path));
-                        again.push((*job, Refusal::new(reason, text)));
+                        let failed = !matches!(ending, Ending::Success);
+                        let failed =
+                            failed.then(|| self.ended(job, target, &ending, traces, store, watch));
+                        again.push(InVain { job, refusal: Refusal::new(reason, text), failed });
                         continue;
                     }
                     if let (Ending::Success, Some(post_build)) = (&ending, &mut *post_build) {
@@ -356,17 +403,31 @@ impl Run<'_> {
         Ok(again)
     }
 
+    /// Returns whether a build from a cache that fails is done clean before that counts. Whoever asks for
+    /// builds to be repeated wants to know how they go.
+    fn retries_clean(&self) -> bool {
+        self.project.declaration.incremental.retry_clean && !self.options.rebuild
+    }
+
     /// Says how a build from a cache failed, if it is to be done clean before that counts.
-    fn failed_with_cache(&self, ending: &Ending) -> Option<(Reason, String)> {
-        let fails = match ending {
-            Ending::Failure(_) | Ending::DependenciesFailed(_) => true,
-            Ending::Success
-            | Ending::NoBuilder { .. }
-            | Ending::Cancelled
-            | Ending::Broken { .. } => false,
-        };
-        let is_to_be_done = fails && self.project.declaration.incremental.retry_clean;
-        let why = ending.reason().filter(|_| is_to_be_done)?;
+    fn failed_with_cache(
+        &self,
+        job: &PlannedJob,
+        target: &Target,
+        ending: &Ending,
+        traces: &Traces,
+    ) -> Option<(Reason, String)> {
+        if !self.retries_clean() || target.caches.is_empty() || self.cancel.is_cancelled() {
+            return None;
+        }
+        let trace = traces.get(&target.derivation);
+        let is_started = trace.is_some_and(|trace| trace.started_at.is_some());
+        let (store, base) = (&self.surroundings.store, &job.base.derivation);
+        let mut has_cache = |path: &DerivationPath| !is_needed_by(store, base, path);
+        if !may_be_the_caches(ending, is_started, &mut has_cache) {
+            return None;
+        }
+        let why = ending.reason()?;
         let why = why.lines().next().unwrap_or_default();
         Some((Reason::FailedWithCache, format!("built from a cache, it failed: {why}")))
     }

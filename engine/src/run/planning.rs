@@ -240,7 +240,7 @@ impl Run<'_> {
                 dropped::read(&self.project.state, &self.head.jobset.name()),
             );
             let planner = self.planner();
-            let off = dropped::switched_off(&self.project.state);
+            let off = dropped::switched_off(&self.project.state, &self.head.jobset.name());
             for job in &mut planned.jobs {
                 let attr_path = &job.attr_path;
                 if let Finding::Stale { key, choice } = &mut job.finding {

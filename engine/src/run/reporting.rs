@@ -145,7 +145,9 @@ impl Run<'_> {
                 JobReport { skipped: Some(reason(ending)), status: JobStatus::Skipped, ..timed }
             }
             Ending::Cancelled => with_error(JobStatus::Cancelled, reason(ending), &own),
-            Ending::Broken { .. } => with_error(JobStatus::Error, reason(ending), &own),
+            Ending::Broken { .. } | Ending::Abandoned => {
+                with_error(JobStatus::Error, reason(ending), &own)
+            }
         }
     }
 }

@@ -14,6 +14,8 @@ const STOP: u64 = 0x5354_4f50;
 const RESULT: u64 = 0x5253_4c54;
 const LAST: u64 = 0x616c_7473;
 
+/// How many fields of a message are looked at. Nix sends fewer; a builder may send as many as it likes.
+const MOST_FIELDS: usize = 8;
 /// How much of a message is read. One about a failed build ends with lines of its log, of any length.
 pub(super) const MAX_MESSAGE: usize = 1 << 20;
 
@@ -70,14 +72,14 @@ impl Frame {
             START => {
                 let (id, level, kind) = (wire.u64()?, wire.u64()?, wire.u64()?);
                 let text = strip_ansi(&wire.shortened(MAX_MESSAGE)?.0);
-                let fields = wire.list(|wire| read_field(wire, MAX_MESSAGE))?;
+                let fields = wire.first(MOST_FIELDS, |wire| read_field(wire, MAX_MESSAGE))?;
                 let _parent = wire.u64()?;
                 Ok(Self::Start { id, level, kind, text, fields })
             }
             STOP => Ok(Self::Stop { id: wire.u64()? }),
             RESULT => {
                 let (id, kind) = (wire.u64()?, wire.u64()?);
-                let fields = wire.list(|wire| read_field(wire, line_limit))?;
+                let fields = wire.first(MOST_FIELDS, |wire| read_field(wire, line_limit))?;
                 Ok(Self::Result { id, kind, fields })
             }
             ERROR => read_error(wire),
@@ -102,9 +104,10 @@ fn read_error<R: Read>(wire: &mut WireReader<R>) -> Result<Frame, ProtocolError>
     let (_type, _level, _name) = (wire.bytes()?, wire.u64()?, wire.bytes()?);
     let message = strip_ansi(&wire.shortened(MAX_MESSAGE)?.0);
     read_no_position(wire)?;
-    wire.list(|wire| {
+    // Nobody reads them.
+    wire.first(0, |wire| {
         read_no_position(wire)?;
-        wire.bytes()
+        wire.shortened(0)
     })?;
     Ok(Frame::Error { message: message.trim().to_owned() })
 }

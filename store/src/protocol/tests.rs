@@ -127,6 +127,22 @@ fn long_lines_and_messages_are_shortened() {
 }
 
 #[test]
+fn of_a_message_with_many_fields_the_first_are_kept() {
+    let mut script = numbers(&[0x5253_4c54, 1, 101, 100_000]);
+    for _ in 0..100_000 {
+        script.extend(numbers(&[1]));
+        script.extend(string("x"));
+    }
+    script.extend(numbers(&[0x6f6c_6d67]));
+    script.extend(string("after"));
+    let mut wire = WireReader(script.as_slice());
+    let Frame::Result { fields, .. } = Frame::read(&mut wire, 9).unwrap() else { panic!() };
+    assert_eq!(fields.len(), 8);
+    let Frame::Message(text) = Frame::read(&mut wire, 9).unwrap() else { panic!() };
+    assert_eq!(text, "after");
+}
+
+#[test]
 fn unknown_frames_fields_and_padding_are_malformed() {
     let padding = [numbers(&[0x6f6c_6d67, 1]), b"a\0\0\0\0\0\0\x01".to_vec()].concat();
     for script in [numbers(&[7]), numbers(&[0x5253_4c54, 1, 101, 1, 9]), padding] {

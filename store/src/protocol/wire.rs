@@ -99,6 +99,23 @@ impl<R: Read> WireReader<R> {
         Ok(entries)
     }
 
+    /// Reads a count and so many entries, of which the first few are kept.
+    pub(super) fn first<T>(
+        &mut self,
+        most: usize,
+        mut entry: impl FnMut(&mut Self) -> Result<T, ProtocolError>,
+    ) -> Result<Vec<T>, ProtocolError> {
+        let count = self.length("list", MAX_ENTRIES)?;
+        let mut entries = Vec::new();
+        for _ in 0..count {
+            let entry = entry(self)?;
+            if entries.len() < most {
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+
     fn length(&mut self, what: &'static str, limit: u64) -> Result<u64, ProtocolError> {
         let length = self.u64()?;
         if length > limit {

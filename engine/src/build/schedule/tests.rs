@@ -9,7 +9,12 @@ const NOBODY: Builders = Builders { local: false, remote: false };
 
 /// Nodes that are all wanted, with these inputs.
 fn wanted(inputs: &[&[usize]]) -> Vec<Node> {
-    let node = |inputs: &&[usize]| Node { inputs: inputs.to_vec(), builders: HERE, wanted: true };
+    let node = |inputs: &&[usize]| Node {
+        inputs: inputs.to_vec(),
+        builders: HERE,
+        wanted: true,
+        is_excused: false,
+    };
     inputs.iter().map(node).collect()
 }
 
@@ -98,6 +103,18 @@ fn without_keep_going_the_first_failure_ends_it() {
     schedule.ended(0, Outcome::Built);
     assert!(schedule.is_idle());
     assert_eq!(schedule.take_settled(), [(0, Settled::Ended(Outcome::Built))]);
+}
+
+#[test]
+fn without_keep_going_a_failure_that_is_excused_ends_nothing() {
+    let mut nodes = wanted(&[&[], &[], &[0]]);
+    nodes[0].is_excused = true;
+    let mut schedule = Schedule::new(nodes, false);
+    assert_eq!(started(&mut schedule), [0, 1]);
+    schedule.ended(0, Outcome::Failed);
+    assert!(!schedule.is_stopped());
+    schedule.ended(1, Outcome::Failed);
+    assert!(schedule.is_stopped());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::time::Instant;
 use levain_store::machines::Builders;
 use levain_store::{BuildEvent, BuildResult, DecliningHook, DerivationPath, Store};
 
-use super::{Heard, How, Key, Message, Terms};
+use super::{Heard, How, Key, Lost, Message, Terms};
 use crate::build::queue::{Place, Queue, RunNumber};
 use crate::build::recording::{LogPlace, Recording};
 use crate::build::transient::{self, Transient};
@@ -212,7 +212,7 @@ impl Desk {
             Said::Done(result) => {
                 let is_over = result.as_ref().is_err_and(|error| !error.is_recoverable());
                 let was_closed = is_over && self.workers.has_ended(worker);
-                let result = result.map_err(|error| error.to_string());
+                let result = result.map_err(|error| Lost::of(&error));
                 self.done(worker, result, !is_over, was_closed);
             }
             Said::NoConnection(error) => {
@@ -220,7 +220,8 @@ impl Desk {
                 if !was_closed && self.goes_on_without(worker, &error.to_string()) {
                     return;
                 }
-                self.done(worker, Err(error.to_string()), false, was_closed);
+                let lost = Lost { message: error.to_string(), may_go_away: true };
+                self.done(worker, Err(lost), false, was_closed);
             }
         }
     }
@@ -280,7 +281,7 @@ impl Desk {
     fn done(
         &mut self,
         worker: usize,
-        result: Result<Vec<BuildResult>, String>,
+        result: Result<Vec<BuildResult>, Lost>,
         is_open: bool,
         was_closed: bool,
     ) {
@@ -293,7 +294,8 @@ impl Desk {
                 let Some(guest) = self.guests.get_mut(&run) else { return };
                 let recorded = Arc::new(recording.finish());
                 guest.kept_bytes += recorded.kept_bytes;
-                guest.say(Heard::Fetched { recorded, results: result });
+                let results = result.map_err(|lost| lost.message);
+                guest.say(Heard::Fetched { recorded, results });
             }
             Some(Asked::Build { key, recording, .. }) => {
                 if is_open {
@@ -311,7 +313,7 @@ impl Desk {
         &mut self,
         key: Key,
         recording: Recording,
-        result: Result<Vec<BuildResult>, String>,
+        result: Result<Vec<BuildResult>, Lost>,
         was_closed: bool,
     ) {
         let is_started = recording.has_started(key.derivation());
@@ -327,9 +329,12 @@ impl Desk {
         let how = match result {
             Ok(results) => match results.into_iter().next() {
                 Some(result) => How::Answered { result, is_started },
-                None => How::Lost { message: "Nix gave no result for it".to_owned() },
+                None => How::Lost(Lost {
+                    message: "Nix gave no result for it".to_owned(),
+                    may_go_away: true,
+                }),
             },
-            Err(message) => How::Lost { message },
+            Err(lost) => How::Lost(lost),
         };
         let reason = match &how {
             How::Answered { result, .. } if result.status.is_success() => None,
@@ -339,7 +344,7 @@ impl Desk {
                 self.queue.may_be_remote(&key).then_some(Transient::BuilderUnreachable)
             }
             How::Answered { result, .. } => transient::of(result.status, &result.error),
-            How::Lost { .. } => Some(Transient::DaemonGone),
+            How::Lost(lost) => lost.may_go_away.then_some(Transient::DaemonGone),
         };
         if let Some(why) = reason
             && self.tries_again(&key, why)
@@ -376,11 +381,14 @@ impl Desk {
     }
 }
 
+/// Says whether it is up to the builder how often this is said.
+pub(super) fn is_chatter(heard: &Heard) -> bool {
+    matches!(heard, Heard::Event(BuildEvent::Line { .. } | BuildEvent::Phase { .. }))
+}
+
 impl Guest {
     fn say(&self, heard: Heard) {
-        if matches!(heard, Heard::Event(BuildEvent::Line { .. }))
-            && self.lines.fetch_add(1, Ordering::Relaxed) >= MOST_LINES
-        {
+        if is_chatter(&heard) && self.lines.fetch_add(1, Ordering::Relaxed) >= MOST_LINES {
             // The log has it. Whoever reads so slowly must not fill the memory.
             self.lines.fetch_sub(1, Ordering::Relaxed);
             return;
