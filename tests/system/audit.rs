@@ -89,6 +89,32 @@ fn an_audit_that_was_stopped_has_not_passed() {
 }
 
 #[test]
+fn a_pull_request_whose_cache_lies_costs_nobody_else_theirs() {
+    let environment = Environment::new();
+    let liar = format!("if [ ! -e \"$src/lie\" ]; then\n{BUILDER}\nfi\n{LIAR}");
+    let every = "{ enable = true; defaultBranch = true; audit.every = 1; }";
+    let repository = built_twice(&environment, &liar, every);
+    repository.levain(&["run"]).ok();
+    repository.git(&["checkout", "--quiet", "-b", "fork"]);
+    repository.write("src/lie", "");
+    repository.write("src/a.txt", "what is not seen\n");
+    repository.commit("a lie");
+    let _remote = environment.remote_of(&repository, "remote.git");
+    repository.git(&["push", "--quiet", "origin", "main", "HEAD:refs/pull/7/head"]);
+    repository.git(&["checkout", "--quiet", "main"]);
+    repository.git(&["branch", "--quiet", "-D", "fork"]);
+    let of_fork = ["run", "--pull-request", "7", "--format", "json"];
+    let report = repository.levain(&of_fork).json();
+    assert_eq!(report["jobs"][0]["audit"], "lied", "{report:#}");
+
+    repository.write("src/a.txt", "third\n");
+    repository.commit("third");
+    let report = repository.report(&[]);
+    assert_eq!(report["jobs"][0]["status"], "incremental", "{report:#}");
+    assert_eq!(report["jobs"][0]["audit"], "same", "{report:#}");
+}
+
+#[test]
 fn a_lying_cache_is_dropped_and_stays_off_until_allowed() {
     let environment = Environment::new();
     let repository = built_twice(&environment, LIAR, ON);

@@ -9,6 +9,7 @@
 mod app;
 mod audit;
 mod bad_input;
+mod blame;
 mod browser;
 mod building;
 mod caches;
