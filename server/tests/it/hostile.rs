@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use levain_server::deliveries::{DeliveryState, Kept, NewDelivery};
 use levain_server::pages::links;
+use levain_server::projects::ProjectSettings;
 use levain_server::runs::state::Verdict;
 use serde_json::json;
 
@@ -262,13 +263,25 @@ async fn no_page_has_anything_of_it_as_markup() {
         "/deliveries",
     ];
     paths.extend(lists.map(str::to_owned));
-    for name in &names[..100] {
-        let branch = format!("heads/{name}");
+    let tags = Some(Some("*".to_owned()));
+    let settings = ProjectSettings { tags, ..ProjectSettings::default() };
+    database.change_project(filling.project, settings).await.unwrap();
+    filling.run("heads/main", Verdict::Failed, &names[0], report(&names[..JOBS])).await;
+    for (index, name) in names[..100].iter().enumerate() {
+        let kind = ["heads/", "heads/gitea-mq/", "tags/"][index % 3];
+        let branch = format!("{kind}{name}");
         // A database keeps no NUL, and git allows none in a name.
         let without = name.replace('\0', "0");
         if branch.parse::<levain_evaluator::JobsetName>().is_ok() && !name.contains('\0') {
             let id = filling.run(&branch, Verdict::Errored, name, None).await;
             paths.push(links::run(id.number()));
+            // Clients make other paths of some.
+            if !name.contains(['/', '.', '\\']) {
+                paths.push(links::jobset("bread", &branch.parse().unwrap()));
+            }
+            let onto = filling.push_onto("pull/8", name).await;
+            paths.push(links::run(onto.number()));
+            database.cancel_run(onto).await.unwrap();
         }
         let new = NewDelivery {
             project: filling.project,

@@ -45,11 +45,22 @@ impl<'a> Filling<'a> {
         self.push_of(jobset, Trust::Fork).await
     }
 
+    /// Moves a pull request that is to be merged into a branch.
+    pub(crate) async fn push_onto(&mut self, jobset: &str, base: &str) -> RunId {
+        self.push_with(jobset, Trust::Own, Some(base)).await
+    }
+
     async fn push_of(&mut self, jobset: &str, trust: Trust) -> RunId {
+        self.push_with(jobset, trust, None).await
+    }
+
+    async fn push_with(&mut self, jobset: &str, trust: Trust, base: Option<&str>) -> RunId {
         self.commits += 1;
         let commit =
             format!("{:08x}{:032x}", self.commits.wrapping_mul(2_654_435_761) as u32, self.commits);
-        self.heads.insert(jobset.parse().unwrap(), Head::new(commit.parse().unwrap(), trust));
+        let base = base.map(str::to_owned);
+        let head = Head { base, ..Head::new(commit.parse().unwrap(), trust) };
+        self.heads.insert(jobset.parse().unwrap(), head);
         let last = self.database.last_note(self.project).await.unwrap();
         let noted = self.database.note_heads(self.project, last, self.heads.clone()).await.unwrap();
         *noted.unwrap().queued.first().unwrap()
