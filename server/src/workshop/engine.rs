@@ -1,10 +1,10 @@
 //! The product's workshop: git, the forges and the engine.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
 use levain_actions::forge::webhook::Sender;
-use levain_actions::forge::{CheckedOut, ForgeConfig, Masks, Questions, Reach, Token};
+use levain_actions::forge::{CheckedOut, ForgeConfig, Masks, Questions, Reach};
 use levain_actions::pull_requests::{ListError, Origin, PullRequest, PullRequestReader};
 use levain_actions::status::{Details, Note};
 use levain_engine::cancel::Cancel;
@@ -149,12 +149,19 @@ impl Workshop for EngineWorkshop {
             Ok(reporter) => reporter,
             Err(error) => return errored(error.to_string()),
         };
-        let closed = self.closed(&reporter::telling(plan), &home, token);
+        let telling = reporter::telling(plan);
+        // Asked for when it is needed: a run may take longer than an App's token lasts.
+        let closed = OnceCell::new();
+        let is_over = |number| {
+            let closed: &Closed =
+                closed.get_or_init(|| self.closed(&telling, &home, &order.project));
+            closed.is_over(number)
+        };
         let tell = |event: Event| {
             reporter.hear(&event);
             watch(event);
         };
-        let result = run.carry_out(cancel, &tell, &|number| closed.is_over(number));
+        let result = run.carry_out(cancel, &tell, &is_over);
         let ended = match result {
             // Whatever was done before it was stopped says nothing about the commit.
             Ok(report) if cancel.is_cancelled() && !report.is_success() => return Carried::Stopped,
@@ -176,7 +183,12 @@ impl Workshop for EngineWorkshop {
 
 impl EngineWorkshop {
     /// Returns what asks a project's forge which pull requests are over.
-    fn closed(&self, telling: &Telling, home: &Home, token: Option<Token>) -> Closed {
+    fn closed(&self, telling: &Telling, home: &Home, project: &Project) -> Closed {
+        let token = self.runtime.block_on(self.logins.token(project, Reach::Read));
+        let token = token.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot ask a forge");
+            None
+        });
         let questions = telling.forge(home).zip(token).and_then(|(forge, token)| {
             let config = ForgeConfig { ca_file: self.logins.ca_file(), ..forge };
             let questions = Questions::new(&config, token);
@@ -437,6 +449,8 @@ impl Warnings {
 
 #[cfg(test)]
 mod tests {
+    use levain_actions::forge::Token;
+
     use super::*;
 
     #[test]
