@@ -17,6 +17,7 @@ use levain_store::{
     BuildOptions, BuildSettings, BuildStatus, ConnectError, Connection, DecliningHook,
     DerivationPath, Missing, ProtocolError, Remote, Store, StorePath,
 };
+use rustix::process::Resource;
 
 use crate::cancel::Cancel;
 use crate::connections::LazyConnection;
@@ -48,7 +49,11 @@ use scheduler::Terms;
 use work::Builds;
 
 /// The most connections at a time, whatever the settings say: each is a process.
-const MOST_CONNECTIONS: usize = 512;
+const MOST_CONNECTIONS: u64 = 512;
+/// How many files a build takes: both ends of its connection, what its daemon says, its log.
+const FILES_OF_A_BUILD: u64 = 4;
+/// How many files are left for everything else.
+const OTHER_FILES: u64 = 128;
 
 /// Told how each wanted derivation ended; may use the connection meanwhile.
 pub(crate) type Ended<'a> = dyn FnMut(&mut Connection, &DerivationPath, Ending, &Traces) + 'a;
@@ -295,7 +300,8 @@ impl Building<'_> {
 
     fn slots(&self) -> Slots {
         let remote = self.settings.map_or(0, |settings| settings.capabilities.remote_jobs());
-        let of = |jobs: u32| (jobs as usize).min(MOST_CONNECTIONS);
+        let most = most_connections(rustix::process::getrlimit(Resource::Nofile).current);
+        let of = |jobs: u32| (jobs as usize).min(most);
         Slots { local: of(self.max_jobs()), remote: of(remote) }
     }
 
@@ -325,6 +331,13 @@ impl Building<'_> {
     }
 }
 
+/// Returns how many connections fit into so many open files; nothing if there may be any number.
+fn most_connections(files: Option<u64>) -> usize {
+    let fitting = |files: u64| files.saturating_sub(OTHER_FILES) / FILES_OF_A_BUILD;
+    let most = files.map_or(MOST_CONNECTIONS, fitting).clamp(1, MOST_CONNECTIONS);
+    usize::try_from(most).unwrap_or(1)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -342,4 +355,18 @@ fn all_valid(connection: &mut Connection, outputs: &BTreeMap<String, StorePath>)
 /// Returns the present, in seconds since 1970.
 pub(crate) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_others() {
+        for (files, expected) in
+            [(Some(1024), 224), (Some(100), 1), (Some(0), 1), (Some(u64::MAX), 512), (None, 512)]
+        {
+            assert_eq!(most_connections(files), expected, "{files:?}");
+        }
+    }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use levain_store::{BuildEvent, DerivationPath};
@@ -53,6 +53,25 @@ pub(super) struct Recorded {
     pub(super) not_kept: usize,
     /// The logs without their middle, and how many bytes of each were left out.
     pub(super) shortened: Vec<(DerivationPath, u64)>,
+}
+
+impl Recorded {
+    /// Has logs in `place` as well that lie elsewhere: another run began the build, and removes its logs when it likes.
+    pub(super) fn kept_in(mut self, place: &Path) -> Self {
+        for trace in self.traces.values_mut() {
+            let Some(log) = trace.log.as_mut().filter(|log| log.parent() != Some(place)) else {
+                continue;
+            };
+            let Some(name) = log.file_name() else { continue };
+            let own = place.join(name);
+            let kept = std::fs::hard_link(&*log, &own);
+            match kept.or_else(|_other_disk| std::fs::copy(&*log, &own).map(drop)) {
+                Ok(()) => *log = own,
+                Err(error) => tracing::warn!(%error, "cannot keep a log that another run began"),
+            }
+        }
+        self
+    }
 }
 
 /// Records one request.
@@ -317,6 +336,23 @@ mod tests {
         recording.take(&line("whole"));
         recording.finish();
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "half\nwhole\n");
+    }
+
+    #[test]
+    fn a_log_that_another_run_began_is_kept_here_as_well() {
+        let (theirs, ours) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let place = LogPlace { directory: theirs.path().to_owned(), limits: LogLimits::default() };
+        let mut recording = Recording::new(Some(place));
+        recording.take(&started(None));
+        recording.take(&line("one"));
+        let recorded = recording.finish();
+        let same = recorded.clone().kept_in(theirs.path());
+        assert_eq!(same.traces[&path()].log, recorded.traces[&path()].log);
+        let kept = recorded.kept_in(ours.path());
+        drop(theirs);
+        let log = kept.traces[&path()].log.as_ref().unwrap();
+        assert_eq!(log.parent(), Some(ours.path()));
+        assert_eq!(std::fs::read_to_string(log).unwrap(), "one\n");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use levain_store::machines::Requirements;
 use levain_store::{BuildEvent, BuildResult, BuildStatus, Connection, DerivationPath};
 
 use super::graph::Graph;
+use super::recording::Recorded;
 use super::schedule::{Outcome, Schedule, Settled};
 use super::scheduler::{Entered, Heard, How, Key};
 use super::traces::{Failure, Traces};
@@ -94,6 +95,7 @@ impl Builds<'_> {
                     tell.what(What::BuildWaits { derivation, reason });
                 }
                 Heard::Ended { key, recorded, how } => {
+                    let recorded = Recorded::clone(&recorded).kept_in(self.building.logs);
                     traces.add(&recorded);
                     if let Some(number) = self.graph.number(key.derivation()) {
                         self.built(number, how, watch, traces);
