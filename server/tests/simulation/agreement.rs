@@ -158,7 +158,9 @@ impl Pair<'_> {
     async fn note(&mut self) {
         let mut heads = Heads::new();
         for _ in 0..self.random.usize(0..4) {
-            heads.insert(self.jobset(), Head::branch(commit(self.random.u64(0..4))));
+            let base = [None, Some("main"), Some("topic")][self.random.usize(0..3)];
+            let head = Head::branch(commit(self.random.u64(0..4)));
+            heads.insert(self.jobset(), Head { base: base.map(str::to_owned), ..head });
         }
         // Sometimes what was known is old.
         let (project, last, known) = match self.notes.pop().filter(|_| self.random.bool()) {
@@ -207,7 +209,7 @@ impl Pair<'_> {
             _ => {
                 let verdicts =
                     [Verdict::Succeeded, Verdict::Failed, Verdict::Errored, Verdict::Conflict];
-                let verdict = verdicts[self.random.usize(0..3)];
+                let verdict = verdicts[self.random.usize(0..4)];
                 (
                     self.database.end_run(id, named, Ended::new(verdict, "")).await,
                     self.model.end(index, owner, verdict),
@@ -222,13 +224,15 @@ impl Pair<'_> {
         for project in &self.projects {
             let mut real = self.database.runs(*project, 10_000).await.unwrap();
             real.reverse();
-            let real = real
-                .into_iter()
-                .map(|run| (self.index(run.id), run.jobset, run.commit, run.state, run.attempts));
+            let real = real.into_iter().map(|run| {
+                let base = (run.base, run.base_commit);
+                (self.index(run.id), run.jobset, run.commit, base, run.state, run.attempts)
+            });
             let expected = self.model.runs.iter().enumerate();
             let expected =
                 expected.filter(|(_, run)| run.project == *project).map(|(index, run)| {
-                    (index, run.jobset.clone(), run.commit, run.state, run.attempts)
+                    let base = (run.base.clone(), run.base_commit);
+                    (index, run.jobset.clone(), run.commit, base, run.state, run.attempts)
                 });
             assert_eq!(real.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
         }

@@ -55,7 +55,14 @@ impl Origin {
             history.push(after);
         }
         match after {
-            Some(commit) => self.refs.insert(name, Head::branch(commit)),
+            Some(commit) => {
+                let base = match name.as_str() {
+                    "pull/1" => Some("main".to_owned()),
+                    "pull/2" => Some("topic".to_owned()),
+                    _ => None,
+                };
+                self.refs.insert(name, Head { base, ..Head::branch(commit) })
+            }
             None => self.refs.remove(&name),
         };
     }

@@ -37,6 +37,9 @@ pub(crate) struct Run {
     pub(crate) project: ProjectId,
     pub(crate) jobset: JobsetName,
     pub(crate) commit: CommitId,
+    /// What it is merged with, and the commit of that since it was begun first.
+    pub(crate) base: Option<String>,
+    pub(crate) base_commit: Option<CommitId>,
     pub(crate) state: RunState,
     pub(crate) rank: u8,
     pub(crate) attempts: u32,
@@ -159,9 +162,9 @@ impl Model {
         let before = self.heads.insert(project, now.clone()).unwrap_or_default();
         let changes = changes(&before, &now);
         let mut noted = Noted::default();
-        for (jobset, Head { commit, .. }) in changes.moved {
+        for (jobset, head) in changes.moved {
             noted.stopped.extend(self.end_all(project, &jobset));
-            noted.queued.push(self.queue(project, jobset, commit, false));
+            noted.queued.push(self.queue(project, jobset, head, false));
         }
         for jobset in changes.gone.into_keys() {
             noted.stopped.extend(self.end_all(project, &jobset));
@@ -170,20 +173,24 @@ impl Model {
         Some(noted)
     }
 
-    fn queue(
-        &mut self,
-        project: ProjectId,
-        jobset: JobsetName,
-        commit: CommitId,
-        asked: bool,
-    ) -> usize {
+    fn queue(&mut self, project: ProjectId, jobset: JobsetName, head: Head, asked: bool) -> usize {
         let rank = match (asked, jobset.as_str().starts_with("pull/")) {
             (true, _) => 0,
             (false, true) => 1,
             (false, false) => 2,
         };
-        let state = RunState::Queued;
-        self.runs.push(Run { project, jobset, commit, state, rank, attempts: 0, held: None });
+        let Head { commit, base, .. } = head;
+        self.runs.push(Run {
+            project,
+            jobset,
+            commit,
+            base,
+            base_commit: None,
+            state: RunState::Queued,
+            rank,
+            attempts: 0,
+            held: None,
+        });
         self.live.push(self.runs.len() - 1);
         self.runs.len() - 1
     }
@@ -221,7 +228,7 @@ impl Model {
     }
 
     pub(crate) fn run_again(&mut self, project: ProjectId, jobset: &JobsetName) -> Option<usize> {
-        let commit = self.heads.get(&project)?.get(jobset)?.commit;
+        let head = self.heads.get(&project)?.get(jobset)?.clone();
         let of_jobset = |index: &&usize| {
             let run = &self.runs[**index];
             run.project == project && run.jobset == *jobset
@@ -229,7 +236,7 @@ impl Model {
         if let Some(index) = self.live.iter().filter(of_jobset).max() {
             return Some(*index);
         }
-        Some(self.queue(project, jobset.clone(), commit, true))
+        Some(self.queue(project, jobset.clone(), head, true))
     }
 
     pub(crate) fn cancel(&mut self, index: usize) -> bool {
@@ -258,6 +265,12 @@ impl Model {
         let run = &mut self.runs[index];
         run.attempts += 1;
         run.held = Some((owner, now + lease()));
+        // Whoever goes on with it merges the same.
+        if let (Some(base), None) = (&run.base, run.base_commit) {
+            let heads = self.heads.get(&run.project);
+            let head = heads.and_then(|heads| heads.get(&JobsetName::branch(base)));
+            run.base_commit = head.map(|head| head.commit);
+        }
         Some(index)
     }
 
