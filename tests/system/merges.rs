@@ -341,3 +341,36 @@ fn a_tag_starts_from_the_default_branch_and_moves_nothing_of_it() {
     assert_eq!(world.work.git(&["ls-remote", "origin", "refs/levain/tags/*"]), "", "a fork's");
     server.end();
 }
+
+#[test]
+fn what_a_merge_left_names_its_head_and_goes_with_it() {
+    let environment = Environment::new().with("no_proxy", "*");
+    // The author commits a file where the shadow branch names the author's commit.
+    let (world, heads) = World::new(&environment, &[(4, 8, "commit.txt")]);
+    let server = Server::start(&environment);
+    world.add();
+    world.until(&[("heads/main", "succeeded"), ("pull/4", "unapproved")]);
+    world.levain(&["approve", "bread", "4", &heads[0]]).ok();
+    world.until(&[("heads/main", "succeeded"), ("pull/4", "succeeded")]);
+    let merge = world.run(&server, "pull/4")["report"]["merge"]["commit"].clone();
+    server.end();
+    let mirrors = environment.path("home/.local/state/levain/mirrors");
+    let path = fs::read_dir(mirrors).unwrap().next().unwrap().unwrap().path();
+    let mirror = Repository { environment: &environment, path };
+    assert_eq!(mirror.git(&["show", "refs/levain/pull/4:commit.txt"]), heads[0]);
+    let kept = || {
+        mirror.git(&[
+            "for-each-ref",
+            "--format=%(objectname) %(refname)",
+            "refs/levain-fetched/merge",
+        ])
+    };
+    assert_eq!(kept(), format!("{} refs/levain-fetched/merge/4", merge.as_str().unwrap()));
+    world.work.git(&["push", "--quiet", "origin", ":refs/pull/4/head"]);
+    let moved = world.push("src/a.txt", "another\n");
+    let server = Server::start(&environment);
+    newest(&environment, &moved, "succeeded");
+    server.end();
+    assert_eq!(kept(), "");
+    assert_eq!(mirror.git(&["for-each-ref", "refs/levain/pull"]), "");
+}
