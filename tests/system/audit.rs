@@ -210,6 +210,7 @@ else
 fi
 cp "$cache/code" "$out/code"
 cp "$cache/code" "$out/with-id"
+chmod u+w "$out/with-id"
 CLOCK
 cat "$src"/*.txt > "$out/sources"
 exit 0

@@ -199,8 +199,9 @@ fn a_lock_file_speaks_to_no_service_of_this_machine() {
             let ran = repository.levain(&["run"]).code(1);
             shows(&ran, reason);
             assert_eq!(connections(), 0, "{scheme}");
-            repository.levain(&["run", "--allow-host", &format!("{host}:{port}")]).code(1);
-            assert_ne!(connections(), 0, "{scheme}");
+            let ran =
+                repository.levain(&["run", "--allow-host", &format!("{host}:{port}")]).code(1);
+            assert_ne!(connections(), 0, "{scheme} {host}: {ran:?}");
             count.store(0, Ordering::SeqCst);
         }
     }

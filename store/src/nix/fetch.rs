@@ -13,6 +13,7 @@ use super::network::Upstreams;
 use super::process::{Input, PROXIES, ProcessLimits, Run, output};
 use super::program::NixProgram;
 use super::settings::Settings;
+use super::ssh_config;
 use crate::config::StoreConfig;
 
 /// Inputs to be fetched.
@@ -67,6 +68,15 @@ impl NixProgram {
             .env("LC_ALL", "C");
         if confined {
             command.env("TMPDIR", &temporary);
+        }
+        let has_own = ["GIT_SSH_COMMAND", "GIT_SSH"]
+            .iter()
+            .any(|name| request.store.environment.contains_key(*name));
+        if confined && request.direct && !has_own && !rustix::process::geteuid().is_root() {
+            match ssh_config::command(&request.cache_dir) {
+                Ok(ssh) => drop(command.env("GIT_SSH_COMMAND", ssh)),
+                Err(error) => tracing::warn!(%error, "going on with ssh's own configuration"),
+            }
         }
         if proxied.is_some() {
             for name in PROXIES {

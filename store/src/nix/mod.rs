@@ -21,6 +21,7 @@ mod program;
 mod repository;
 mod session;
 mod settings;
+mod ssh_config;
 mod stop;
 mod value;
 
