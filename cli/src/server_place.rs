@@ -6,6 +6,7 @@ use std::path::Path;
 use levain_actions::git::{LockError, RunLock};
 use levain_server::Database;
 use levain_server::database::{DatabaseError, DatabaseUrl};
+use tokio::runtime::Handle;
 
 use crate::args::DatabaseArgs;
 use crate::exit::Failure;
@@ -17,6 +18,21 @@ pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8740";
 /// The database of a server.
 pub(crate) struct ServerPlace {
     url: DatabaseUrl,
+}
+
+/// Opens the database for a command, and closes it whatever comes of that.
+pub(crate) fn with_database<T>(
+    args: &DatabaseArgs,
+    runtime: &Handle,
+    work: impl AsyncFnOnce(&Database) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let place = ServerPlace::find(args)?;
+    runtime.block_on(async {
+        let database = place.open().await?;
+        let result = work(&database).await;
+        database.close().await;
+        result
+    })
 }
 
 impl ServerPlace {

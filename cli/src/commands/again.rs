@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::chosen::Choice;
 use crate::args::{Cancel, Global, Rerun, RunChoice};
 use crate::exit::{self, Failure};
-use crate::server_place::ServerPlace;
+use crate::server_place::with_database;
 use crate::terminal::Terminal;
 
 /// Stops a run.
@@ -20,12 +20,8 @@ pub(crate) fn cancel(
     terminal: &Terminal,
     runtime: &Handle,
 ) -> Result<ExitCode, Failure> {
-    let place = ServerPlace::find(&args.choice.database)?;
-    let run = runtime.block_on(async {
-        let database = place.open().await?;
-        let result = cancelled(&args.choice, global, &database).await;
-        database.close().await;
-        result
+    let run = with_database(&args.choice.database, runtime, async |database| {
+        cancelled(&args.choice, global, database).await
     })?;
     terminal.print(&format!("run {} is cancelled\n", run.id.number()))?;
     Ok(ExitCode::SUCCESS)
@@ -51,12 +47,8 @@ pub(crate) fn rerun(
     terminal: &Terminal,
     runtime: &Handle,
 ) -> Result<ExitCode, Failure> {
-    let place = ServerPlace::find(&args.choice.database)?;
-    let next = runtime.block_on(async {
-        let database = place.open().await?;
-        let result = once_more(&args.choice, global, &database).await;
-        database.close().await;
-        result
+    let next = with_database(&args.choice.database, runtime, async |database| {
+        once_more(&args.choice, global, database).await
     })?;
     let (number, state) = (next.id.number(), next.state);
     terminal.print(&format!("run {number} of {} is {}\n", next.jobset, state.name()))?;

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use crate::args::{AppArgs, AppCommand, Format};
 use crate::exit::Failure;
-use crate::server_place::{DEFAULT_URL, ServerPlace};
+use crate::server_place::{DEFAULT_URL, with_database};
 use crate::table::columns;
 use crate::terminal::Terminal;
 
@@ -24,12 +24,8 @@ pub(crate) fn app(
     terminal: &Terminal,
     runtime: &Handle,
 ) -> Result<ExitCode, Failure> {
-    let place = ServerPlace::find(&args.database)?;
-    runtime.block_on(async {
-        let database = place.open().await?;
-        let result = with(&args.command, &database, terminal).await;
-        database.close().await;
-        result
+    with_database(&args.database, runtime, async |database| {
+        with(&args.command, database, terminal).await
     })?;
     Ok(ExitCode::SUCCESS)
 }

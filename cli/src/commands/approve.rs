@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::args::Approve;
 use crate::exit::Failure;
-use crate::server_place::ServerPlace;
+use crate::server_place::with_database;
 use crate::terminal::Terminal;
 
 /// Runs the command.
@@ -19,12 +19,8 @@ pub(crate) fn approve(
     terminal: &Terminal,
     runtime: &Handle,
 ) -> Result<ExitCode, Failure> {
-    let place = ServerPlace::find(&args.database)?;
-    runtime.block_on(async {
-        let database = place.open().await?;
-        let result = approved(args, &database, terminal).await;
-        database.close().await;
-        result
+    with_database(&args.database, runtime, async |database| {
+        approved(args, database, terminal).await
     })?;
     Ok(ExitCode::SUCCESS)
 }

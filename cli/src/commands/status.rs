@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::args::{Format, Status};
 use crate::exit::Failure;
-use crate::server_place::ServerPlace;
+use crate::server_place::with_database;
 use crate::table::{age, columns, short};
 use crate::terminal::Terminal;
 
@@ -20,13 +20,8 @@ pub(crate) fn status(
     terminal: &Terminal,
     runtime: &Handle,
 ) -> Result<ExitCode, Failure> {
-    let place = ServerPlace::find(&args.database)?;
-    let runs = runtime.block_on(async {
-        let database = place.open().await?;
-        let runs = last_runs(args, &database).await;
-        database.close().await;
-        runs
-    })?;
+    let runs =
+        with_database(&args.database, runtime, async |database| last_runs(args, database).await)?;
     match args.format {
         Format::Json => terminal.print_json(&runs)?,
         Format::Text => terminal.print(&listed(&runs))?,

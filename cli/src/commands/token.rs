@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 use crate::args::{Format, Scope, TokenArgs, TokenCommand};
 use crate::exit::Failure;
-use crate::server_place::ServerPlace;
+use crate::server_place::with_database;
 use crate::table::{age, columns};
 use crate::terminal::Terminal;
 
@@ -25,12 +25,8 @@ pub(crate) fn token(
     terminal: &Terminal,
     runtime: &Handle,
 ) -> Result<ExitCode, Failure> {
-    let place = ServerPlace::find(&args.database)?;
-    runtime.block_on(async {
-        let database = place.open().await?;
-        let result = with(&args.command, &database, terminal).await;
-        database.close().await;
-        result
+    with_database(&args.database, runtime, async |database| {
+        with(&args.command, database, terminal).await
     })?;
     Ok(ExitCode::SUCCESS)
 }
