@@ -50,7 +50,12 @@ pub fn read(
             ))
         })?;
     let commit = repository.find(id)?;
-    let built = built(&commit, original);
+    let built = match merge_of(&commit, original) {
+        // A shadow commit looks like one, too, and is told by its file. No author can name a commit in itself.
+        Some(id) if names(repository, id, files, &text)? => original,
+        Some(id) => id,
+        None => original,
+    };
     let previous = commit.parent_ids().next().map(CommitId::new);
     Ok(Shadow {
         id,
@@ -64,15 +69,23 @@ pub fn read(
     })
 }
 
-/// Returns the last parent, if that merges the original into something; else the original.
-fn built(commit: &git2::Commit<'_>, original: CommitId) -> CommitId {
-    let last = commit.parents().next_back();
-    let merges = |parent: &git2::Commit<'_>| {
-        parent.parent_count() == 2
-            && parent.parent_id(1).is_ok_and(|id| CommitId::new(id) == original)
-    };
-    let merge = last.filter(merges);
-    merge.map_or(original, |parent| CommitId::new(parent.id()))
+/// Returns the last parent, if that merges the original into something.
+fn merge_of(commit: &git2::Commit<'_>, original: CommitId) -> Option<CommitId> {
+    let parent = commit.parents().next_back()?;
+    let merges = parent.parent_count() == 2
+        && parent.parent_id(1).is_ok_and(|id| CommitId::new(id) == original);
+    merges.then(|| CommitId::new(parent.id()))
+}
+
+/// Returns whether the commit file of a commit is this one.
+fn names(
+    repository: &Repository,
+    id: CommitId,
+    files: &ShadowFiles,
+    text: &[u8],
+) -> Result<bool, ShadowError> {
+    let found = repository.plain_file(id, files.commit(), MOST_COMMIT)?;
+    Ok(matches!(found, PlainFile::Content(found) if found == text))
 }
 
 /// Returns the shadow commits from `head` back along first parents, newest first.

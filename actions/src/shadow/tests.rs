@@ -362,6 +362,21 @@ fn a_merge_is_shadowed_under_the_name_of_its_head() {
 }
 
 #[test]
+fn what_somebody_puts_on_a_shadow_commit_by_hand_is_told_from_a_merge() {
+    let fixture = Fixture::new();
+    let (path, original) = fixture.small("r");
+    let repository = open(&path);
+    let one = make(&repository, None, original);
+    let two = make(&repository, Some(one), original);
+    let by_hand: CommitId =
+        git(&path, &["commit-tree", "-p", &two.to_string(), "-m", "x", &format!("{two}^{{tree}}")])
+            .parse()
+            .unwrap();
+    let found = read(&repository, by_hand, &ShadowFiles::default()).unwrap();
+    assert_eq!((found.built, found.previous), (original, Some(two)));
+}
+
+#[test]
 fn names_of_the_files_are_checked() {
     assert_eq!(ShadowFiles::new("cache.nix", "commit.txt").unwrap(), ShadowFiles::default());
     assert!(ShadowFiles::new("ci/cache.nix", "ci/commit.txt").is_ok());
