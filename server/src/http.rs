@@ -45,6 +45,8 @@ use webhook::Stranger;
 
 /// How many files are read at a time.
 const MOST_READING: usize = 4;
+/// How many whole logs are sent at a time.
+const MOST_DOWNLOADS: usize = 64;
 /// How long a forge may take to say what somebody may do.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -138,6 +140,8 @@ struct App {
     logs: Indexes,
     /// Who may read files, which takes a thread each.
     reading: Arc<Semaphore>,
+    /// Who may have whole logs sent, which takes a thread each for as long as they read.
+    downloads: Arc<Semaphore>,
     /// Where the server is reached, without a slash at its end.
     public_url: Arc<str>,
     watched: pages::Watched,
@@ -196,6 +200,7 @@ pub fn table(site: Site) -> Table {
         renderer: Arc::new(Renderer::new()),
         logs: Indexes::default(),
         reading: Arc::new(Semaphore::new(MOST_READING)),
+        downloads: Arc::new(Semaphore::new(MOST_DOWNLOADS)),
         public_url: public_url.trim_end_matches('/').into(),
         watched: pages::Watched::default(),
         watchers: Arc::new(Semaphore::new(pages::MOST_WATCHERS)),

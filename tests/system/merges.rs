@@ -48,7 +48,7 @@ impl<'a> World<'a> {
             }
             list.push(json!({
                 "number": number,
-                "head": { "sha": commit, "ref": "staging", "repo_id": repository },
+                "head": { "sha": commit, "label": "staging", "ref": "staging", "repo_id": repository },
                 "base": { "sha": "0".repeat(40), "ref": "main", "repo_id": 7 },
             }));
             heads.push(commit);

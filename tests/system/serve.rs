@@ -394,7 +394,7 @@ fn pull_requests_are_built_and_those_of_forks_when_they_are_approved() {
         work.git(&["push", "--quiet", "origin", &format!("HEAD:refs/pull/{number}/head")]);
         pulls.push(serde_json::json!({
             "number": number,
-            "head": { "sha": commit, "repo_id": repository },
+            "head": { "sha": commit, "label": "t", "ref": "t", "repo_id": repository },
             "base": { "sha": main, "repo_id": 7 },
         }));
     }

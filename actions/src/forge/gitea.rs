@@ -155,13 +155,21 @@ struct Side {
     sha: String,
     #[serde(rename = "ref")]
     branch: Option<String>,
+    /// The branch's name as well. Empty if there is none, as for what was pushed to `refs/for/`.
+    label: Option<String>,
     /// Not a number of any repository if the fork was deleted.
     repo_id: Option<i64>,
 }
 
 fn read_pull_requests(body: &[u8]) -> Result<Vec<PullRequest>, UnreadablePullRequest> {
     read_list(body, |pull: Pull| {
-        let origin = Origin::of(pull.head.repo_id, pull.base.repo_id);
+        // Whoever may read can push to `refs/for/`, and such a pull request is told to come from the repository itself.
+        // Only one from a branch does, and its branch is named twice.
+        let branch = pull.head.branch.filter(|branch| !branch.is_empty());
+        let origin = match branch.is_some() && branch == pull.head.label {
+            true => Origin::of(pull.head.repo_id, pull.base.repo_id),
+            false => Origin::Fork,
+        };
         Listed {
             number: pull.number,
             head: pull.head.sha,

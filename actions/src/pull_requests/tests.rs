@@ -42,7 +42,7 @@ fn listed(kind: ForgeKind, number: u64, head: Option<u64>) -> Value {
         }),
         ForgeKind::Gitea | ForgeKind::Forgejo => json!({
             "number": number, "title": "a loaf",
-            "head": { "sha": sha(number), "ref": "topic", "repo_id": head.map_or(-1, |id| id as i64) },
+            "head": { "sha": sha(number), "label": "topic", "ref": "topic", "repo_id": head.map_or(-1, |id| id as i64) },
             "base": { "sha": sha(0), "ref": "main", "repo_id": base },
         }),
         ForgeKind::GitLab => json!({
@@ -103,6 +103,37 @@ async fn heads_numbers_and_whose_they_are_on_every_forge() {
         assert_eq!(requests[0].method.as_str(), "GET");
         assert_eq!((requests[0].url.path(), requests[0].url.query()), (path, Some(query)));
         assert_eq!(requests[0].headers[header], value);
+    }
+}
+
+#[tokio::test]
+async fn what_gitea_says_comes_from_the_repository_does_only_if_it_has_a_branch() {
+    // Whoever may read can push to `refs/for/main`; the first is what Gitea answers of that.
+    let heads = [
+        json!({ "sha": sha(1), "label": "", "ref": "refs/pull/1/head", "repo_id": 7 }),
+        json!({ "sha": sha(2), "label": "gone", "ref": "refs/pull/2/head", "repo_id": 7 }),
+        json!({ "sha": sha(3), "label": "", "ref": "", "repo_id": 7 }),
+        json!({ "sha": sha(4), "repo_id": 7 }),
+        json!({ "sha": sha(5), "label": "topic", "ref": "topic", "repo_id": 7 }),
+    ];
+    let list: Vec<Value> = (1..)
+        .zip(heads)
+        .map(|(number, head)| {
+            json!({ "number": number, "head": head,
+                    "base": { "sha": sha(0), "ref": "main", "repo_id": 7 } })
+        })
+        .collect();
+    for kind in [ForgeKind::Gitea, ForgeKind::Forgejo] {
+        let list = list.clone();
+        let server =
+            forge_with(move |_| ResponseTemplate::new(200).set_body_json(json!(list))).await;
+        let found = reader(kind, &server.uri()).open().await.unwrap();
+        let own: Vec<u64> = found
+            .iter()
+            .filter(|pull| pull.origin == Origin::Own)
+            .map(|pull| pull.number)
+            .collect();
+        assert_eq!((found.len(), own), (5, vec![5]), "{kind}");
     }
 }
 

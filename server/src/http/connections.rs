@@ -46,6 +46,11 @@ pub(super) async fn serve(
                 continue;
             }
         };
+        // Whoever does not read what is answered is given up by the system.
+        let patience = u32::try_from(limits.body.as_millis()).unwrap_or(u32::MAX);
+        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(&stream, patience) {
+            tracing::debug!(%error, "cannot limit how long a connection may be stuck");
+        }
         let service = TowerToHyperService::new(router.clone().layer(Extension(ConnectInfo(peer))));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -245,11 +245,22 @@ async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Resp
         return next.run(request).await;
     }
     let (mut parts, body) = request.into_parts();
-    let response = match admit(&app, needs, &mut parts).await {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
-        Err(refused) => refused.into_response(),
+    let has_body = origin::changes_something(&parts.method);
+    let limit = app.limits.body;
+    let answered = async {
+        match admit(&app, needs, &mut parts).await {
+            Ok(()) => next.run(Request::from_parts(parts, body)).await,
+            Err(refused) => refused.into_response(),
+        }
     };
-    private(response)
+    private(match has_body {
+        // The form may never arrive as a whole.
+        true => match tokio::time::timeout(limit, answered).await {
+            Ok(response) => response,
+            Err(_elapsed) => StatusCode::REQUEST_TIMEOUT.into_response(),
+        },
+        false => answered.await,
+    })
 }
 
 /// Keeps an answer that is meant for one visitor from all others, and addresses from other servers.
@@ -345,7 +356,9 @@ async fn permitted(
 
 async fn parameter(parts: &mut Parts, name: &str) -> Option<String> {
     let parameters = RawPathParams::from_request_parts(parts, &()).await.ok()?;
-    parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+    let found = parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
+    // Nothing is called so, and PostgreSQL refuses to look.
+    found.filter(|value| !value.contains('\0')).map(str::to_owned)
 }
 
 /// What a handler takes that its route does not provide.

@@ -43,6 +43,8 @@ async fn receive(State(app): State<App>, Path(hook): Path<String>, request: Requ
         Ok(incoming) => incoming,
         Err(refused) => return refused.into_response(),
     };
+    // Nothing is called so, and PostgreSQL refuses to look.
+    let hook = hook.replace('\0', "");
     let hooked = match app.database.hooked(&hook).await {
         Ok(hooked) => hooked,
         Err(error) => {

@@ -89,6 +89,12 @@ pub(super) async fn pressed(
     (commit, wish): (CommitId, Wish),
     by: Account,
 ) -> Commented {
+    // The forge cannot be asked who pressed a button. An App's secret is known to nobody but the forge and this server; a
+    // project's own is known to whoever set the hook up, who must not speak for others.
+    if project.app.is_none() {
+        let why = "who pressed a button is believed of an App's deliveries only".to_owned();
+        return Commented::Settled(DeliveryState::Ignored, why);
+    }
     let right = match shared.settings.forges.right(project, &by).await {
         Ok(right) => right,
         Err(error) if error.may_pass() => return Commented::Later(error),

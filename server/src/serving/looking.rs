@@ -179,10 +179,12 @@ async fn look_at(
     let last = database.last_note(id).await?;
     let Some(project) = database.project(id).await? else { return Ok(Look::Deliveries) };
     points.pass(Point::ListingBegins);
-    let workshop = Arc::clone(&shared.workshop);
-    let listing = move || workshop.heads(&project, &cancel);
-    let Listed { heads, left_out, default_branch } =
-        on_thread(format!("look at {name}"), listing).await??;
+    let (workshop, of) = (Arc::clone(&shared.workshop), project.clone());
+    let listing = on_thread(format!("look at {name}"), move || workshop.heads(&of, &cancel));
+    // Whatever becomes of the listing: what is private by now must not stay to be seen because nobody can list it.
+    let (listed, seen) = tokio::join!(listing, visibility::look(shared, &project));
+    seen?;
+    let Listed { heads, left_out, default_branch } = listed??;
     points.pass(Point::ListingDone);
     let Some(noted) = database.note_heads(id, last, heads).await? else {
         return Err(LookError::Overtaken);
@@ -211,7 +213,6 @@ async fn look_at(
     }
     database.settle_deliveries(settled).await?;
     points.pass(Point::DeliveriesSettled);
-    visibility::look(shared, &commented).await?;
     later.map_or(Ok(Look::Everything), |error| Err(error.into()))
 }
 

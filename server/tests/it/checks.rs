@@ -11,7 +11,7 @@ use levain_server::approve::Trust;
 use levain_server::deliveries::{Delivery, DeliveryState, Kept, NewDelivery};
 use levain_server::forges::Forges;
 use levain_server::logins::Logins;
-use levain_server::projects::Project;
+use levain_server::projects::{NewProject, Project};
 use levain_server::reconcile::{Head, Heads};
 use levain_server::runs::state::{RunState, Verdict};
 use levain_server::runs::{Ended, Owner};
@@ -352,6 +352,21 @@ async fn a_commit_of_a_fork_is_approved_by_a_button_and_only_by_who_may() {
             assert_eq!(words(of_fork.last().unwrap()), completed("success"));
             assert!(of_fork.len() <= 3, "{of_fork:?}");
         }
+        // A project's own secret is known to people, who could name anybody.
+        let own = NewProject::new(
+            "own",
+            levain_actions::forge::webhook::Sender::DEFAULT,
+            "https://git.example.org/o/own",
+        );
+        let own = database.add_project(own).await.unwrap().id;
+        let own = database.project(own).await.unwrap().unwrap();
+        for body in [press(FORK, ("writer", 3)), rerun(FORK, ("writer", 3))] {
+            let delivery = deliver(&database, &own, &body["action"].to_string(), body).await;
+            assert_eq!(delivery.state, DeliveryState::Ignored);
+            assert!(delivery.outcome.unwrap().contains("of an App's deliveries only"));
+        }
+        let nul = deliver(&database, &project, "k0", rerun(FORK, ("x\0y", 3))).await;
+        assert!(nul.outcome.unwrap().contains("NUL"));
         // Its author may have it run once more, a stranger may not.
         let stranger = deliver(&database, &project, "k9", rerun(FORK, ("stranger", 8))).await;
         assert_eq!(stranger.outcome.as_deref(), Some("`stranger` may not see the repository"));

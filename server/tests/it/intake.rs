@@ -203,10 +203,14 @@ async fn those_who_take_their_time_keep_nobody_waiting() {
         drop(stream.read_to_end(&mut answer).await);
         assert!(!answer.starts_with(b"HTTP/1.1 2"));
     }
-    for hook in [added.hook.as_str(), "nobody"] {
+    let hook = format!("/hooks/{}", added.hook.as_str());
+    for path in [hook.as_str(), "/hooks/nobody", "/admin"] {
         let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
-        let said =
-            format!("POST /hooks/{hook} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{{");
+        // The origin is the server's own, as any program can say.
+        let said = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\norigin: http://127.0.0.1:8740\r\n\
+             content-type: application/x-www-form-urlencoded\r\ncontent-length: 10\r\n\r\n{{"
+        );
         stream.write_all(said.as_bytes()).await.unwrap();
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).await.unwrap();

@@ -304,6 +304,7 @@ async fn a_listing_that_fails_changes_nothing_and_is_tried_again() {
         let running = serve(&database, &bench, quick()).await;
         until("it runs", async || bench.begun() == ["heads/main 1"]).await;
         bench.set("a", None);
+        database.note_public(id, true).await.unwrap();
         let delivery = push(&database, id, "1", "refs/heads/main").await;
         let looks = bench.looks();
         until("it is tried more than once", async || bench.looks() >= looks + 3).await;
@@ -311,6 +312,7 @@ async fn a_listing_that_fails_changes_nothing_and_is_tried_again() {
         assert_eq!(waiting.state, DeliveryState::Waiting);
         let shown = database.project(id).await.unwrap().unwrap();
         assert_eq!(shown.look_failed.as_deref(), Some("nobody answers"));
+        assert!(!shown.is_public, "nobody says that it still is");
         assert_eq!(states(&database, id).await, [row("heads/main 1", RunState::Running)]);
         bench.set("a", Some(&[("heads/main", 1)]));
         let outcome = settled(&database, &waiting).await.outcome.unwrap();

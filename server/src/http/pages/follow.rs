@@ -59,7 +59,7 @@ async fn send_lines(
         // Asked for before the file is read: what is written meanwhile is read the next time.
         let run = app.database.run(log.run.id).await?;
         let is_over = run.is_none_or(|run| run.state.is_end());
-        let from = last + 1;
+        let from = last.saturating_add(1);
         let lines = log
             .read(app, move |file, index| {
                 // A line that has no end yet may still grow.

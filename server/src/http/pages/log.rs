@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{Html, IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -200,7 +201,7 @@ async fn page(
     let path = links::log(id, &log.job.attr_path);
     let first = window.lines.first().map_or(1, |line| line.number);
     let last = window.lines.last().map_or(0, |line| line.number);
-    let from = window.hit.map_or(first, |hit| hit + 1);
+    let from = window.hit.map_or(first, |hit| hit.saturating_add(1));
     let shown = |line: Line| ShownLine { number: line.number, text: line.text };
     let view = View {
         title: format!("Log of {} · {id} · {}", log.job.attr_path, log.project.name),
@@ -299,6 +300,10 @@ async fn raw(
     Query(asked): Query<AskedRest>,
 ) -> Result<Response, Refused> {
     let log = Log::find(&app, of_run, &job).await?;
+    let Ok(turn) = Arc::clone(&app.downloads).try_acquire_owned() else {
+        let retry = [(RETRY_AFTER, "5")];
+        return Ok((StatusCode::SERVICE_UNAVAILABLE, retry).into_response());
+    };
     let opened = tokio::task::spawn_blocking(move || {
         let mut file = open_regular(&log.path)?;
         file.seek(SeekFrom::Start(asked.after.unwrap_or(0)))?;
@@ -308,6 +313,7 @@ async fn raw(
     let (parts, receiver) = mpsc::channel::<std::io::Result<Bytes>>(PARTS);
     tokio::task::spawn_blocking(move || {
         use std::io::Read;
+        let _turn = turn;
         loop {
             let mut part = vec![0; PART];
             let read = file.read(&mut part).map(|length| {
