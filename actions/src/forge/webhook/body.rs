@@ -51,24 +51,6 @@ fn has_nul(body: &[u8]) -> bool {
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::has_nul;
-
-    #[test]
-    fn a_nul_is_told_from_the_text_of_its_escape() {
-        for (body, expected) in [
-            (r#"{"a": "x\u0000y"}"#, true),
-            (r#"{"a": "x\\\u0000y"}"#, true),
-            (r#"{"a": "x\\u0000y"}"#, false),
-            (r#"{"a": "u0000"}"#, false),
-            (r#"{"a": "\u0001"}"#, false),
-        ] {
-            assert_eq!(has_nul(body.as_bytes()), expected, "{body}");
-        }
-    }
-}
-
 /// Returns a part of the body that must be there.
 pub(in crate::forge) fn field<T>(
     value: Option<T>,
@@ -119,4 +101,22 @@ pub(in crate::forge) fn branch_or_tag(
 /// Returns a text from outside for a message: not longer than is of use.
 pub(in crate::forge) fn short_text(text: &str) -> String {
     crate::status::shorten(text, 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_nul;
+
+    #[test]
+    fn a_nul_is_told_from_the_text_of_its_escape() {
+        for (body, expected) in [
+            (r#"{"a": "x\u0000y"}"#, true),
+            (r#"{"a": "x\\\u0000y"}"#, true),
+            (r#"{"a": "x\\u0000y"}"#, false),
+            (r#"{"a": "u0000"}"#, false),
+            (r#"{"a": "\u0001"}"#, false),
+        ] {
+            assert_eq!(has_nul(body.as_bytes()), expected, "{body}");
+        }
+    }
 }
