@@ -1,5 +1,6 @@
 //! What forges deliver, kept until it is old: what it was, and what became of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use levain_actions::forge::webhook::Sender;
@@ -117,9 +118,10 @@ pub struct Delivery {
 }
 
 const COLUMNS: &str = "deliveries.id, deliveries.project, projects.forge, deliveries.key,
-    deliveries.received_at, deliveries.event, deliveries.body, deliveries.state,
+    deliveries.received_at, deliveries.event, delivery_bodies.body, deliveries.state,
     deliveries.outcome, deliveries.repeats, deliveries.conflicts
-    FROM deliveries JOIN projects ON projects.id = deliveries.project";
+    FROM deliveries JOIN projects ON projects.id = deliveries.project
+    JOIN delivery_bodies ON delivery_bodies.delivery = deliveries.id";
 
 fn delivery(row: &AnyRow) -> Result<Delivery, DatabaseError> {
     let count = |column| Ok::<_, sqlx::Error>(row.try_get::<i64, _>(column)?.unsigned_abs());
@@ -145,8 +147,8 @@ impl Database {
         self.write(move |connection| {
             Box::pin(async move {
                 let row = sqlx::query(
-                    "INSERT INTO deliveries (project, key, received_at, event, body, state)
-                     VALUES ($1, $2, $3, $4, $5, 'waiting')
+                    "INSERT INTO deliveries (project, key, received_at, event, state)
+                     VALUES ($1, $2, $3, $4, 'waiting')
                      ON CONFLICT (project, key) DO NOTHING
                      RETURNING id",
                 )
@@ -154,19 +156,27 @@ impl Database {
                 .bind(new.key.clone())
                 .bind(new.received_at.millis())
                 .bind(new.event)
-                .bind(new.body.clone())
                 .fetch_optional(&mut *connection)
                 .await?;
                 if let Some(row) = row {
-                    points.pass(Point::DeliveryInserted);
-                    return Ok(Kept::New(DeliveryId(row.try_get(0)?)));
-                }
-                let row =
-                    sqlx::query("SELECT id, body FROM deliveries WHERE project = $1 AND key = $2")
-                        .bind(new.project.0)
-                        .bind(new.key)
-                        .fetch_one(&mut *connection)
+                    let id: i64 = row.try_get(0)?;
+                    sqlx::query("INSERT INTO delivery_bodies (delivery, body) VALUES ($1, $2)")
+                        .bind(id)
+                        .bind(new.body)
+                        .execute(&mut *connection)
                         .await?;
+                    points.pass(Point::DeliveryInserted);
+                    return Ok(Kept::New(DeliveryId(id)));
+                }
+                let row = sqlx::query(
+                    "SELECT deliveries.id, delivery_bodies.body
+                     FROM deliveries JOIN delivery_bodies ON delivery_bodies.delivery = deliveries.id
+                     WHERE deliveries.project = $1 AND deliveries.key = $2",
+                )
+                .bind(new.project.0)
+                .bind(new.key)
+                .fetch_one(&mut *connection)
+                .await?;
                 let id: i64 = row.try_get(0)?;
                 let is_same = row.try_get::<Vec<u8>, _>(1)? == new.body;
                 let counted = match is_same {
@@ -205,7 +215,7 @@ impl Database {
         project: Option<ProjectId>,
         limit: u32,
     ) -> Result<Vec<Delivery>, DatabaseError> {
-        let columns = COLUMNS.replace("deliveries.body", "substr(deliveries.body, 1, 0)");
+        let columns = COLUMNS.replace("delivery_bodies.body", "substr(delivery_bodies.body, 1, 0)");
         let text = sqlx::AssertSqlSafe(format!(
             "SELECT {columns} WHERE $1 = 0 OR deliveries.project = $1
              ORDER BY deliveries.id DESC LIMIT $2"
@@ -260,21 +270,30 @@ impl Database {
         &self,
         settled: Vec<(DeliveryId, DeliveryState, String)>,
     ) -> Result<u64, DatabaseError> {
+        // Hundreds that came at once have one reason, and whoever writes beside them waits for one statement.
+        let mut alike: BTreeMap<(&'static str, String), Vec<i64>> = BTreeMap::new();
+        for (id, state, outcome) in settled {
+            alike.entry((state.name(), outcome)).or_default().push(id.0);
+        }
         let points = self.points().clone();
         self.write(move |connection| {
             Box::pin(async move {
                 let mut count = 0;
-                for (id, state, outcome) in settled {
-                    let done = sqlx::query(
-                        "UPDATE deliveries SET state = $2, outcome = $3, settled_at = $4
-                         WHERE id = $1 AND state = 'waiting'",
-                    )
-                    .bind(id.0)
-                    .bind(state.name())
-                    .bind(outcome)
-                    .bind(Timestamp::now().millis())
-                    .execute(&mut *connection)
-                    .await?;
+                for ((state, outcome), ids) in alike {
+                    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+                    let text = format!(
+                        "UPDATE deliveries SET state = $1, outcome = $2, settled_at = $3
+                         WHERE state = 'waiting' AND id IN ({})",
+                        ids.join(", ")
+                    );
+                    let done = sqlx::query(sqlx::AssertSqlSafe(text))
+                        .bind(state)
+                        .bind(outcome)
+                        .bind(Timestamp::now().millis())
+                        // Hardly ever the same text again.
+                        .persistent(false)
+                        .execute(&mut *connection)
+                        .await?;
                     count += done.rows_affected();
                     points.pass(Point::DeliverySettled);
                 }

@@ -5,6 +5,7 @@
 //! has other things to do say little.
 #![allow(clippy::print_stdout, reason = "that is what it is for")]
 
+mod bare;
 mod client;
 mod served;
 
@@ -26,6 +27,9 @@ const BODY: usize = 8 * 1024;
 const CLIENTS: usize = 64;
 /// What fits into the database of a busy server.
 const PROJECTS: u32 = 20;
+/// How many are delivered at a rate, and how many a second.
+const PACED: usize = 5_000;
+const RATE: u32 = 1_000;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -83,8 +87,11 @@ async fn measure(
     directory: &Path,
     added: &Added,
 ) -> Result<(), Failure> {
-    let bare = bare_commits(directory, amounts.deliveries).await?;
+    let bare = bare::one_by_one(directory, amounts.deliveries, BODY).await?;
     row("bare commits of 8 KiB, one after the other", format!("{bare:.0} /s"), "")?;
+    let limit = bare::grouped(directory, PACED, RATE, BODY).await?;
+    let shown = format!("{:.1} ms (p50 {:.1})", limit.at(990), limit.at(500));
+    row("bare commits of what is there, 1000/s: p99", shown, "")?;
     let served = Served::start(url)?;
     let target = &served.target;
     let ready = format!("{:.2} s", served.ready.as_secs_f64());
@@ -116,7 +123,7 @@ async fn paced(
     name: &str,
     goal: &str,
 ) -> Result<(), Failure> {
-    let times = at_a_rate(&served.target, parcels(added, name, 5_000), 1_000, 202).await?;
+    let times = at_a_rate(&served.target, parcels(added, name, PACED), RATE, 202).await?;
     let shown = format!("{:.1} ms (p50 {:.1})", times.at(990), times.at(500));
     row(what, shown, goal)
 }
@@ -208,22 +215,6 @@ async fn hostile(served: &Served, amounts: &Amounts, added: &Added) -> Result<()
     row(&format!("{sent} bad signatures refused"), format!("{rate:.0} /s"), "")?;
     let grown = format!("{} to {} MiB", before, served.memory()?);
     row("  memory meanwhile", grown, "flat")
-}
-
-/// Commits rows one after the other; returns how many a second.
-async fn bare_commits(directory: &Path, count: usize) -> Result<f64, Failure> {
-    let url = format!("sqlite:{}?mode=rwc", directory.join("bare").display());
-    let mut connection = sqlx::AnyConnection::connect(&url).await?;
-    connection.execute("PRAGMA journal_mode = WAL").await?;
-    connection.execute("PRAGMA synchronous = FULL").await?;
-    connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, body BLOB) STRICT").await?;
-    let body = vec![b'x'; BODY];
-    let began = Instant::now();
-    for _ in 0..count {
-        let insert = sqlx::query("INSERT INTO t (body) VALUES ($1)").bind(body.clone());
-        insert.execute(&mut connection).await?;
-    }
-    Ok(per_second(count, began.elapsed()))
 }
 
 /// Makes a database as a busy server has it after a while; returns the project that is delivered for.

@@ -186,18 +186,29 @@ impl Database {
                 let Some(project) = project.filter(|_| done.rows_affected() == 1) else {
                     return Ok(());
                 };
-                sqlx::query(
-                    "INSERT INTO deliveries (project, key, received_at, event, body, state)
+                let row = sqlx::query(
+                    "INSERT INTO deliveries (project, key, received_at, event, state)
                      SELECT projects.id, app_deliveries.key, app_deliveries.received_at,
-                         app_deliveries.event, app_deliveries.body, 'waiting'
+                         app_deliveries.event, 'waiting'
                      FROM app_deliveries JOIN projects ON projects.id = $2
                      WHERE app_deliveries.id = $1
-                     ON CONFLICT (project, key) DO NOTHING",
+                     ON CONFLICT (project, key) DO NOTHING
+                     RETURNING id",
                 )
                 .bind(id.0)
                 .bind(project.0)
-                .execute(&mut *connection)
+                .fetch_optional(&mut *connection)
                 .await?;
+                if let Some(row) = row {
+                    sqlx::query(
+                        "INSERT INTO delivery_bodies (delivery, body)
+                         SELECT $2, body FROM app_deliveries WHERE id = $1",
+                    )
+                    .bind(id.0)
+                    .bind(row.try_get::<i64, _>(0)?)
+                    .execute(&mut *connection)
+                    .await?;
+                }
                 sqlx::query("UPDATE app_deliveries SET body = $2 WHERE id = $1")
                     .bind(id.0)
                     .bind(Vec::<u8>::new())

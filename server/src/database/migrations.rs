@@ -90,6 +90,11 @@ const STEPS: &[(&str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0016_tags.sql"),
         include_str!("../../migrations/postgres/0016_tags.sql"),
     ),
+    (
+        "bodies",
+        include_str!("../../migrations/sqlite/0017_bodies.sql"),
+        include_str!("../../migrations/postgres/0017_bodies.sql"),
+    ),
 ];
 
 /// Returns all steps for a kind of database.

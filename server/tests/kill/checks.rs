@@ -137,7 +137,10 @@ async fn heads(connection: &mut AnyConnection) -> BTreeMap<Place, CommitId> {
 async fn nothing_is_lost(connection: &mut AnyConnection, ledger: &Ledger, with_bodies: bool) {
     let names = names(connection).await;
     let body = if with_bodies { "body" } else { "substr(body, 1, 0)" };
-    let text = format!("SELECT id, project, key, {body} FROM deliveries");
+    let text = format!(
+        "SELECT id, project, key, {body} FROM deliveries
+         JOIN delivery_bodies ON delivery_bodies.delivery = deliveries.id"
+    );
     let rows = connection.fetch_all(sqlx::AssertSqlSafe(text)).await.unwrap();
     let mut there = BTreeMap::new();
     for row in rows {
