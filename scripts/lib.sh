@@ -27,6 +27,8 @@ package_of() {
     ocamlopt) echo ocaml ;;
     nm) echo binutils ;;
     ssh) echo openssh-client ;;
+    sshd) echo openssh-server ;;
+    ip) echo iproute2 ;;
     chromedriver) echo chromium-driver ;;
     chromium | cmake | curl | debootstrap | ghc | git | make | meson | perl | shellcheck | zstd) echo "$1" ;;
     *) fail "no package is known that brings \`$1\`" ;;

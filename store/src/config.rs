@@ -49,8 +49,23 @@ const PASSED_ON: &[&str] = &[
 ];
 
 /// The variables that only the daemon child gets: it may build on other machines as this user.
-const OF_THE_USER: &[&str] =
-    &["HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS"];
+const OF_THE_USER: &[&str] = &[
+    "HOME",
+    "USER",
+    "LOGNAME",
+    SSH_OPTIONS,
+    "SSH_AUTH_SOCK",
+    "XDG_CONFIG_HOME",
+    "XDG_CONFIG_DIRS",
+];
+
+/// What Nix tells ssh besides.
+const SSH_OPTIONS: &str = "NIX_SSHOPTS";
+
+/// With these, ssh gives up a machine that does not answer, after at most 45 seconds. By itself it would
+/// wait for ever for one whose power failed, and a build with it.
+const IMPATIENT: &str =
+    "-oConnectTimeout=15 -oServerAliveInterval=15 -oServerAliveCountMax=3 -oBatchMode=yes";
 
 /// Where the store is, and how to reach the Nix that keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,6 +160,7 @@ impl StoreConfig {
             environment: collect(PASSED_ON),
             user_environment: collect(OF_THE_USER),
         };
+        config.user_environment.entry(SSH_OPTIONS.to_owned()).or_insert_with(|| IMPATIENT.into());
         let remote = text("NIX_REMOTE")?;
         if let Some(value) = &remote {
             config.read_remote(value)?;

@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use levain_store::machines::Builders;
 use levain_store::{
-    BuildEvent, BuildOptions, BuildResult, Connection, DecliningHook, DerivationPath,
+    BuildEvent, BuildOptions, BuildResult, BuildStatus, Connection, DecliningHook, DerivationPath,
     ProtocolError, Store,
 };
 
 use super::queue::{RunNumber, Slots};
 use super::recording::{LogPlace, Recorded};
 use super::standing::Standing;
-use super::transient::Transient;
+use super::transient::{self, Transient};
 use super::workers::Said;
 use desk::Desk;
 
@@ -85,6 +85,22 @@ pub(super) enum How {
     },
     /// There was no connection, or it ended before Nix answered.
     Lost(Lost),
+}
+
+impl How {
+    /// Notes that it was tried so often, each time in vain through no fault of its own.
+    fn give_up(&mut self, why: Transient, tries: usize) {
+        match self {
+            Self::Answered { result, .. } => {
+                // A machine that has its system is known, so the derivation is not to be left out.
+                if why.is_about_builders() {
+                    result.status = BuildStatus::BuilderLost;
+                }
+                result.error = transient::given_up(why, tries, &result.error);
+            }
+            Self::Lost(lost) => lost.message = transient::given_up(why, tries, &lost.message),
+        }
+    }
 }
 
 /// What became of a connection.

@@ -7,9 +7,6 @@ use levain_store::{BuildStatus, DerivationPath};
 
 use super::recording::Recorded;
 
-/// How the reason of a failed builder begins.
-const BUILDER_FAILED: &str = "builder failed ";
-
 /// How many notices about single logs are made.
 const MOST_NOTICES: usize = 10;
 
@@ -102,37 +99,6 @@ impl Traces {
     /// Notes why a derivation failed.
     pub(super) fn failed(&mut self, derivation: &DerivationPath, failure: Failure) {
         let trace = self.known.entry(derivation.clone()).or_default();
-        // Of a builder that failed elsewhere, Nix says only that something did.
-        let elsewhere = trace.is_remote
-            && failure.status == BuildStatus::MiscFailure
-            && failure.message.starts_with(BUILDER_FAILED);
-        let status = if elsewhere { BuildStatus::PermanentFailure } else { failure.status };
-        trace.failure = Some(Failure { status, ..failure });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_builder_that_failed_elsewhere_has_failed() {
-        let derivation: DerivationPath =
-            "0c0i5mvkk8gkfkrqs5zqpxhzmbqdnz6p-far.drv".parse().unwrap();
-        for (is_remote, message, expected) in [
-            (true, "builder failed with exit code 1", BuildStatus::PermanentFailure),
-            (true, "cannot copy", BuildStatus::MiscFailure),
-            (false, "builder failed with exit code 1", BuildStatus::MiscFailure),
-        ] {
-            let mut traces = Traces::default();
-            let trace = Trace { is_remote, ..Trace::default() };
-            let recorded =
-                Recorded { traces: [(derivation.clone(), trace)].into(), ..Recorded::default() };
-            traces.add(&recorded);
-            let status = BuildStatus::MiscFailure;
-            traces.failed(&derivation, Failure { status, message: message.into() });
-            let failure = traces.get(&derivation).unwrap().failure.clone().unwrap();
-            assert_eq!(failure.status, expected, "{message}");
-        }
+        trace.failure = Some(failure);
     }
 }

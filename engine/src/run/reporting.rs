@@ -192,6 +192,7 @@ fn blame(status: BuildStatus) -> JobStatus {
         BuildStatus::InputRejected
         | BuildStatus::TransientFailure
         | BuildStatus::MiscFailure
+        | BuildStatus::BuilderLost
         | BuildStatus::NoSubstituters
         | BuildStatus::Unknown(_)
         // Successes do not get here.

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::connection::{Answer, Connection};
+use super::elsewhere::Elsewhere;
 use super::error::ProtocolError;
 use super::frames::{
     ACTIVITY_BUILD, Field, Frame, MAX_MESSAGE, RESULT_HOOK_LINE, RESULT_LINE, RESULT_PHASE,
@@ -75,6 +76,7 @@ impl BuildResult {
             BuildStatus::Built
             | BuildStatus::Substituted
             | BuildStatus::AlreadyValid
+            | BuildStatus::BuilderLost
             | BuildStatus::PermanentFailure
             | BuildStatus::OutputRejected
             | BuildStatus::TransientFailure
@@ -126,6 +128,8 @@ pub enum BuildStatus {
     NoSubstituters,
     /// A fixed output has another hash.
     HashMismatch,
+    /// No remote builder was reached, or it was lost before it had finished. Nix has no such status.
+    BuilderLost,
     /// A status that levain does not know.
     Unknown(u64),
 }
@@ -161,7 +165,7 @@ impl BuildStatus {
         )
     }
 
-    /// Returns the name that Nix uses.
+    /// Returns the name that Nix uses, or would.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Built => "Built",
@@ -180,6 +184,7 @@ impl BuildStatus {
             Self::ResolvesToAlreadyValid => "ResolvesToAlreadyValid",
             Self::NoSubstituters => "NoSubstituters",
             Self::HashMismatch => "HashMismatch",
+            Self::BuilderLost => "BuilderLost",
             Self::Unknown(_) => "Unknown",
         }
     }
@@ -255,15 +260,20 @@ impl Connection {
         let mut message = Message::default();
         let targets = self.all_outputs(derivations);
         message.u64(BUILD_PATHS_WITH_RESULTS).texts(targets).u64(mode as u64);
-        let mut events = Events { dir: self.dir.clone(), building: BTreeMap::new() };
+        let mut events = Events {
+            dir: self.dir.clone(),
+            building: BTreeMap::new(),
+            elsewhere: Elsewhere::default(),
+        };
         let mut on_frame = |frame| {
             if let Some(event) = events.read(frame) {
                 on_event(event);
             }
         };
         let results = self.ask(&message, &mut on_frame, |answer| answer.build_results())?;
+        let results = results.into_iter().map(|result| events.elsewhere.correct(result));
         let mut results: BTreeMap<_, _> =
-            results.into_iter().map(|result| (result.derivation.clone(), result)).collect();
+            results.map(|result| (result.derivation.clone(), result)).collect();
         // Some versions leave out what they stopped, and a derivation named twice has one result.
         let unfinished = || "not finished, since another build failed first".to_owned();
         let mut named = BTreeMap::new();
@@ -286,22 +296,29 @@ fn failed(derivation: &DerivationPath, error: String) -> BuildResult {
     }
 }
 
-/// Which derivation each activity builds.
+/// Which derivation each activity builds, and what is heard of remote builders.
 struct Events {
     dir: StoreDir,
     building: BTreeMap<u64, DerivationPath>,
+    elsewhere: Elsewhere,
 }
 
 impl Events {
     fn read(&mut self, frame: Frame) -> Option<BuildEvent> {
         match frame {
-            Frame::Message(text) => Some(BuildEvent::Message { text: text.trim_end().to_owned() }),
+            Frame::Message(text) => {
+                self.elsewhere.says(&self.dir, &text);
+                Some(BuildEvent::Message { text: text.trim_end().to_owned() })
+            }
             Frame::Start { id, kind: ACTIVITY_BUILD, fields, .. } => {
                 let path = fields.first().and_then(Field::text)?;
                 let derivation = self.dir.parse_derivation(path).ok()?;
                 self.building.insert(id, derivation.clone());
                 let machine = fields.get(1).and_then(Field::text);
                 let machine = machine.filter(|name| !name.is_empty()).map(str::to_owned);
+                if machine.is_some() {
+                    self.elsewhere.begins(&derivation);
+                }
                 Some(BuildEvent::Started { derivation, machine })
             }
             Frame::Start { level, text, .. } => {

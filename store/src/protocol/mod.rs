@@ -8,6 +8,7 @@
 mod build;
 mod connection;
 mod copy;
+mod elsewhere;
 mod error;
 mod frames;
 mod handshake;

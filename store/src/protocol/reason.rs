@@ -7,7 +7,9 @@
 pub(super) fn reason(message: &str) -> String {
     let message = message.trim();
     let message = message.strip_prefix("error: ").unwrap_or(message);
-    let mut lines = message.lines().take_while(|line| !begins_the_log(line)).peekable();
+    // What a remote builder says is indented.
+    let mut lines =
+        message.lines().take_while(|line| !begins_the_log(line.trim_start())).peekable();
     let mut kept: Vec<String> = Vec::new();
     while let Some(line) = lines.next() {
         if line == "Output paths:" {

@@ -326,7 +326,7 @@ impl Desk {
             // Somebody may want it who came after it was to be stopped.
             return self.queue.again(&key);
         }
-        let how = match result {
+        let mut how = match result {
             Ok(results) => match results.into_iter().next() {
                 Some(result) => How::Answered { result, is_started },
                 None => How::Lost(Lost {
@@ -346,10 +346,12 @@ impl Desk {
             How::Answered { result, .. } => transient::of(result.status, &result.error),
             How::Lost(lost) => lost.may_go_away.then_some(Transient::DaemonGone),
         };
-        if let Some(why) = reason
-            && self.tries_again(&key, why)
-        {
-            return;
+        if let Some(why) = reason {
+            if self.tries_again(&key, why) {
+                return;
+            }
+            let tries = self.failures.get(&key).copied().unwrap_or_default();
+            how.give_up(why, tries);
         }
         self.failures.remove(&key);
         for run in self.queue.ended(&key) {
@@ -364,7 +366,7 @@ impl Desk {
     fn tries_again(&mut self, key: &Key, why: Transient) -> bool {
         let failures = self.failures.entry(key.clone()).or_default();
         *failures += 1;
-        let Some(wait) = transient::wait(*failures) else { return false };
+        let Some(wait) = transient::wait(why, *failures) else { return false };
         let runs: Vec<RunNumber> = self.queue.wanted_by(key).collect();
         if !self.queue.rest(key) {
             self.failures.remove(key);
