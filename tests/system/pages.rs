@@ -64,6 +64,7 @@ fn a_person_finds_out_why_a_push_failed() {
         ("project", "/projects/bread"),
         ("branch", "/projects/bread/heads/main"),
         ("cache", "/projects/bread/cache"),
+        ("settings", "/projects/bread/settings"),
         ("queue", "/queue"),
         ("deliveries", "/deliveries"),
         ("health", "/health"),

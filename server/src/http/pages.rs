@@ -22,6 +22,7 @@ mod pull_request;
 mod queue;
 mod rows;
 mod run;
+mod settings;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -58,6 +59,7 @@ pub(super) fn routes(table: Table) -> Table {
         log::routes,
         follow::routes,
         pull_request::routes,
+        settings::routes,
         queue::routes,
         deliveries::routes,
         health::routes,

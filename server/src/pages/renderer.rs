@@ -28,6 +28,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("queue", include_str!("../../templates/queue.hbs")),
     ("deliveries", include_str!("../../templates/deliveries.hbs")),
     ("delivery", include_str!("../../templates/delivery.hbs")),
+    ("settings", include_str!("../../templates/settings.hbs")),
     ("health", include_str!("../../templates/health.hbs")),
     ("cache", include_str!("../../templates/cache.hbs")),
     ("atom", include_str!("../../templates/atom.hbs")),

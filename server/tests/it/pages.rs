@@ -101,6 +101,7 @@ pub(crate) const PATHS: &[&str] = &[
     "/runs/10/jobs/x86_64-linux.crust/log",
     "/projects/bread/pull/7",
     "/projects/bread/cache",
+    "/projects/bread/settings",
     "/projects/bread/deliveries",
     "/projects/bread/deliveries/3",
     "/queue",
