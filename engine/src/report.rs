@@ -16,7 +16,7 @@ use crate::choose::{Candidate, Origin, Reason};
 use crate::pointers::ShadowName;
 
 /// Everything that a run found out and did.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// Version of this document's format.
@@ -58,7 +58,7 @@ pub struct Report {
 }
 
 /// The merge of a pull request with its base.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MergeReport {
     /// The branch.
@@ -70,7 +70,7 @@ pub struct MergeReport {
 }
 
 /// The shadow branch before and after.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ShadowReport {
     /// Its ref.
@@ -87,7 +87,7 @@ pub struct ShadowReport {
 }
 
 /// One evaluation.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EvaluationReport {
     /// The locked jobset.
@@ -146,7 +146,7 @@ impl JobStatus {
 }
 
 /// One job.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobReport {
     /// Its attribute path.
@@ -239,7 +239,7 @@ impl JobReport {
 }
 
 /// A dependency that failed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailedDependency {
     /// Its derivation.
@@ -254,7 +254,7 @@ pub struct FailedDependency {
 }
 
 /// A cache that a build started from, with its integrity and origin.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CacheReport {
     /// The path.
@@ -291,7 +291,7 @@ impl CacheReport {
 }
 
 /// A job as it is in the report of its run: how it ended, and what is known only when all have.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportedJob {
     /// How it ended, as it was told then.
@@ -303,7 +303,7 @@ pub struct ReportedJob {
 }
 
 /// Where a job's pointer points.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PointerReport {
     /// The path it names.
@@ -362,7 +362,7 @@ impl Counters {
 }
 
 /// A cache that lied: what was built from it is not what a clean build gives.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lie {
     /// The job.
@@ -377,7 +377,7 @@ pub struct Lie {
 }
 
 /// Something that could not be told to others or kept. It does not change the result.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Undelivered {
     /// What kind of thing.
@@ -414,7 +414,7 @@ impl fmt::Display for UndeliveredKind {
 }
 
 /// Where the time of a run went.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Seconds {
     /// Finding the commit, writing shadow commits, fetching and pushing.
@@ -448,3 +448,6 @@ impl Report {
         self.jobs.iter().all(|job| job.job.status.is_success()) && !self.counters.only_skipped()
     }
 }
+
+#[cfg(test)]
+mod tests;
