@@ -119,6 +119,7 @@ pub(crate) fn surroundings(global: &Global, trust: Trust) -> Result<Surroundings
         system: system(),
         mirrors,
         signing_key,
+        records: levain_engine::records::in_files(),
     })
 }
 

@@ -8,15 +8,13 @@ use serde::Serialize;
 
 use crate::build::unix_now;
 use crate::candidates::named_paths;
-use crate::dropped::{self, Jobsets};
 use crate::jobset::{Head, Shadowed};
 use crate::pointers::{Change, FoundBranch, ShadowName, Unusable};
 use crate::project::{Project, ProjectError, Surroundings};
+use crate::records::{Jobsets, Mark, RecordsError};
 use crate::roots::RootError;
 use crate::shadowing::{Shadowing, ShadowingError};
 use crate::signing::Distrust;
-use crate::state::{Kind, StateError};
-use crate::success::{RecordedCache, Successes};
 
 /// One entry of one shadow branch.
 #[derive(Clone, Debug, Serialize)]
@@ -97,7 +95,7 @@ pub enum CachesError {
     Store(#[from] ProtocolError),
     /// What is remembered.
     #[error(transparent)]
-    State(#[from] StateError),
+    Records(#[from] RecordsError),
     /// The roots.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -227,14 +225,15 @@ pub fn drop(project: &Project, head: &Head, job: Option<&JobName>) -> Result<Dro
             changes.insert(name, Change::Remove);
         }
     }
-    let forgotten = forget(project, Some(&jobset), job)?;
+    let forgotten = project.records.forget_incremental(writer, Some(&jobset), job)?;
     if let Some(job) = job
         && changes.is_empty()
         && forgotten == 0
     {
         return Err(CachesError::NoSuchJob { jobset: Some(jobset), job: job.clone() });
     }
-    dropped::note(writer, Jobsets::One(jobset.clone()), job, time)?;
+    let mark = Mark::Until { jobset: Jobsets::One(jobset.clone()), job: job.cloned(), time };
+    project.records.mark(writer, &mark)?;
     let of = shadowed_by(recorded.as_ref()).unwrap_or(head.shadowed());
     let (now, jobs) = match recorded {
         Some(_) => shadowing.apply(writer.run_lock(), of, &changes)?,
@@ -258,53 +257,19 @@ pub(crate) fn distrust(project: &Project, job: &JobName) -> Result<(), CachesErr
     let times = all
         .iter()
         .filter_map(|recorded| Some(recorded.entries.as_ref().ok()?.get(job)?.as_ref().ok()?.time));
-    dropped::note(writer, Jobsets::All, Some(job), times.fold(unix_now(), u64::max))?;
-    forget(project, None, Some(job))?;
+    let time = times.fold(unix_now(), u64::max);
+    let mark = Mark::Until { jobset: Jobsets::All, job: Some(job.clone()), time };
+    project.records.mark(writer, &mark)?;
+    project.records.forget_incremental(writer, None, Some(job))?;
     Ok(())
 }
 
 /// Lets a job that an audit switched off use caches again. Returns whether it was off.
 pub fn allow(project: &Project, job: &JobName) -> Result<bool, CachesError> {
     let Some(writer) = &project.writer else { return Err(CachesError::ReadOnly) };
-    Ok(dropped::allow(writer, job)?)
+    Ok(project.records.allow(writer, job)?)
 }
 
 fn shadowed_by(recorded: Option<&FoundBranch>) -> Option<Shadowed> {
     recorded?.shadow.as_ref().map(Shadowed::from)
-}
-
-/// Forgets the incremental successes of a job, or of all jobs, in one jobset or in all of them.
-fn forget(
-    project: &Project,
-    jobset: Option<&JobsetName>,
-    job: Option<&JobName>,
-) -> Result<usize, CachesError> {
-    let Some(writer) = &project.writer else { return Err(CachesError::ReadOnly) };
-    let mut forgotten = 0;
-    for (name, mut successes) in project.state.load_all::<Successes>(Kind::Successes) {
-        let concerns = |recorded: &JobName| job.is_none_or(|job| job == recorded);
-        let before = successes.incremental.len();
-        successes.incremental.retain(|maker, success| {
-            !(jobset.is_none_or(|jobset| jobset == maker) && concerns(&success.job))
-        });
-        let removed = before - successes.incremental.len();
-        forgotten += removed;
-        let mut changed = removed > 0;
-        if let Some(clean) = &mut successes.clean
-            && concerns(&clean.job)
-            && matches!(clean.cache, RecordedCache::Entry(_))
-        {
-            clean.cache = RecordedCache::Unusable;
-            changed = true;
-        }
-        if !changed {
-            continue;
-        }
-        if successes.clean.is_none() && successes.incremental.is_empty() {
-            writer.forget(Kind::Successes, &name)?;
-        } else {
-            writer.store(Kind::Successes, &name, &successes)?;
-        }
-    }
-    Ok(forgotten)
 }

@@ -1,6 +1,6 @@
 //! Finds the entries that a job may start from, among all shadow branches.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use levain_actions::git::{CommitId, GitError, Repository};
 use levain_actions::shadow;
@@ -13,8 +13,8 @@ use crate::choose::{Candidate, Reason, Refusal, Sources};
 use crate::dropped::{self, Dropped};
 use crate::jobset::Jobset;
 use crate::pointers::{Entries, FoundBranch, Layout, Unusable, known};
+use crate::records::{Records, RecordsError};
 use crate::signing::Distrust;
-use crate::state::{Kind, State};
 
 /// How many shadow commits of a branch are searched for entries of ancestors.
 /// Each carries the entries of all jobs, so the newest ones have the nearest.
@@ -24,7 +24,7 @@ const SHADOWS_PER_BRANCH: usize = 3;
 const FAR: usize = 200;
 
 /// Everything that was recorded for a project and that one jobset may look at.
-pub(crate) struct Records<'a> {
+pub(crate) struct KnownEntries<'a> {
     repository: &'a Repository,
     layout: &'a Layout,
     jobset: &'a Jobset,
@@ -33,10 +33,12 @@ pub(crate) struct Records<'a> {
     others: &'a [FoundBranch],
     ancestors: Option<HashMap<JobName, Vec<Candidate>>>,
     dropped: Dropped,
+    /// What went into keys, as far as that was asked for.
+    documents: BTreeMap<Key, Option<KeyDocument>>,
 }
 
-impl<'a> Records<'a> {
-    /// Gathers the records for building `commit` of `jobset`. `own` are the
+impl<'a> KnownEntries<'a> {
+    /// Gathers the entries for building `commit` of `jobset`. `own` are the
     /// entries of its own shadow branch; `others` are all shadow branches.
     pub(crate) fn new(
         repository: &'a Repository,
@@ -47,7 +49,8 @@ impl<'a> Records<'a> {
         others: &'a [FoundBranch],
         dropped: Dropped,
     ) -> Self {
-        Self { repository, layout, jobset, commit, own, others, ancestors: None, dropped }
+        let (ancestors, documents) = (None, BTreeMap::new());
+        Self { repository, layout, jobset, commit, own, others, ancestors, dropped, documents }
     }
 
     /// Returns, by job, the entries recorded for ancestors of the commit, nearest first.
@@ -136,34 +139,54 @@ impl<'a> Records<'a> {
         Ok(distances)
     }
 
+    /// Returns what went into a key. Asks for those of all own entries at once: what changes one key often changes all.
+    fn document_of(
+        &mut self,
+        key: &Key,
+        records: &dyn Records,
+    ) -> Result<Option<&KeyDocument>, RecordsError> {
+        if !self.documents.contains_key(key) {
+            let own = self.own.iter().flat_map(Entries::values).flatten();
+            let mut asked: BTreeSet<Key> = own.map(|entry| entry.key.clone()).collect();
+            asked.insert(key.clone());
+            asked.retain(|key| !self.documents.contains_key(key));
+            let mut found = records.keys(&asked)?;
+            self.documents.extend(asked.into_iter().map(|key| {
+                let document = found.remove(&key);
+                (key, document)
+            }));
+        }
+        Ok(self.documents.get(key).and_then(Option::as_ref))
+    }
+
     /// Returns the view of one job, for [`crate::choose::choose`].
     pub(crate) fn of_job<'b>(
         &'b mut self,
         job: &'b JobName,
         document: &'b KeyDocument,
-        state: &'b State,
+        records: &'b dyn Records,
         connection: &'b mut Connection,
-    ) -> JobRecords<'a, 'b> {
-        JobRecords { records: self, job, document, state, connection }
+    ) -> KnownToJob<'a, 'b> {
+        KnownToJob { known: self, job, document, records, connection }
     }
 }
 
-/// The records as seen by one job.
-pub(crate) struct JobRecords<'a, 'b> {
-    records: &'b mut Records<'a>,
+/// The entries as seen by one job.
+pub(crate) struct KnownToJob<'a, 'b> {
+    known: &'b mut KnownEntries<'a>,
     job: &'b JobName,
     document: &'b KeyDocument,
-    state: &'b State,
+    records: &'b dyn Records,
     connection: &'b mut Connection,
 }
 
-impl Sources for JobRecords<'_, '_> {
+impl Sources for KnownToJob<'_, '_> {
     fn own(&mut self) -> Option<Result<Candidate, Refusal>> {
-        own_among(&self.records.own, self.records.jobset, self.job)
+        own_among(&self.known.own, self.known.jobset, self.job)
     }
 
     fn ancestors(&mut self) -> Vec<Candidate> {
-        match self.records.ancestors_of(self.job) {
+        match self.known.ancestors_of(self.job) {
             Ok(found) => found,
             Err(error) => {
                 let job = self.job.as_str();
@@ -174,11 +197,11 @@ impl Sources for JobRecords<'_, '_> {
     }
 
     fn shared(&mut self, key: &Key) -> Vec<Candidate> {
-        shared_among(self.records.others, key)
+        shared_among(self.known.others, key)
     }
 
     fn trusts(&mut self, entry: &Entry) -> bool {
-        trusts_maker(self.records.jobset, entry)
+        trusts_maker(self.known.jobset, entry)
     }
 
     fn verify(&mut self, entry: &Entry) -> Result<(), Refusal> {
@@ -187,7 +210,7 @@ impl Sources for JobRecords<'_, '_> {
         let maker = entry.maker.as_ref().map_or(self.job, |maker| &maker.job);
         if [self.job, maker]
             .iter()
-            .any(|job| entry.time <= dropped::before(&self.records.dropped, job))
+            .any(|job| entry.time <= dropped::before(&self.known.dropped, job))
         {
             return Err(Refusal::new(Reason::Rejected, "dropped by hand"));
         }
@@ -227,10 +250,15 @@ impl Sources for JobRecords<'_, '_> {
     }
 
     fn explain_key(&mut self, old: &Key) -> String {
-        let Some(before) = self.state.load::<KeyDocument>(Kind::Keys, old.as_str()) else {
-            return "recorded elsewhere, so what differs is not known here".into();
+        let before = match self.known.document_of(old, self.records) {
+            Ok(Some(before)) => before,
+            Ok(None) => return "recorded elsewhere, so what differs is not known here".into(),
+            Err(error) => {
+                tracing::warn!(%error, "cannot read what went into a key");
+                return "what differs cannot be read".into();
+            }
         };
-        let changes: Vec<String> = key::difference(&before, self.document)
+        let changes: Vec<String> = key::difference(before, self.document)
             .into_iter()
             .map(|change| change.component)
             .collect();

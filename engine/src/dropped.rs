@@ -14,13 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::sha256_hex;
 use crate::jobset::Jobset;
-use crate::state::{Kind, State, StateError, StateWriter};
 
-#[derive(Serialize, Deserialize)]
+/// Says that some caches are not used any more.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Mark {
+pub enum Mark {
     /// Nothing recorded until then is used.
     Until {
+        /// Where.
         jobset: Jobsets,
         /// All jobs if absent.
         job: Option<JobName>,
@@ -32,6 +33,7 @@ enum Mark {
         /// On all jobsets, as long as nobody said which.
         #[serde(default = "everywhere")]
         jobset: Jobsets,
+        /// The job.
         job: JobName,
         /// The original commit that was audited.
         commit: CommitId,
@@ -39,9 +41,9 @@ enum Mark {
 }
 
 /// Where caches are dropped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(crate) enum Jobsets {
+pub enum Jobsets {
     /// On every jobset.
     All,
     /// On this one.
@@ -96,13 +98,13 @@ impl Jobsets {
 pub(crate) type Dropped = BTreeMap<Option<JobName>, u64>;
 
 /// Returns what was dropped of a jobset.
-pub(crate) fn read(state: &State, jobset: &JobsetName) -> Dropped {
+pub(crate) fn of_jobset(marks: &[Mark], jobset: &JobsetName) -> Dropped {
     let mut dropped = Dropped::new();
-    for (_, mark) in state.load_all::<Mark>(Kind::Dropped) {
+    for mark in marks {
         match mark {
             Mark::Until { jobset: of, job, time } if of.has(jobset) => {
-                let until = dropped.entry(job).or_default();
-                *until = time.max(*until);
+                let until = dropped.entry(job.clone()).or_default();
+                *until = (*time).max(*until);
             }
             Mark::Until { .. } | Mark::Off { .. } => {}
         }
@@ -110,44 +112,58 @@ pub(crate) fn read(state: &State, jobset: &JobsetName) -> Dropped {
     dropped
 }
 
+/// Returns the time until which what was recorded of a job is dropped, in a jobset or, if none is named, in any; 0 if
+/// nothing is.
+pub fn dropped_until(marks: &[Mark], jobset: Option<&JobsetName>, job: &JobName) -> u64 {
+    let times = marks.iter().filter_map(|mark| match mark {
+        Mark::Until { jobset: of, job: dropped, time } => {
+            let is_meant = jobset.is_none_or(|jobset| of.has(jobset))
+                && dropped.as_ref().is_none_or(|dropped| dropped == job);
+            is_meant.then_some(*time)
+        }
+        Mark::Off { .. } => None,
+    });
+    times.max().unwrap_or(0)
+}
+
 /// Returns the jobs that must not use caches on a jobset, and the commit whose audit said so.
-pub(crate) fn switched_off(state: &State, jobset: &JobsetName) -> BTreeMap<JobName, CommitId> {
-    marked_off(state)
-        .filter(|(_, of, ..)| of.has(jobset))
-        .map(|(_, _, job, commit)| (job, commit))
-        .collect()
+pub(crate) fn switched_off(marks: &[Mark], jobset: &JobsetName) -> BTreeMap<JobName, CommitId> {
+    let off = marks.iter().filter_map(|mark| match mark {
+        Mark::Off { jobset: of, job, commit } if of.has(jobset) => Some((job.clone(), *commit)),
+        Mark::Off { .. } | Mark::Until { .. } => None,
+    });
+    off.collect()
 }
 
-/// Returns all marks that keep jobs from using caches, with their names.
-fn marked_off(state: &State) -> impl Iterator<Item = (String, Jobsets, JobName, CommitId)> {
-    state.load_all::<Mark>(Kind::Dropped).into_iter().filter_map(|(name, mark)| match mark {
-        Mark::Off { jobset, job, commit } => Some((name, jobset, job, commit)),
-        Mark::Until { .. } => None,
-    })
-}
-
-/// Keeps a job from using caches until [`allow`] is called.
-pub(crate) fn switch_off(
-    writer: &StateWriter,
-    jobset: Jobsets,
-    job: &JobName,
-    commit: CommitId,
-) -> Result<(), StateError> {
-    let name = format!("{}\n{job}", String::from(jobset.clone()));
-    let name = format!("off-{}", sha256_hex(name.as_bytes()));
-    writer.store(Kind::Dropped, &name, &Mark::Off { jobset, job: job.clone(), commit })
-}
-
-/// Lets a job use caches again, on all jobsets. Returns whether it was kept from it on any.
-pub(crate) fn allow(writer: &StateWriter, job: &JobName) -> Result<bool, StateError> {
-    let mut was_off = false;
-    for (name, _, marked, _) in marked_off(writer.state()) {
-        if marked == *job {
-            writer.forget(Kind::Dropped, &name)?;
-            was_off = true;
+impl Mark {
+    /// Returns the name under which it is kept: one for all marks of the same caches.
+    pub fn name(&self) -> String {
+        let name = |jobset: &Jobsets, job: &str| {
+            sha256_hex(format!("{}\n{job}", String::from(jobset.clone())).as_bytes())
+        };
+        match self {
+            Self::Until { jobset, job, .. } => {
+                name(jobset, job.as_ref().map(JobName::as_str).unwrap_or_default())
+            }
+            Self::Off { jobset, job, .. } => format!("off-{}", name(jobset, job.as_str())),
         }
     }
-    Ok(was_off)
+
+    /// Returns whether `other`, about the same caches, adds nothing to it.
+    pub(crate) fn reaches(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Until { time, .. }, Self::Until { time: other, .. }) => time >= other,
+            (Self::Off { .. } | Self::Until { .. }, Self::Off { .. } | Self::Until { .. }) => false,
+        }
+    }
+
+    /// Returns whether it keeps a job from using caches until that is allowed again.
+    pub(crate) fn turns_off(&self, wanted: &JobName) -> bool {
+        match self {
+            Self::Off { job, .. } => job == wanted,
+            Self::Until { .. } => false,
+        }
+    }
 }
 
 /// Returns the time until which caches of `job` are dropped; 0 if none are.
@@ -156,23 +172,11 @@ pub(crate) fn before(dropped: &Dropped, job: &JobName) -> u64 {
     of(&None).max(of(&Some(job.clone())))
 }
 
-/// Notes that everything recorded until `time` is dropped.
-pub(crate) fn note(
-    writer: &StateWriter,
-    jobset: Jobsets,
-    job: Option<&JobName>,
-    time: u64,
-) -> Result<(), StateError> {
-    let text = String::from(jobset.clone());
-    let name = format!("{text}\n{}", job.map(JobName::as_str).unwrap_or_default());
-    let name = sha256_hex(name.as_bytes());
-    let mark = Mark::Until { jobset, job: job.cloned(), time };
-    writer.store(Kind::Dropped, &name, &mark)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::Records;
+    use crate::state::{Kind, State};
 
     #[test]
     fn marks_are_read_as_they_have_always_been_written() {
@@ -187,18 +191,24 @@ mod tests {
         let off = serde_json::json!({ "off": { "job": "x.b", "commit": "1".repeat(40) } });
         writer.store(Kind::Dropped, "off", &off).unwrap();
         let (main, pull) = (JobsetName::branch("main"), JobsetName::pull_request(7));
+        let dropped = |jobset: &JobsetName| of_jobset(&state.marks().unwrap(), jobset);
+        let is_off = |job: &str| switched_off(&state.marks().unwrap(), &main).contains_key(job);
         // What names no jobset drops nothing.
         for jobset in [&main, &pull] {
-            assert_eq!(before(&read(&state, jobset), &"x.a".into()), 3, "{jobset}");
+            assert_eq!(before(&dropped(jobset), &"x.a".into()), 3, "{jobset}");
         }
         // Written before it was said on which jobsets.
-        assert!(switched_off(&state, &main).contains_key("x.b"));
-        assert!(allow(&writer, &"x.b".into()).unwrap());
-        assert!(!allow(&writer, &"x.b".into()).unwrap());
-        assert!(switched_off(&state, &main).is_empty());
+        assert!(is_off("x.b"));
+        assert!(state.allow(&writer, &"x.b".into()).unwrap());
+        assert!(!state.allow(&writer, &"x.b".into()).unwrap());
+        assert!(!is_off("x.b"));
 
-        note(&writer, Jobsets::One(main.clone()), None, 9).unwrap();
-        note(&writer, Jobsets::All, Some(&"x.b".into()), 8).unwrap();
+        let until = |jobset, job: Option<&str>, time| {
+            let mark = Mark::Until { jobset, job: job.map(JobName::from), time };
+            state.mark(&writer, &mark).unwrap();
+        };
+        until(Jobsets::One(main.clone()), None, 9);
+        until(Jobsets::All, Some("x.b"), 8);
         let written = |name: &str| {
             let name = sha256_hex(name.as_bytes());
             state.load::<serde_json::Value>(Kind::Dropped, &name).unwrap()["until"].take()
@@ -207,32 +217,34 @@ mod tests {
         assert_eq!(written("heads/main\n"), one);
         let all = serde_json::json!({ "jobset": "*", "job": "x.b", "time": 8 });
         assert_eq!(written("*\nx.b"), all);
-        assert_eq!(before(&read(&state, &main), &"x.a".into()), 9);
-        assert_eq!(before(&read(&state, &pull), &"x.b".into()), 8);
+        assert_eq!(before(&dropped(&main), &"x.a".into()), 9);
+        assert_eq!(before(&dropped(&pull), &"x.b".into()), 8);
     }
 
     #[test]
     fn a_pull_request_that_lies_switches_itself_off_and_nobody_else() {
         use crate::testing::{branch, pull_request};
-        let dir = tempfile::tempdir().unwrap();
-        let writer = State::of(dir.path()).lock().unwrap();
-        let state = writer.state();
         let job: JobName = "x.a".into();
         let commit: CommitId = "1".repeat(40).parse().unwrap();
-        let is_off = |jobset: &Jobset| switched_off(state, &jobset.name()).contains_key(&job);
+        let off = |misled: &Jobset| Mark::Off {
+            jobset: Jobsets::misled_with(misled),
+            job: job.clone(),
+            commit,
+        };
+        let is_off = |marks: &[Mark], jobset: &Jobset| {
+            switched_off(marks, &jobset.name()).contains_key(&job)
+        };
         let (main, topic) = (branch("main", true), branch("topic", false));
         let (fork, other) = (pull_request(7, true), pull_request(8, false));
         for misled in [&fork, &other] {
-            switch_off(&writer, Jobsets::misled_with(misled), &job, commit).unwrap();
-            assert!(is_off(misled) && !is_off(&main) && !is_off(&topic));
-            assert!(allow(&writer, &job).unwrap());
+            let marks = [off(misled)];
+            assert!(is_off(&marks, misled) && !is_off(&marks, &main) && !is_off(&marks, &topic));
         }
         for misled in [&main, &topic] {
-            switch_off(&writer, Jobsets::misled_with(misled), &job, commit).unwrap();
-            switch_off(&writer, Jobsets::misled_with(&fork), &job, commit).unwrap();
-            assert!([&main, &topic, &fork, &other].into_iter().all(is_off));
-            assert!(allow(&writer, &job).unwrap());
-            assert!(![&main, &topic, &fork, &other].into_iter().any(is_off));
+            let marks = [off(misled), off(&fork)];
+            assert!(
+                [&main, &topic, &fork, &other].into_iter().all(|jobset| is_off(&marks, jobset))
+            );
         }
     }
 }

@@ -4,14 +4,15 @@
 //! of which are in the commit. So its result is kept under everything it
 //! depends on, and asking again costs one file read instead of a process.
 
-use levain_evaluator::evaluate::{Evaluation, JobError, JobEvaluator, Request};
+use levain_evaluator::evaluate::{Evaluation, JobDerivation, JobError, JobEvaluator, Request};
 use levain_evaluator::key::KeyDocument;
 use levain_evaluator::pointer::Tier;
 use levain_evaluator::{EvaluateError, JobName, LockedFlakeRef};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::sha256_hex;
-use crate::state::{Kind, State, StateWriter};
+use crate::records::{Records, RecordsError};
+use crate::state::StateWriter;
 
 /// The version of what is remembered; another one is evaluated anew.
 ///
@@ -22,7 +23,7 @@ const FORMAT: u32 = 4;
 /// An evaluation and what was found out about its derivations.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Remembered {
+pub struct Remembered {
     /// The evaluation.
     pub evaluation: Evaluation,
     /// Keys of jobs, as far as they were computed.
@@ -38,6 +39,13 @@ pub(crate) struct Evaluated {
     pub remembered: Remembered,
     /// Whether it was found rather than computed.
     pub memoized: bool,
+}
+
+impl Evaluated {
+    /// Returns the base derivations of all jobs that have one.
+    pub(crate) fn bases(&self) -> impl Iterator<Item = &JobDerivation> {
+        self.remembered.evaluation.jobs.iter().filter_map(|job| job.outcome.as_ref().ok())
+    }
 }
 
 /// Returns the name under which the evaluation of `request` is remembered.
@@ -66,17 +74,28 @@ pub(crate) fn id(evaluator: &dyn JobEvaluator, store_dir: &str, request: &Reques
     sha256_hex(text.as_bytes())
 }
 
+/// There is no evaluation.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EvaluatedError {
+    /// It failed.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// What is remembered cannot be reached.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+}
+
 /// Evaluates `request`, or finds out that this was done before. Calls `on_work`
 /// before it evaluates.
 pub(crate) fn evaluate(
     evaluator: &dyn JobEvaluator,
     store_dir: &str,
     request: &Request,
-    state: &State,
+    records: &dyn Records,
     on_work: &mut dyn FnMut(),
-) -> Result<Evaluated, EvaluateError> {
+) -> Result<Evaluated, EvaluatedError> {
     let id = id(evaluator, store_dir, request);
-    if let Some(mut remembered) = state.load::<Remembered>(Kind::Evaluations, &id) {
+    if let Some(mut remembered) = records.evaluation(&id)? {
         remembered.evaluation.flake = LockedFlakeRef {
             nar_hash: remembered.evaluation.flake.nar_hash,
             ..request.flake.clone()
@@ -95,11 +114,11 @@ fn is_lasting(evaluation: &Evaluation) -> bool {
 }
 
 /// Remembers a result. A failure costs time later, nothing else.
-pub(crate) fn remember(writer: Option<&StateWriter>, evaluated: &Evaluated) {
+pub(crate) fn remember(records: &dyn Records, writer: Option<&StateWriter>, evaluated: &Evaluated) {
     let Some(writer) = writer.filter(|_| is_lasting(&evaluated.remembered.evaluation)) else {
         return;
     };
-    if let Err(error) = writer.store(Kind::Evaluations, &evaluated.id, &evaluated.remembered) {
+    if let Err(error) = records.remember_evaluation(writer, &evaluated.id, &evaluated.remembered) {
         tracing::warn!(%error, "cannot remember an evaluation");
     }
 }

@@ -1,7 +1,7 @@
 //! One jobset from reference to result: lock, shadow, evaluate, plan, build, act.
 //!
-//! No HTTP server and no database: what has to be remembered lies in files
-//! below the repository's git directory ([`state`]). Start at [`run::run`].
+//! No HTTP server and no database: what has to be remembered lies in files below the repository's git directory
+//! ([`state`]), and where whoever runs it wants ([`records`]). Start at [`run::open`].
 
 mod aggregate;
 pub mod audit;
@@ -28,6 +28,7 @@ mod plan;
 mod pointers;
 mod post_build;
 pub mod project;
+pub mod records;
 pub mod report;
 pub mod repositories;
 mod restored;

@@ -18,11 +18,11 @@ use levain_store::{
 use levain_actions::git::SourceIndex;
 use levain_actions::shadow::ShadowFiles;
 
-use crate::candidates::Records;
+use crate::candidates::KnownEntries;
 use crate::choose::{CacheLimits, Candidate, Choice, Origin, Reason, Refusal, choose};
 use crate::declaration::{Incremental, Mode};
 use crate::jobset::Jobset;
-use crate::state::State;
+use crate::records::{Records, RecordsError};
 use crate::success::{Success, Successes};
 
 /// How many parts that differ are named.
@@ -43,6 +43,9 @@ pub enum PlanError {
     /// The project's tree cannot be read.
     #[error("cannot plan the builds: {0}")]
     Git(#[from] levain_actions::git::GitError),
+    /// What is remembered cannot be reached.
+    #[error("cannot plan the builds: {0}")]
+    Records(#[from] RecordsError),
 }
 
 /// A job that could be evaluated.
@@ -107,7 +110,7 @@ pub(crate) fn cache_output<'a>(
 /// Finds fresh jobs and chooses the caches of the others.
 pub(crate) struct Planner<'a> {
     /// What is remembered.
-    pub state: &'a State,
+    pub records: &'a dyn Records,
     /// The jobset.
     pub jobset: &'a Jobset,
     /// The declaration's policy.
@@ -121,17 +124,18 @@ pub(crate) struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// Finds the fresh jobs. `is_valid` asks the store, which takes a connection; it is called only
-    /// for jobs without a record.
+    /// Finds out whether a job is fresh. `known` is what is known of base derivations. `is_valid` asks the store, which
+    /// takes a connection; it is called only for jobs without a record.
     pub(crate) fn fresh<E>(
         &self,
         base: &JobDerivation,
+        known: &BTreeMap<DerivationPath, Successes>,
         is_valid: &mut dyn FnMut(&StorePath) -> Result<bool, E>,
     ) -> Result<Option<Finding>, E> {
         if self.ignore_successes {
             return Ok(None);
         }
-        if let Some(successes) = Successes::load(self.state, &base.derivation)
+        if let Some(successes) = known.get(&base.derivation)
             && let Some(success) = successes.usable(self.jobset)
         {
             return Ok(Some(Finding::Fresh(success.clone())));
@@ -150,7 +154,7 @@ impl Planner<'_> {
         attr_path: &JobName,
         base: &JobDerivation,
         key: Option<&KeyDocument>,
-        records: &mut Records<'_>,
+        known: &mut KnownEntries<'_>,
         connection: &mut Connection,
     ) -> Choice {
         let Some(document) = key else {
@@ -177,7 +181,7 @@ impl Planner<'_> {
             now: self.now,
         };
         let key = document.key();
-        choose(&key, limits, &mut records.of_job(attr_path, document, self.state, connection))
+        choose(&key, limits, &mut known.of_job(attr_path, document, self.records, connection))
     }
 }
 

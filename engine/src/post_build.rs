@@ -18,12 +18,13 @@ use crate::exposure::exposed_in;
 use crate::jobset::Head;
 use crate::plan::{PlannedJob, Target};
 use crate::pointers::Change;
+use crate::records::{NewSuccess, Records, RecordsError};
 use crate::report::{Undelivered, UndeliveredKind};
 use crate::roots::RootError;
 use crate::shadowing::{Shadowing, ShadowingError};
 use crate::signing::Keyring;
-use crate::state::{Kind, StateError, StateWriter};
-use crate::success::{BuiltFrom, RecordedCache, StoredEntry, Success, Successes};
+use crate::state::StateWriter;
+use crate::success::{RecordedCache, StoredEntry, Success};
 
 /// Pointer moves are gathered this long, so that a burst of successes makes one commit.
 const GATHER: Duration = Duration::from_secs(1);
@@ -39,7 +40,7 @@ pub(crate) enum PostBuildError {
     Root(#[from] RootError),
     /// The success could not be written down.
     #[error(transparent)]
-    State(#[from] StateError),
+    Records(#[from] RecordsError),
     /// The pointer could not be moved.
     #[error("cannot move the pointer: {0}")]
     Shadow(#[from] ShadowingError),
@@ -51,6 +52,7 @@ pub(crate) enum PostBuildError {
 /// Records the successes of one run.
 pub(crate) struct PostBuild<'a> {
     store: &'a Store,
+    records: &'a dyn Records,
     writer: &'a StateWriter,
     keys: &'a Keyring,
     head: &'a Head,
@@ -82,6 +84,7 @@ impl<'a> PostBuild<'a> {
     /// Prepares for the successes of a run about `head`.
     pub(crate) fn new(
         store: &'a Store,
+        records: &'a dyn Records,
         writer: &'a StateWriter,
         keys: &'a Keyring,
         head: &'a Head,
@@ -89,6 +92,7 @@ impl<'a> PostBuild<'a> {
     ) -> Self {
         Self {
             store,
+            records,
             writer,
             keys,
             head,
@@ -126,7 +130,7 @@ impl<'a> PostBuild<'a> {
         connection: &mut Connection,
         success: &Succeeded<'_>,
     ) -> Result<(), PostBuildError> {
-        let time = self.time(&success.job.attr_path);
+        let time = self.time(&success.job.attr_path)?;
         // A cache that cannot be kept costs the next build its start, not this one its success.
         let (entry, cache) = if self.is_exposed(connection, success)? {
             (None, RecordedCache::Unusable)
@@ -160,17 +164,14 @@ impl<'a> PostBuild<'a> {
             job: success.job.attr_path.clone(),
             cache,
         };
-        if let Some(document) = success.key {
-            self.writer.store(Kind::Keys, document.key().as_str(), document)?;
-        }
-        let base = &success.job.base.derivation;
-        let turn = self.writer.lent().records();
-        let mut successes = Successes::load(self.writer.state(), base).unwrap_or_default();
-        let built_from =
-            if target.caches.is_empty() { BuiltFrom::Nothing } else { BuiltFrom::Cache };
-        successes.add(&self.head.jobset, record, built_from);
-        successes.store(self.writer, base)?;
-        drop(turn);
+        let maker = self.head.jobset.name();
+        let new = NewSuccess {
+            base: &success.job.base.derivation,
+            maker: (!target.caches.is_empty()).then_some(&maker),
+            success: &record,
+            key: success.key,
+        };
+        self.records.add_success(self.writer, &new)?;
         if let Some(entry) = entry {
             self.point(&success.job.attr_path, entry);
         }
@@ -192,9 +193,9 @@ impl<'a> PostBuild<'a> {
     }
 
     /// Returns the present, but later than a time before which caches are dropped.
-    fn time(&self, attr_path: &JobName) -> u64 {
-        let dropped = dropped::read(self.writer.state(), &self.head.jobset.name());
-        unix_now().max(dropped::before(&dropped, attr_path) + 1)
+    fn time(&self, attr_path: &JobName) -> Result<u64, RecordsError> {
+        let dropped = dropped::of_jobset(&self.records.marks()?, &self.head.jobset.name());
+        Ok(unix_now().max(dropped::before(&dropped, attr_path) + 1))
     }
 
     /// Copies the cache output to a content-addressed path, roots that, and

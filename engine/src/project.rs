@@ -18,6 +18,7 @@ use crate::hold::Holds;
 use crate::inputs::Inputs;
 use crate::jobset::Head;
 use crate::pointers::Layout;
+use crate::records::{OpenRecords, Records};
 use crate::signing::SigningKey;
 use crate::state::{State, StateWriter};
 
@@ -59,6 +60,8 @@ pub struct Surroundings {
     pub mirrors: PathBuf,
     /// What signs entries instead of the key that each repository has.
     pub signing_key: Option<Arc<SigningKey>>,
+    /// Opens what is remembered about a repository.
+    pub records: Arc<OpenRecords>,
 }
 
 impl Surroundings {
@@ -118,8 +121,10 @@ pub struct Project {
     pub repository: Repository,
     /// What others are fetched from and pushed to.
     pub remote: Option<Remote>,
-    /// What is remembered.
+    /// What this machine keeps for it in files.
     pub state: State,
+    /// What is remembered.
+    pub records: Arc<dyn Records>,
     /// The right to write, unless read-only.
     pub writer: Option<StateWriter>,
     /// Which branches the project has.

@@ -25,6 +25,7 @@ use crate::pointers::{Entries, PointerMoveError, known};
 use crate::project::{
     Asking, Opening, Place, Project, ProjectError, Selection, Surroundings, WriteAccess,
 };
+use crate::records::RecordsError;
 use crate::report::{EvaluationReport, JobReport, Lie, Report, Seconds, Undelivered};
 use crate::shadowing::{Shadowing, ShadowingError, WrittenShadow};
 use crate::statuses::{StatusPlan, StatusesError};
@@ -93,6 +94,9 @@ pub enum RunError {
     /// The store's answer.
     #[error(transparent)]
     Store(#[from] ProtocolError),
+    /// What is remembered cannot be reached, or not be kept.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
     /// A directory for logs.
     #[error("cannot make a directory for logs: {0}")]
     Logs(#[source] std::io::Error),
@@ -211,6 +215,7 @@ impl RunError {
             | Self::Build(_)
             | Self::Connect(_)
             | Self::Store(_)
+            | Self::Records(_)
             | Self::Logs(_)
             | Self::Cancelled => false,
         }
@@ -255,6 +260,7 @@ impl RunError {
             | Self::Build(_)
             | Self::Connect(_)
             | Self::Store(_)
+            | Self::Records(_)
             | Self::Logs(_)
             | Self::Cancelled => self.to_string(),
         }

@@ -253,6 +253,19 @@ impl StateWriter {
         }
     }
 
+    /// Forgets all that is remembered of one kind.
+    pub fn forget_all(&self, kind: Kind) -> Result<(), StateError> {
+        let path = self.state.dir.join(kind.directory());
+        let failed = |source| StateError::Io { action: "remove", path: path.clone(), source };
+        for entry in fs::read_dir(&path).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            if let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".json")) {
+                self.forget(kind, name)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the oldest evaluations, logs and statuses beyond `keep` of each, those
     /// logs beyond `log_bytes`, and temporary files of a killed levain.
     pub fn tidy(&self, keep: usize, log_bytes: u64) {

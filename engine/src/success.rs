@@ -10,15 +10,14 @@ use levain_store::{DerivationPath, StoreDir};
 use serde::{Deserialize, Serialize};
 
 use crate::jobset::{Head, Jobset};
-use crate::state::{Kind, State, StateError, StateWriter};
 
 /// The version of these records. Older ones held outputs that a flake had claimed.
 const FORMAT: u32 = 2;
 
 /// All known successes of one base derivation.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Successes {
+pub struct Successes {
     /// The version.
     #[serde(default)]
     format: u32,
@@ -30,9 +29,9 @@ pub(crate) struct Successes {
 }
 
 /// One success.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Success {
+pub struct Success {
     /// The derivation that was built, as a store path.
     pub built: String,
     /// Its outputs, as store paths.
@@ -50,9 +49,9 @@ pub(crate) struct Success {
 }
 
 /// What became of a success's cache output.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum RecordedCache {
+pub enum RecordedCache {
     /// The job has none, or incremental mode was off.
     None,
     /// There is a content-addressed copy; this is its pointer entry.
@@ -63,10 +62,21 @@ pub(crate) enum RecordedCache {
 }
 
 /// A pointer entry as text: the pointer's own format, so that there is one.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct StoredEntry(String);
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredEntry(String);
+
+impl From<String> for StoredEntry {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
 
 impl StoredEntry {
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Stores `entry`.
     pub(crate) fn new(dir: &levain_store::StoreDir, entry: &Entry) -> Self {
         let entries = [("entry".into(), Ok(entry.clone()))].into();
@@ -129,19 +139,14 @@ impl Default for Successes {
 }
 
 impl Successes {
-    /// Returns what is known of a base derivation.
-    pub(crate) fn load(state: &State, base: &DerivationPath) -> Option<Self> {
-        let found: Self = state.load(Kind::Successes, &base.to_string())?;
-        (found.format == FORMAT).then_some(found)
+    /// Returns whether this version of levain can go by it.
+    pub fn is_current(&self) -> bool {
+        self.format == FORMAT
     }
 
-    /// Remembers what is known of a base derivation.
-    pub(crate) fn store(
-        &self,
-        writer: &StateWriter,
-        base: &DerivationPath,
-    ) -> Result<(), StateError> {
-        writer.store(Kind::Successes, &base.to_string(), self)
+    /// Returns whether nothing is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.clean.is_none() && self.incremental.is_empty()
     }
 
     /// Returns the best success that `jobset` may rely on: a clean one, else
@@ -160,24 +165,40 @@ impl Successes {
         })
     }
 
-    /// Adds a success of `jobset`; `incremental` says whether it used a cache.
-    pub(crate) fn add(&mut self, jobset: &Jobset, success: Success, built_from: BuiltFrom) {
-        match built_from {
-            BuiltFrom::Nothing => self.clean = Some(success),
-            BuiltFrom::Cache => {
-                self.incremental.insert(jobset.name(), success);
+    /// Adds a success, in place of an older one. `maker` made it from a cache; nobody if the base derivation itself was
+    /// built.
+    pub fn add(&mut self, maker: Option<&JobsetName>, success: Success) {
+        match maker {
+            None => self.clean = Some(success),
+            Some(maker) => {
+                self.incremental.insert(maker.clone(), success);
             }
         }
     }
-}
 
-/// What a build started from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BuiltFrom {
-    /// The base derivation.
-    Nothing,
-    /// A derivation with a cache among its inputs.
-    Cache,
+    /// Forgets the incremental successes of a job in a jobset, and the cache of a clean one; all jobs and jobsets if
+    /// none is named. Returns how many it forgot, or nothing if there was nothing to change.
+    pub(crate) fn forget(
+        &mut self,
+        jobset: Option<&JobsetName>,
+        job: Option<&JobName>,
+    ) -> Option<usize> {
+        let concerns = |recorded: &JobName| job.is_none_or(|job| job == recorded);
+        let before = self.incremental.len();
+        self.incremental.retain(|maker, success| {
+            !(jobset.is_none_or(|jobset| jobset == maker) && concerns(&success.job))
+        });
+        let forgotten = before - self.incremental.len();
+        let mut has_changed = forgotten > 0;
+        if let Some(clean) = &mut self.clean
+            && concerns(&clean.job)
+            && matches!(clean.cache, RecordedCache::Entry(_))
+        {
+            clean.cache = RecordedCache::Unusable;
+            has_changed = true;
+        }
+        has_changed.then_some(forgotten)
+    }
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ fn ancestors_nearest_first_whatever_the_distance() {
         let none = Dropped::new();
         let own = Ok(Entries::new());
         let mut records =
-            Records::new(&fixture.repository, &layout, &topic, commit, own, &others, none);
+            KnownEntries::new(&fixture.repository, &layout, &topic, commit, own, &others, none);
         paths(&records.ancestors_of(&job.into()).unwrap())
     };
     assert_eq!(found(commits[29], "j"), expected(&[9, 2]));

@@ -8,6 +8,7 @@ use levain_store::StoreDir;
 use tempfile::TempDir;
 
 use super::*;
+use crate::state::State;
 
 /// Gives one job, which has an error or is none at all, and counts.
 struct Fake {
@@ -77,7 +78,7 @@ fn state() -> (TempDir, StateWriter) {
 fn ask(fake: &Fake, request: &Request, writer: &StateWriter) -> bool {
     let found = evaluate(fake, "/nix/store", request, writer.state(), &mut || {}).unwrap();
     assert_eq!(found.remembered.evaluation.flake.location, request.flake.location);
-    remember(Some(writer), &found);
+    remember(writer.state(), Some(writer), &found);
     found.memoized
 }
 

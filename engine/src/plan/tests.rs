@@ -12,8 +12,9 @@ use levain_store::{DerivationOutput, StoreDir};
 use tempfile::TempDir;
 
 use super::*;
-use crate::state::StateWriter;
-use crate::success::{BuiltFrom, RecordedCache};
+use crate::records::NewSuccess;
+use crate::state::{State, StateWriter};
+use crate::success::RecordedCache;
 use crate::testing::{NOW, branch, entry, pull_request};
 
 const BASE: &str = "prwm9syyq3qlrywj4hir7c92gf7kbl1q-app.drv";
@@ -61,7 +62,16 @@ fn state() -> (TempDir, StateWriter) {
 
 fn planner<'a>(state: &'a State, jobset: &'a Jobset, incremental: &'a Incremental) -> Planner<'a> {
     let mode = incremental.mode(jobset);
-    Planner { state, jobset, incremental, mode, ignore_successes: false, now: NOW }
+    Planner { records: state, jobset, incremental, mode, ignore_successes: false, now: NOW }
+}
+
+/// What a build started from.
+#[derive(Clone, Copy)]
+enum BuiltFrom {
+    /// The base derivation.
+    Nothing,
+    /// A derivation with a cache among its inputs.
+    Cache,
 }
 
 /// Records a success of `jobset`.
@@ -80,15 +90,20 @@ fn succeed(writer: &StateWriter, jobset: &Jobset, from: BuiltFrom) {
         cache: RecordedCache::None,
     };
     let base = derivation_path(BASE);
-    let mut known = Successes::load(writer.state(), &base).unwrap_or_default();
-    known.add(jobset, success, from);
-    known.store(writer, &base).unwrap();
+    let jobset = jobset.name();
+    let maker = match from {
+        BuiltFrom::Nothing => None,
+        BuiltFrom::Cache => Some(&jobset),
+    };
+    let new = NewSuccess { base: &base, maker, success: &success, key: None };
+    writer.state().add_success(writer, &new).unwrap();
 }
 
 /// Returns the words for a finding, and how often the store was asked.
 fn fresh(planner: &Planner<'_>, valid: &[&str]) -> (&'static str, usize) {
     let asked = Cell::new(0);
-    let finding = planner.fresh::<Infallible>(&base(), &mut |path| {
+    let known = planner.records.successes(&[derivation_path(BASE)].into()).unwrap();
+    let finding = planner.fresh::<Infallible>(&base(), &known, &mut |path| {
         asked.set(asked.get() + 1);
         Ok(valid.contains(&path.to_string().as_str()))
     });
@@ -291,6 +306,7 @@ fn a_job_that_cannot_be_evaluated_is_not_gone() {
 fn a_success_keeps_its_makers_tier() {
     let (_dir, writer) = state();
     succeed(&writer, &pull_request(7, true), BuiltFrom::Cache);
-    let known = Successes::load(writer.state(), &derivation_path(BASE)).unwrap();
+    let base = derivation_path(BASE);
+    let known = writer.state().successes(&[base.clone()].into()).unwrap().remove(&base).unwrap();
     assert_eq!(known.incremental["pull/7"].tier, Tier::Fork);
 }

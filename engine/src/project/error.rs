@@ -7,6 +7,7 @@ use levain_evaluator::EvaluateError;
 
 use super::Base;
 use crate::declaration::DeclarationError;
+use crate::records::RecordsError;
 use crate::signing::SigningError;
 use crate::state::StateError;
 
@@ -28,6 +29,9 @@ pub enum ProjectError {
     /// What levain remembers.
     #[error(transparent)]
     State(#[from] StateError),
+    /// What is remembered from run to run.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
     /// The declaration's content.
     #[error(transparent)]
     Declaration(#[from] DeclarationError),

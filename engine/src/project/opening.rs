@@ -69,6 +69,7 @@ impl Project {
         let writer = writer.map(|(writer, _)| writer);
         // What is fetched and written down on the way is not for two at the same time.
         let turn = writer.as_ref().map(|writer| writer.lent().remote());
+        let records = (surroundings.records)(&state, writer.as_ref())?;
         let branches = match asked {
             Some(branches) => branches,
             None => {
@@ -141,6 +142,7 @@ impl Project {
             repository,
             remote,
             state,
+            records,
             writer,
             branches: branches.without(&layout.prefix),
             declared_at: source

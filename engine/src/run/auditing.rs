@@ -17,14 +17,14 @@ use crate::caches::{self, CachesError};
 use crate::cancel::Cancel;
 use crate::choose::Reason;
 use crate::connections::Connections;
-use crate::dropped::{self, Jobsets};
 use crate::event::{Event, Stage, Tell};
 use crate::owed::{self, Candidate, Decision};
 use crate::plan::{self, PlannedJob};
 use crate::project::Surroundings;
+use crate::records::{Jobsets, Mark};
 use crate::report::{JobReport, JobStatus, Lie};
 use crate::shadowing::Shadowing;
-use crate::success::{Success, Successes};
+use crate::success::Success;
 
 use super::planning::PlannedJobs;
 
@@ -104,8 +104,9 @@ pub fn audit(
     }
     let mut audited = Vec::new();
     let mut due = Vec::new();
+    let mut recorded = run.recorded_incremental(&planned.jobs)?;
     for known in &planned.jobs {
-        match run.recorded_incremental(known) {
+        match recorded.remove(&known.base.derivation) {
             Some(success) => due.push((known, success)),
             None if job.is_some() => {
                 audited.push(Audited::new(&known.attr_path, Verdict::NotIncremental));
@@ -149,10 +150,16 @@ fn build_all(
 }
 
 impl Run<'_> {
-    /// Returns the success of this jobset that a cache was part of.
-    fn recorded_incremental(&self, job: &PlannedJob) -> Option<Success> {
-        let successes = Successes::load(&self.project.state, &job.base.derivation)?;
-        successes.incremental.get(&self.head.jobset.name()).cloned()
+    /// Returns the successes of this jobset that caches were part of, by base derivation.
+    fn recorded_incremental(
+        &self,
+        jobs: &[PlannedJob],
+    ) -> Result<BTreeMap<DerivationPath, Success>, RunError> {
+        let known = self.successes(jobs.iter().map(|job| &job.base))?.into_iter();
+        let jobset = self.head.jobset.name();
+        let own =
+            known.filter_map(|(base, mut known)| Some((base, known.incremental.remove(&jobset)?)));
+        Ok(own.collect())
     }
 
     /// Builds the base derivations and compares.
@@ -295,7 +302,9 @@ impl Run<'_> {
     fn switch_off(&self, lie: &Audited) -> Result<(), CachesError> {
         let Some(writer) = &self.project.writer else { return Ok(()) };
         let jobsets = Jobsets::misled_with(&self.head.jobset);
-        dropped::switch_off(writer, jobsets.clone(), &lie.attr_path, self.head.commit)?;
+        let job = lie.attr_path.clone();
+        let mark = Mark::Off { jobset: jobsets.clone(), job, commit: self.head.commit };
+        self.project.records.mark(writer, &mark)?;
         if jobsets == Jobsets::All {
             caches::distrust(self.project, &lie.attr_path)?;
         }
@@ -329,9 +338,11 @@ impl Run<'_> {
         let owed = self.owed.clone();
         let mut still_owed = BTreeSet::new();
         let mut due: Vec<(&PlannedJob, Success)> = Vec::new();
+        let recorded_before = self.recorded_incremental(&planned.jobs)?;
         for report in &*reports {
             let job = planned.jobs.iter().find(|job| job.attr_path == report.attr_path);
-            let recorded = job.and_then(|job| Some((job, self.recorded_incremental(job)?)));
+            let recorded =
+                job.and_then(|job| Some((job, recorded_before.get(&job.base.derivation)?.clone())));
             let candidate = Candidate {
                 is_success: report.status.is_success() && report.status != JobStatus::Skipped,
                 is_due: self.is_due(report),

@@ -77,8 +77,9 @@ impl Run<'_> {
         let store = &self.surroundings.store;
         let post_build = self.project.writer.as_ref();
         let keys = &*self.project.layout.keys;
-        let post_build =
-            post_build.map(|writer| PostBuild::new(store, writer, keys, self.head, shadowing));
+        let records = self.project.records.as_ref();
+        let post_build = post_build
+            .map(|writer| PostBuild::new(store, records, writer, keys, self.head, shadowing));
         let how = if targets.is_empty() {
             How { options: self.options.build.clone(), settings: None }
         } else {

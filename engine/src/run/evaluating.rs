@@ -4,15 +4,15 @@ use std::time::Instant;
 
 use levain_actions::git::{Overlay, PlainFile};
 use levain_actions::shadow::{MOST_POINTER, ShadowCommit};
+use levain_evaluator::LockedFlakeRef;
 use levain_evaluator::evaluate::{Evaluation, Request};
 use levain_evaluator::pointer::Pointer;
-use levain_evaluator::{EvaluateError, LockedFlakeRef};
 use levain_store::StoreDir;
 
 use super::{Run, RunError};
 use crate::declaration::Mode;
 use crate::digest::sha256_hex;
-use crate::evaluations::{self, Evaluated};
+use crate::evaluations::{self, Evaluated, EvaluatedError};
 use crate::event::Stage;
 use crate::pointers::{Entries, print};
 use crate::project::{Project, ProjectError};
@@ -96,10 +96,15 @@ impl Run<'_> {
         &self,
         request: &Request,
         on_work: &mut dyn FnMut(),
-    ) -> Result<Evaluated, EvaluateError> {
+    ) -> Result<Evaluated, RunError> {
         let evaluator = self.surroundings.evaluator.as_ref();
         let dir = self.surroundings.store.dir().as_str();
-        evaluations::evaluate(evaluator, dir, request, &self.project.state, on_work)
+        let records = self.project.records.as_ref();
+        let evaluated = evaluations::evaluate(evaluator, dir, request, records, on_work);
+        evaluated.map_err(|error| match error {
+            EvaluatedError::Evaluate(error) => error.into(),
+            EvaluatedError::Records(error) => error.into(),
+        })
     }
 
     fn record_evaluation(

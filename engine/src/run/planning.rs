@@ -1,7 +1,7 @@
 //! The steps of a run between evaluation and building: what is fresh, and which
 //! caches are chosen. What is built then is in `resolving.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use levain_actions::git::{CommitId, SourceIndex};
@@ -12,7 +12,7 @@ use levain_evaluator::pointer::Entry;
 use levain_store::{Connection, DerivationPath, StorePath};
 
 use super::{Run, RunError, now};
-use crate::candidates::Records;
+use crate::candidates::KnownEntries;
 use crate::choose::{Choice, Reason, Refusal};
 use crate::connections::LazyConnection;
 use crate::declaration::Mode;
@@ -24,7 +24,7 @@ use crate::plan::{self, Finding, PlanError, PlannedJob, Planner, Sources};
 use crate::pointers::{Entries, FoundBranch, pointer_for};
 use crate::project::{Place, ProjectError};
 use crate::report::{Undelivered, UndeliveredKind};
-use crate::success::Success;
+use crate::success::{Success, Successes};
 
 /// How often a jobset is evaluated again whose derivations are gone.
 const EVALUATIONS: u32 = 3;
@@ -99,7 +99,7 @@ impl ShadowBefore {
 impl Run<'_> {
     fn planner(&self) -> Planner<'_> {
         Planner {
-            state: &self.project.state,
+            records: self.project.records.as_ref(),
             jobset: &self.head.jobset,
             incremental: &self.project.declaration.incremental,
             mode: self.mode,
@@ -141,6 +141,7 @@ impl Run<'_> {
         connection: &mut LazyConnection,
     ) -> Result<PlannedJobs, PlanError> {
         let planner = self.planner();
+        let known = self.successes(evaluated.bases())?;
         let mut jobs = Vec::new();
         let mut errors = Vec::new();
         let mut left_out = Vec::new();
@@ -153,7 +154,7 @@ impl Run<'_> {
                     left_out.push((attr_path, base.clone()));
                 }
                 Ok(base) => {
-                    let finding = planner.fresh(base, &mut |path| {
+                    let finding = planner.fresh(base, &known, &mut |path| {
                         Ok::<_, PlanError>(connection.get()?.is_valid(path)?)
                     })?;
                     let finding = match finding {
@@ -174,6 +175,15 @@ impl Run<'_> {
             }
         }
         Ok(PlannedJobs { evaluated, jobs, errors, left_out })
+    }
+
+    /// Returns what is known of base derivations.
+    pub(super) fn successes<'b>(
+        &self,
+        bases: impl Iterator<Item = &'b JobDerivation>,
+    ) -> Result<BTreeMap<DerivationPath, Successes>, PlanError> {
+        let bases: BTreeSet<DerivationPath> = bases.map(|base| base.derivation.clone()).collect();
+        Ok(self.project.records.successes(&bases)?)
     }
 
     /// Returns whether the outputs of a success are in the store.
@@ -230,17 +240,18 @@ impl Run<'_> {
                 (Some(recorded), None) => recorded.entries.clone(),
                 (None, None) => Ok(Entries::new()),
             };
-            let mut records = Records::new(
+            let marks = self.project.records.marks().map_err(PlanError::from)?;
+            let mut known = KnownEntries::new(
                 &self.project.repository,
                 &self.project.layout,
                 &self.head.jobset,
                 self.head.built,
                 own,
                 &others,
-                dropped::read(&self.project.state, &self.head.jobset.name()),
+                dropped::of_jobset(&marks, &self.head.jobset.name()),
             );
             let planner = self.planner();
-            let off = dropped::switched_off(&self.project.state, &self.head.jobset.name());
+            let off = dropped::switched_off(&marks, &self.head.jobset.name());
             for job in &mut planned.jobs {
                 let attr_path = &job.attr_path;
                 if let Finding::Stale { key, choice } = &mut job.finding {
@@ -254,13 +265,8 @@ impl Run<'_> {
                         continue;
                     }
                     let connection = connection.get().map_err(PlanError::from)?;
-                    *choice = planner.choose(
-                        attr_path,
-                        &job.base,
-                        key.as_ref(),
-                        &mut records,
-                        connection,
-                    );
+                    *choice =
+                        planner.choose(attr_path, &job.base, key.as_ref(), &mut known, connection);
                 }
             }
         }
@@ -350,7 +356,12 @@ impl Run<'_> {
         let is_news = !planned.evaluated.memoized || !computed.is_empty();
         planned.evaluated.remembered.keys.extend(computed);
         if is_news {
-            evaluations::remember(self.project.writer.as_ref(), &planned.evaluated);
+            let project = self.project;
+            evaluations::remember(
+                project.records.as_ref(),
+                project.writer.as_ref(),
+                &planned.evaluated,
+            );
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! Takes the same steps as a run up to the choice, and writes nothing.
 
-use levain_evaluator::key::{self, KeyChange, KeyDocument};
+use levain_evaluator::key::{self, KeyChange};
 use levain_evaluator::{JobName, JobsetName};
 use serde::Serialize;
 
@@ -17,7 +17,6 @@ use crate::pointers::ShadowName;
 use crate::project::Surroundings;
 use crate::report::CacheReport;
 use crate::shadowing::Shadowing;
-use crate::state::Kind;
 
 /// The answer.
 #[derive(Clone, Debug, Serialize)]
@@ -195,9 +194,11 @@ impl Run<'_> {
                     why.cache = Some(CacheReport::new(dir, *origin, candidate));
                 }
                 if let (Some(key), Some(own)) = (key, own_key) {
-                    let recorded = self.project.state.load::<KeyDocument>(Kind::Keys, own.as_str());
+                    let asked = [own.clone()].into();
+                    let recorded = self.project.records.keys(&asked).map_err(RunError::from)?;
                     why.key_changes = recorded
-                        .map(|recorded| key::difference(&recorded, key))
+                        .get(&own)
+                        .map(|recorded| key::difference(recorded, key))
                         .unwrap_or_default()
                         .into_iter()
                         .map(Changed::from)

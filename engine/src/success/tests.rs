@@ -64,7 +64,7 @@ fn success(built: &str, tier: Tier, time: u64, cache: RecordedCache) -> Success 
 fn a_clean_success_is_everyones() {
     let fork = pull_request(7, true);
     let mut known = Successes::default();
-    known.add(&fork, success(BASE, Tier::Fork, 1, RecordedCache::None), BuiltFrom::Nothing);
+    known.add(None, success(BASE, Tier::Fork, 1, RecordedCache::None));
     let (main, topic) = (branch("main", true), branch("topic", false));
     for jobset in [main, topic, pull_request(8, false), pull_request(9, true), fork] {
         assert!(known.usable(&jobset).is_some(), "{}", jobset.name());
@@ -85,7 +85,7 @@ fn an_incremental_success_is_its_makers_and_the_less_trusted_ones() {
     ] {
         let mut known = Successes::default();
         let made = success(SHADOW, maker.tier(), 1, RecordedCache::None);
-        known.add(maker, made, BuiltFrom::Cache);
+        known.add(Some(&maker.name()), made);
         let found = users.map(|user| known.usable(user).is_some());
         assert_eq!(found, may_use, "made by {}", maker.name());
     }
@@ -99,12 +99,12 @@ fn the_best_success_is_clean_then_own_then_the_newest() {
     let made = |time| success(SHADOW, Tier::Branch, time, RecordedCache::None);
     let time = |known: &Successes| known.usable(&topic).map(|success| success.time);
     assert_eq!(time(&known), None);
-    known.add(&other, made(20), BuiltFrom::Cache);
-    known.add(&third, made(30), BuiltFrom::Cache);
+    known.add(Some(&other.name()), made(20));
+    known.add(Some(&third.name()), made(30));
     assert_eq!(time(&known), Some(30));
-    known.add(&topic, made(10), BuiltFrom::Cache);
+    known.add(Some(&topic.name()), made(10));
     assert_eq!(time(&known), Some(10));
-    known.add(&other, success(BASE, Tier::Branch, 5, RecordedCache::None), BuiltFrom::Nothing);
+    known.add(None, success(BASE, Tier::Branch, 5, RecordedCache::None));
     assert_eq!(time(&known), Some(5));
 }
 

@@ -80,7 +80,7 @@ fn edit(random: &mut Random, file: &mut String, others: &[String], values: &[Str
 
 /// What a run would find, but for the store.
 struct Found<'a, 'b> {
-    records: &'b mut Records<'a>,
+    records: &'b mut KnownEntries<'a>,
     job: &'b JobName,
 }
 
@@ -188,7 +188,7 @@ fn no_edit_of_shadow_refs_makes_a_cache() {
         let own = others.iter().find(|found| found.name.jobset() == Some(user.name())).unwrap();
         let own = own.entries.clone();
         let mut records =
-            Records::new(repository, &layout, &user, new, own, &others, Dropped::new());
+            KnownEntries::new(repository, &layout, &user, new, own, &others, Dropped::new());
         let limits = CacheLimits { depth: 50, max_age: 30 * 86_400, now: NOW };
         let mut found = Found { records: &mut records, job: &job.into() };
         let choice = choose(&key(digit), limits, &mut found);
