@@ -36,6 +36,9 @@ pub(crate) struct Args {
 
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Global {
+    // Commands of the server have an option of that name.
+    #[arg(skip)]
+    pub database: Option<String>,
     /// Work on the repository that this directory is in
     #[arg(short = 'C', long, value_name = "DIR", default_value = ".", global = true)]
     pub directory: PathBuf,

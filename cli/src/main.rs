@@ -35,7 +35,10 @@ fn main() -> ExitCode {
     }
     let secrets = Secrets::take();
     let args = match Args::try_parse() {
-        Ok(args) => args,
+        Ok(mut args) => {
+            args.global.database = secrets.database();
+            args
+        }
         Err(error) => return exit::usage(&error),
     };
     Secrets::forget_parsed();

@@ -17,6 +17,7 @@ const DATABASE: &str = "LEVAIN_DATABASE";
 /// The secrets of the environment. Not printable.
 pub(crate) struct Secrets {
     token: Option<OsString>,
+    database: Option<String>,
 }
 
 impl Secrets {
@@ -34,7 +35,8 @@ impl Secrets {
             forget(TOKEN.as_ref());
             keep_from_others();
         }
-        Self { token }
+        let database = std::env::var_os(DATABASE).and_then(|address| address.into_string().ok());
+        Self { token, database }
     }
 
     /// Forgets where the token lies, and the database's address, which may hold a password, once the
@@ -47,6 +49,11 @@ impl Secrets {
             forget(DATABASE.as_ref());
             keep_from_others();
         }
+    }
+
+    /// Returns the database that the environment names.
+    pub(crate) fn database(&self) -> Option<String> {
+        self.database.clone()
     }
 
     /// Returns the token for a run, if there is one and it may be used.

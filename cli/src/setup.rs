@@ -10,9 +10,12 @@ use levain_engine::Scheduler;
 use levain_engine::cancel::Cancel;
 use levain_engine::hold::Holds;
 use levain_engine::project::{Selection, Surroundings};
+use levain_engine::records::{OpenRecords, RecordsError};
 use levain_engine::signing::SigningKey;
 use levain_evaluator::NixEvaluator;
 use levain_evaluator::evaluate::{Resources, WithoutSandbox};
+use levain_server::database::DatabaseUrl;
+use levain_server::records::wherever_they_are;
 use levain_store::nix::{Confinement, Network, NixProgram};
 use levain_store::{Store, StoreConfig};
 use tokio::runtime::Handle;
@@ -60,7 +63,11 @@ pub(crate) fn lookup(name: &str) -> Option<OsString> {
 }
 
 /// Builds what every command works with.
-pub(crate) fn surroundings(global: &Global, trust: Trust) -> Result<Surroundings, Failure> {
+pub(crate) fn surroundings(
+    global: &Global,
+    trust: Trust,
+    runtime: &Handle,
+) -> Result<Surroundings, Failure> {
     let config = StoreConfig::from_lookup(lookup).map_err(|error| Failure::error(&error))?;
     let nix = NixProgram::find(lookup).map_err(|error| Failure::error(&error))?;
     let executable = std::env::current_exe()
@@ -119,7 +126,22 @@ pub(crate) fn surroundings(global: &Global, trust: Trust) -> Result<Surroundings
         system: system(),
         mirrors,
         signing_key,
-        records: levain_engine::records::in_files(),
+        records: records(global, runtime),
+    })
+}
+
+/// Returns what opens what is remembered where it is: below the repository, or in the database of the server whose mirror
+/// that is.
+fn records(global: &Global, runtime: &Handle) -> Arc<OpenRecords> {
+    let named = global.database.clone();
+    wherever_they_are(runtime.clone(), move |home| {
+        let own = named.as_ref().map(|url| url.parse::<DatabaseUrl>()?.absolute()).transpose();
+        let refused = |error| RecordsError::Elsewhere(Box::new(error));
+        match own.map_err(refused)?.filter(|own| own.shown() == home.database) {
+            // With the password, if there is one.
+            Some(own) => Ok(own),
+            None => home.database.parse().map_err(refused),
+        }
     })
 }
 

@@ -107,6 +107,16 @@ impl DatabaseUrl {
         levain_actions::git::masked(&self.url)
     }
 
+    /// Returns the address of the same database for another directory.
+    pub fn absolute(&self) -> Result<Self, DatabaseError> {
+        let Some(path) = self.path() else { return Ok(self.clone()) };
+        let absolute = std::path::absolute(path).map_err(|error| DatabaseError::Open {
+            url: self.shown(),
+            source: sqlx::Error::Io(error),
+        })?;
+        Self::file(&absolute)
+    }
+
     fn options(&self) -> Result<AnyConnectOptions, DatabaseError> {
         let url = match self.kind {
             Kind::Sqlite => format!("{}?mode=rwc", self.url),
@@ -170,6 +180,7 @@ pub struct Database {
     /// Says that there is something to be told; nothing if nothing is ever told.
     telling: Option<Arc<Notify>>,
     counters: Counters,
+    address: Arc<str>,
 }
 
 impl Database {
@@ -203,7 +214,8 @@ impl Database {
         points.pass(Point::DatabaseOpened);
         let counters = Counters::default();
         let writer = Writer::start(connector, writer, points.clone(), counters.clone());
-        Ok(Self { readers, writer, points, telling: Some(Arc::default()), counters })
+        let address = url.absolute()?.shown().into();
+        Ok(Self { readers, writer, points, telling: Some(Arc::default()), counters, address })
     }
 
     /// Returns the same database, for a server that tells forges nothing: what happens leaves no statuses.
@@ -246,6 +258,11 @@ impl Database {
         work: impl for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send + 'static,
     ) -> Result<T, DatabaseError> {
         self.writer.write(work).await
+    }
+
+    /// Returns its address, without a password: the same wherever on this machine it is opened from.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     /// Returns what was done since it was opened, in numbers.

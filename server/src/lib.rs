@@ -22,6 +22,7 @@ pub mod people;
 pub mod points;
 pub mod projects;
 pub mod reconcile;
+pub mod records;
 pub mod rights;
 pub mod roles;
 pub mod runs;

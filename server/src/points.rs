@@ -88,6 +88,10 @@ pub enum Point {
     RunGivenBack,
     /// A run was given back.
     GaveBack,
+    /// A job's success is a row, in the transaction.
+    SuccessRecorded,
+    /// A job's success is recorded, and no pointer names its cache.
+    SuccessKept,
     /// Old deliveries are deleted, in the transaction.
     DeliveriesDeleted,
     /// Old deliveries are forgotten.
@@ -98,7 +102,7 @@ pub enum Point {
 
 impl Point {
     /// Every point.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 45] = [
         Self::DatabaseConnected,
         Self::DatabaseMigrated,
         Self::DatabaseOpened,
@@ -139,6 +143,8 @@ impl Point {
         Self::GivingBack,
         Self::RunGivenBack,
         Self::GaveBack,
+        Self::SuccessRecorded,
+        Self::SuccessKept,
         Self::DeliveriesDeleted,
         Self::CleanedUp,
         Self::EndAsked,

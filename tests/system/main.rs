@@ -39,6 +39,7 @@ mod pointers;
 mod provenance;
 mod read_only;
 mod releasing;
+mod remembered;
 mod remote;
 mod serve;
 mod shadow;

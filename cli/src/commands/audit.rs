@@ -25,7 +25,7 @@ pub(crate) fn audit(
     runtime: &Handle,
 ) -> Result<ExitCode, Failure> {
     let selection = setup::selection(&args.select);
-    let surroundings = setup::surroundings(global, setup::trust(&selection))?;
+    let surroundings = setup::surroundings(global, setup::trust(&selection), runtime)?;
     let options = Options {
         place: Place::Directory(global.directory.clone()),
         selection,

@@ -22,7 +22,7 @@ pub(crate) fn cache(
     terminal: &Terminal,
     runtime: &Handle,
 ) -> Result<ExitCode, Failure> {
-    let surroundings = setup::surroundings(global, Trust::Branch)?;
+    let surroundings = setup::surroundings(global, Trust::Branch, runtime)?;
     setup::end_on_signals(runtime, &surroundings);
     let place = Place::Directory(global.directory.clone());
     let open = |declaration: Option<&str>, access, asking| {

@@ -31,7 +31,7 @@ pub(crate) fn eval(
     };
     let files = ShadowFiles::new(&args.pointer_name, &args.commit_name)
         .map_err(|error| Failure::error(&error))?;
-    let mut surroundings = setup::surroundings(global, Trust::Branch)?;
+    let mut surroundings = setup::surroundings(global, Trust::Branch, runtime)?;
     setup::end_on_signals(runtime, &surroundings);
     if let Some(system) = &args.system {
         surroundings.system = system.clone();

@@ -36,7 +36,7 @@ pub(crate) fn run(
         Some(text) => place::of(text, selection)?,
         None => (Place::Directory(global.directory.clone()), selection),
     };
-    let surroundings = setup::surroundings(global, setup::trust(&selection))?;
+    let surroundings = setup::surroundings(global, setup::trust(&selection), runtime)?;
     let status_limit = Duration::from_secs(args.status_timeout);
     let options = Options {
         place,

@@ -45,15 +45,17 @@ pub(crate) fn serve(
         ));
     }
     // What is missing is missing for every run: better told now.
-    let Surroundings { scheduler, holds, .. } = setup::surroundings(global, Trust::Branch)?;
+    let Surroundings { scheduler, holds, .. } =
+        setup::surroundings(global, Trust::Branch, runtime)?;
     let equip = {
-        let global = global.clone();
+        let (global, handle) = (global.clone(), runtime.clone());
         move |whose| {
             let trust = match whose {
                 Whose::Project => Trust::Branch,
                 Whose::Anyone => Trust::Anyone,
             };
-            let own = setup::surroundings(&global, trust).map_err(|failure| failure.to_string())?;
+            let own = setup::surroundings(&global, trust, &handle)
+                .map_err(|failure| failure.to_string())?;
             // All runs share the slots of this machine, and build once what several of them want.
             Ok(Surroundings { scheduler: scheduler.clone(), holds: holds.clone(), ..own })
         }
@@ -70,6 +72,7 @@ pub(crate) fn serve(
         access,
         logins: logins.clone(),
         live: Live::default(),
+        database: database.clone(),
         runtime: runtime.clone(),
     };
     let end = Arc::new(Notify::new());

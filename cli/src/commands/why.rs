@@ -24,7 +24,7 @@ pub(crate) fn why(
     runtime: &Handle,
 ) -> Result<ExitCode, Failure> {
     let selection = setup::selection(&args.select);
-    let surroundings = setup::surroundings(global, setup::trust(&selection))?;
+    let surroundings = setup::surroundings(global, setup::trust(&selection), runtime)?;
     setup::end_on_signals(runtime, &surroundings);
     let options = Options {
         place: Place::Directory(global.directory.clone()),

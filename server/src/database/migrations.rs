@@ -95,6 +95,11 @@ const STEPS: &[(&str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0017_bodies.sql"),
         include_str!("../../migrations/postgres/0017_bodies.sql"),
     ),
+    (
+        "records",
+        include_str!("../../migrations/sqlite/0018_records.sql"),
+        include_str!("../../migrations/postgres/0018_records.sql"),
+    ),
 ];
 
 /// Returns all steps for a kind of database.

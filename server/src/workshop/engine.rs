@@ -26,12 +26,14 @@ use tokio::sync::Notify;
 use super::reporter::{self, Reporter};
 use super::{Carried, HeadsError, Listed, Order, Workshop};
 use crate::approve::{Admission, Trust, admission};
+use crate::database::Database;
 use crate::live::Live;
 use crate::logins::{GitLogin, Logins};
 use crate::pages::comparison::compare;
 use crate::pages::kept_report::KeptReport;
 use crate::projects::{Merge, Project, PullRequests};
 use crate::reconcile::{Head, Heads};
+use crate::records;
 use crate::roles::Role;
 use crate::runs::state::Verdict;
 use crate::runs::{Ended, RunId};
@@ -64,7 +66,9 @@ pub struct EngineWorkshop {
     pub logins: Logins,
     /// What the runs are doing, for whoever watches.
     pub live: Live,
-    /// What asks forges.
+    /// What keeps what runs remember.
+    pub database: Database,
+    /// What asks forges and the database.
     pub runtime: Handle,
 }
 
@@ -206,7 +210,10 @@ impl EngineWorkshop {
     ) -> Result<(Surroundings, GitLogin), String> {
         let login = self.logins.git(project, reach, &self.runtime);
         let login = login.map_err(|error| error.to_string())?;
-        Ok((Surroundings { git_login: login.login(), ..(self.equip)(whose)? }, login))
+        let database = self.database.clone();
+        let records = records::in_database(database, self.runtime.clone(), project.url.clone());
+        let own = (self.equip)(whose)?;
+        Ok((Surroundings { git_login: login.login(), records, ..own }, login))
     }
 
     /// Asks the forge for the open pull requests, if the project has them built and can log in.

@@ -17,6 +17,7 @@ mod openapi;
 mod operations;
 mod pages;
 mod people;
+mod records;
 mod refs;
 mod routes;
 mod runs;

@@ -107,6 +107,21 @@ const SAMPLES: &[&str] = &[
     INSERT INTO deliveries (project, key, received_at, event, state) VALUES (1, 'l', 1, 'push', 'waiting');
     INSERT INTO delivery_bodies (delivery, body) SELECT id, '{}' FROM deliveries WHERE key = 'l';
 ",
+    "
+    INSERT INTO repositories (url) VALUES ('u');
+    INSERT INTO successes (repository, base, maker, job, built, outputs, commit_id, made_at, tier, cache, entry)
+        VALUES (1, 'prwm9syyq3qlrywj4hir7c92gf7kbl1q-app.drv', 'pull/7', 'app',
+            '/nix/store/qrwm9syyq3qlrywj4hir7c92gf7kbl1q-app.drv', '[]',
+            '0000000000000000000000000000000000000002', 1, 'fork', 'entry', '{ }'),
+        (1, 'prwm9syyq3qlrywj4hir7c92gf7kbl1q-app.drv', '', 'app',
+            '/nix/store/prwm9syyq3qlrywj4hir7c92gf7kbl1q-app.drv', '[]',
+            '0000000000000000000000000000000000000002', 1, 'fork', 'none', NULL);
+    INSERT INTO dropped_caches (repository, name, kind, jobset, job, dropped_until, commit_id)
+        VALUES (1, 'a', 'until', '*', NULL, 1, NULL),
+        (1, 'b', 'off', 'pull/7', 'app', NULL, '0000000000000000000000000000000000000002');
+    INSERT INTO cache_keys (repository, key, document) VALUES (1, 'k', '[]');
+    INSERT INTO taken_over (part, repository) VALUES ('p', 1);
+",
 ];
 
 /// Returns the rows of a step as a kind of database takes them.
@@ -159,6 +174,11 @@ async fn each_step_keeps_the_rows_that_were_there() {
             ("statuses", 1),
             ("people", 2),
             ("api_tokens", 1),
+            ("repositories", 1),
+            ("successes", 2),
+            ("dropped_caches", 2),
+            ("cache_keys", 1),
+            ("taken_over", 1),
         ] {
             assert_eq!(count(&mut connection, table).await, rows, "{table}");
         }
@@ -172,6 +192,8 @@ async fn each_step_keeps_the_rows_that_were_there() {
         for table in ["runs", "deliveries", "delivery_bodies", "statuses", "heads"] {
             assert_eq!(count(&mut connection, table).await, 0, "{table}");
         }
+        // What is remembered of its repository does not: nothing that was dropped comes back with another project.
+        assert_eq!(count(&mut connection, "dropped_caches").await, 2);
         connection.close().await.unwrap();
     }
 }

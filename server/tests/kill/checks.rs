@@ -6,6 +6,7 @@ use levain_actions::git::CommitId;
 use levain_server::runs::state::MOST_ATTEMPTS;
 use sqlx::{AnyConnection, Executor, Row};
 
+use crate::built::Machine;
 use crate::origin::{Origin, is_good};
 use crate::sent::Ledger;
 use crate::world::names;
@@ -62,6 +63,7 @@ impl Checked {
         &mut self,
         connection: &mut AnyConnection,
         origins: &[Origin],
+        machine: &Machine,
         ledger: &Ledger,
         settled: Option<Settled>,
     ) -> Option<String> {
@@ -72,6 +74,8 @@ impl Checked {
         for run in &runs {
             is_told_rightly(run);
         }
+        let succeeded = runs.iter().filter(|run| run.state == "succeeded").map(|run| run.commit);
+        machine.check(connection, &succeeded.collect::<Vec<_>>()).await;
         settled?;
         let waiting = connection
             .fetch_all("SELECT id FROM deliveries WHERE state = 'waiting'")

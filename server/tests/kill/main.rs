@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "the lint knows only functions marked as tests")]
 #![expect(clippy::print_stdout, reason = "a test program says how it went")]
 
+mod built;
 mod checks;
 mod origin;
 mod sent;

@@ -1,6 +1,6 @@
 //! The process that is killed: the server's own database, loops and routes, and a stand-in for the engine.
 //!
-//! Started by the test as `serve DATABASE POINT COUNT`: it kills itself when it comes to a point for the so-manieth time.
+//! Started by the test as `serve DATABASE POINT COUNT DIRECTORY`: it kills itself when it comes to a point for the so-manieth time.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -18,14 +18,16 @@ use levain_server::runs::{Ended, Owner};
 use levain_server::serving::{Company, Running, Settings};
 use levain_server::workshop::{Carried, HeadsError, Listed, Order, Workshop};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
+use crate::built::Machine;
 use crate::origin;
 
 /// Serves until SIGTERM, or until it is killed.
 pub(crate) fn serve(arguments: &[String]) -> ExitCode {
-    let [url, point, count] = arguments else { panic!("{arguments:?}") };
+    let [url, point, count, directory] = arguments else { panic!("{arguments:?}") };
     let point = Point::ALL.into_iter().find(|known| format!("{known:?}") == *point);
     let count: usize = count.parse().unwrap();
     let passed = AtomicUsize::new(0);
@@ -49,7 +51,12 @@ pub(crate) fn serve(arguments: &[String]) -> ExitCode {
         let database = Database::open_with(&url.parse().unwrap(), points).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let workshop: Arc<dyn Workshop> = Arc::new(StandIn::default());
+        let workshop: Arc<dyn Workshop> = Arc::new(StandIn {
+            at_work: Mutex::default(),
+            database: database.clone(),
+            runtime: Handle::current(),
+            machine: Machine::new(directory.as_ref()),
+        });
         let owner = Owner::unique().unwrap();
         let running =
             Running::start(database.clone(), workshop, owner, Company::Alone, settings()).await;
@@ -81,10 +88,12 @@ fn settings() -> Settings {
 }
 
 /// Lists real repositories, and takes a little while instead of building.
-#[derive(Default)]
 struct StandIn {
     /// The projects of which a run is carried out.
     at_work: Mutex<BTreeSet<String>>,
+    database: Database,
+    runtime: Handle,
+    machine: Machine,
 }
 
 impl Workshop for StandIn {
@@ -104,6 +113,12 @@ impl Workshop for StandIn {
         while !left.is_zero() && !cancel.is_cancelled() {
             std::thread::sleep(step);
             left = left.saturating_sub(step);
+        }
+        let (run, url) = (&order.run, &order.project.url);
+        if left.is_zero() && origin::is_good(run.commit) {
+            let built =
+                self.machine.build(&self.database, &self.runtime, url, &run.jobset, run.commit);
+            built.unwrap();
         }
         self.at_work.lock().unwrap().remove(&name);
         match left.is_zero() {

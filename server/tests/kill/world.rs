@@ -1,7 +1,7 @@
 //! One database with its repositories, whose server is killed over and over.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::Hits;
+use crate::built::Machine;
 use crate::checks::{Checked, Settled};
 use crate::origin::Origin;
 use crate::sent::{Accepted, Ledger, Parcel, Post};
@@ -97,11 +98,13 @@ struct Served {
 }
 
 impl Served {
-    fn start(url: &str, plan: Plan, log: &Path) -> Self {
+    fn start(url: &str, plan: Plan, directory: &Path) -> Self {
+        let log = directory.join("log");
         let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
         let point = plan.point.map_or_else(|| "none".to_owned(), |point| format!("{point:?}"));
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["serve", url, &point, &plan.count.to_string()])
+            .arg(machine_of(directory))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -253,7 +256,7 @@ impl World {
     }
 
     async fn kill(&mut self, plan: Plan) {
-        let mut served = Served::start(&self.url, plan, &self.directory.path().join("log"));
+        let mut served = Served::start(&self.url, plan, self.directory.path());
         if self.projects.is_empty() {
             // While it makes the database.
             drop(timeout(plan.after, served.listen()).await);
@@ -356,7 +359,7 @@ impl World {
             return;
         }
         let plan = Plan { point: None, count: 1, after: LIMIT, ends: false };
-        let mut served = Served::start(&self.url, plan, &self.directory.path().join("log"));
+        let mut served = Served::start(&self.url, plan, self.directory.path());
         assert!(served.listen().await, "it does not listen");
         let until = Instant::now() + LIMIT;
         let mut left = self.check(Some(Settled::Eventually)).await;
@@ -375,7 +378,9 @@ impl World {
     async fn check(&mut self, settled: Option<Settled>) -> Option<String> {
         let mut connection = AnyConnection::connect(&self.url).await.unwrap();
         let origins = &self.origins;
-        let left = self.checked.check(&mut connection, origins, &self.ledger, settled).await;
+        let machine = Machine::new(&machine_of(self.directory.path()));
+        let checked = &mut self.checked;
+        let left = checked.check(&mut connection, origins, &machine, &self.ledger, settled).await;
         connection.close().await.unwrap();
         left
     }
@@ -398,6 +403,11 @@ impl World {
         }
         connection.close().await.unwrap();
     }
+}
+
+/// Returns where a server has its mirrors, and what it built.
+fn machine_of(directory: &Path) -> PathBuf {
+    directory.join("machine")
 }
 
 /// What the tests know the projects by, in the order of their numbers.
