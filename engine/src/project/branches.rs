@@ -211,6 +211,14 @@ impl Branches {
         listed.filter(|(branch, _)| vouches(branch)).map(|(_, head)| *head).collect()
     }
 
+    /// Returns the branch that vouches for a commit of it which something else is merged with: itself, unless it belongs to
+    /// a merge queue. What is tried there may be a fork's, and merging it into a pull request does not make it the
+    /// project's own.
+    pub(super) fn vouching_base<'n>(&self, name: &'n str) -> Option<&'n str> {
+        let is_default = self.default.as_deref() == Some(name);
+        (is_default || !is_merge_queue(name)).then_some(name)
+    }
+
     fn known_provenance(
         &self,
         place: &Workplace,
@@ -273,6 +281,16 @@ mod tests {
             assert_eq!(of("main", name, fork), Provenance::Unknown, "{name:?}");
             assert_eq!(of("main", name, tried), Provenance::Unknown, "{name:?}");
         }
+        // Nor does it become the project's own as the base of a pull request; what of it is on a branch is.
+        let as_base = |default: &str, name: &str, commit| {
+            of(default, branches(default).vouching_base(name), commit)
+        };
+        for name in ["staging", "gitea-mq/1"] {
+            assert_eq!(as_base("main", name, tried), Provenance::Unknown, "{name}");
+            assert_eq!(as_base("main", name, main), Provenance::DefaultBranch, "{name}");
+        }
+        assert_eq!(as_base("staging", "staging", tried), Provenance::DefaultBranch);
+        assert_eq!(branches("main").vouching_base("topic"), Some("topic"));
         assert_eq!(of("main", None, main), Provenance::DefaultBranch);
         assert_eq!(of("staging", None, fork), Provenance::DefaultBranch);
         assert_eq!(of("staging", None, main), Provenance::DefaultBranch);

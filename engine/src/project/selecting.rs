@@ -341,8 +341,13 @@ impl Project {
         // A merge is trusted as far as both its parts are.
         let (branches, place, provenance) = match &base {
             Some(base) if provenance != Provenance::Unknown => {
-                let (branches, place, of_base) =
-                    branches.provenance(place, remote.as_ref(), Some(&base.branch), base.commit)?;
+                let vouching = branches.vouching_base(&base.branch).map(str::to_owned);
+                let (branches, place, of_base) = branches.provenance(
+                    place,
+                    remote.as_ref(),
+                    vouching.as_deref(),
+                    base.commit,
+                )?;
                 let is_known = of_base != Provenance::Unknown;
                 (branches, place, if is_known { provenance } else { Provenance::Unknown })
             }
