@@ -14,7 +14,9 @@ use levain_store::nix::{AllowedHost, AllowedPath};
 
 pub(crate) use apps::{AppArgs, AppCommand};
 pub(crate) use following::{Log, RunChoice, Watch};
-pub(crate) use operations::{Backup, Doctor, LogFormat, RemoveProject, Restore, SecretCommand};
+pub(crate) use operations::{
+    Backup, ConfirmProject, Doctor, LogFormat, RemoveProject, Restore, SecretCommand,
+};
 pub(crate) use server::{
     AddProject, Approve, Cancel, DatabaseArgs, DeliveryArgs, DeliveryCommand, MergeChoice,
     ProjectArgs, ProjectCommand, PublicUrl, PullRequestsChoice, Rerun, Scope, Serve, SetProject,

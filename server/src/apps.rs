@@ -293,7 +293,8 @@ impl Database {
         }
     }
 
-    /// Notes which repository a project's is, and which installation has it, by the forge's numbers.
+    /// Notes which repository a project's is, and which installation has it, by the forge's numbers. The repository that was
+    /// noted first stays the project's.
     pub(crate) async fn note_granted(
         &self,
         project: ProjectId,
@@ -304,8 +305,9 @@ impl Database {
         self.write(move |connection| {
             Box::pin(async move {
                 sqlx::query(
-                    "UPDATE projects SET repository = $2, installation = $3
-                     WHERE id = $1 AND app IS NOT NULL",
+                    "UPDATE projects SET repository = COALESCE(repository, $2), installation = $3
+                     WHERE id = $1 AND app IS NOT NULL
+                         AND ($2 IS NULL OR repository IS NULL OR repository = $2)",
                 )
                 .bind(project.0)
                 .bind(repository.map(number))

@@ -7,6 +7,7 @@ use levain_actions::forge::{
     Account, Comment, ForgeConfig, ForgeError, QuestionError, Questions, Reach, Right, Token,
 };
 
+use crate::identity::{Found, found};
 use crate::logins::{LoginError, Logins};
 use crate::projects::Project;
 
@@ -65,25 +66,54 @@ impl Forges {
         }
     }
 
-    /// Returns what somebody may do with the project's repository.
+    /// Returns what somebody may do with the project's repository: nothing if another one has its name.
     pub async fn right(&self, project: &Project, account: &Account) -> Result<Right, ForgesError> {
         let asked = self.asked(project).await?;
-        match asked.questions.right(account).await {
+        let right = match asked.questions.right(account).await {
             Err(error) if self.may_ask_anew(project, &asked, &error) => {
-                Ok(self.asked(project).await?.questions.right(account).await?)
+                self.asked(project).await?.questions.right(account).await?
             }
-            answer => Ok(answer?),
+            answer => answer?,
+        };
+        // The forge is asked by name, and afterwards whose name it is: who took it over is nobody here.
+        if right == Right::None || project.repository.is_none() {
+            return Ok(right);
         }
+        Ok(match self.repository(project).await? {
+            Found::Known(_) => right,
+            Found::Renamed(_) | Found::Other(_) => Right::None,
+        })
     }
 
-    /// Returns whether everybody may see the project's repository.
-    pub async fn is_public(&self, project: &Project) -> Result<bool, ForgesError> {
-        let asked = self.asked(project).await?;
-        match asked.questions.is_public().await {
-            Err(error) if self.may_ask_anew(project, &asked, &error) => {
-                Ok(self.asked(project).await?.questions.is_public().await?)
+    /// Returns what is under the project's address now.
+    pub async fn repository(&self, project: &Project) -> Result<Found, ForgesError> {
+        let mut asked = self.asked(project).await?;
+        let mut named = asked.questions.repository().await;
+        if let Err(error) = &named
+            && self.may_ask_anew(project, &asked, error)
+        {
+            asked = self.asked(project).await?;
+            named = asked.questions.repository().await;
+        }
+        // What has the number is asked for only if the name does not lead to it.
+        let numbered = match (&named, project.repository) {
+            (Ok(named), Some(known)) if named.number != known => {
+                asked.questions.numbered(known).await?
             }
-            answer => Ok(answer?),
+            (
+                Err(QuestionError::Refused { status: 301 | 302 | 307 | 308 | 404 | 410, .. }),
+                Some(known),
+            ) => asked.questions.numbered(known).await?,
+            (Ok(_) | Err(_), _) => None,
+        };
+        match named {
+            Ok(named) => {
+                found(project.repository, Some(named), numbered).ok_or(ForgesError::Nobody)
+            }
+            Err(error) => match found(project.repository, None, numbered) {
+                Some(found) => Ok(found),
+                None => Err(error.into()),
+            },
         }
     }
 

@@ -15,6 +15,8 @@ mod openapi;
 mod origin;
 mod pages;
 mod permissions;
+mod proxies;
+mod shares;
 mod sign_in;
 mod table;
 mod visitor;
@@ -39,14 +41,23 @@ use cookies::Cookies;
 use incoming::Room;
 pub use openapi::document;
 use permissions::Permissions;
+pub use proxies::{Network, NoNetwork, Proxies};
+use shares::{Places, Turns};
 pub use table::{Listed, Needs, Table};
 use visitor::Visitor;
 use webhook::Stranger;
 
 /// How many files are read at a time.
 const MOST_READING: usize = 4;
-/// How many whole logs are sent at a time.
+/// How many whole logs are sent at a time, and how many of them to one visitor.
 const MOST_DOWNLOADS: usize = 64;
+const DOWNLOADS_OF_ONE: usize = 8;
+/// How many may watch, and how many pages one visitor may watch at a time.
+const MOST_WATCHERS: usize = 2_048;
+const WATCHED_BY_ONE: usize = 64;
+/// How often one visitor may leave for a forge to sign in, and in what time: many may share an address.
+const SIGN_INS: u32 = 100;
+const SIGN_INS_IN: Duration = Duration::from_secs(600);
 /// How long a forge may take to say what somebody may do.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -71,6 +82,8 @@ pub struct Site {
     /// How long a forge may take to say what somebody may do, and how long somebody waits to be told that there is
     /// nothing for them.
     pub patience: Duration,
+    /// The proxies that are believed about who asks.
+    pub proxies: Proxies,
 }
 
 /// How much of the server others may take, whoever they are.
@@ -114,6 +127,7 @@ impl Site {
             forges: Forges::default(),
             acted: Acted::default(),
             patience: PATIENCE,
+            proxies: Proxies::default(),
             live: Live::default(),
         }
     }
@@ -141,12 +155,16 @@ struct App {
     /// Who may read files, which takes a thread each.
     reading: Arc<Semaphore>,
     /// Who may have whole logs sent, which takes a thread each for as long as they read.
-    downloads: Arc<Semaphore>,
+    downloads: Places,
     /// Where the server is reached, without a slash at its end.
     public_url: Arc<str>,
     watched: pages::Watched,
     /// Who may watch.
-    watchers: Arc<Semaphore>,
+    watchers: Places,
+    /// Who may leave to sign in.
+    sign_ins: Turns,
+    /// Who is believed about who asks.
+    proxies: Proxies,
 }
 
 impl App {
@@ -182,8 +200,18 @@ pub fn router(site: Site) -> Router {
 
 /// Returns the table of all routes.
 pub fn table(site: Site) -> Table {
-    let Site { database, arrived, live, public_url, readers, limits, forges, acted, patience } =
-        site;
+    let Site {
+        database,
+        arrived,
+        live,
+        public_url,
+        readers,
+        limits,
+        forges,
+        acted,
+        patience,
+        proxies,
+    } = site;
     let app = App {
         database,
         arrived,
@@ -200,10 +228,12 @@ pub fn table(site: Site) -> Table {
         renderer: Arc::new(Renderer::new()),
         logs: Indexes::default(),
         reading: Arc::new(Semaphore::new(MOST_READING)),
-        downloads: Arc::new(Semaphore::new(MOST_DOWNLOADS)),
+        downloads: Places::new(MOST_DOWNLOADS, DOWNLOADS_OF_ONE),
         public_url: public_url.trim_end_matches('/').into(),
         watched: pages::Watched::default(),
-        watchers: Arc::new(Semaphore::new(pages::MOST_WATCHERS)),
+        watchers: Places::new(MOST_WATCHERS, WATCHED_BY_ONE),
+        sign_ins: Turns::new(SIGN_INS, SIGN_INS_IN),
+        proxies,
     };
     let all = [
         webhook::routes,

@@ -14,6 +14,7 @@ pub mod deliveries;
 pub mod doctor;
 pub mod forges;
 pub mod http;
+pub mod identity;
 pub mod live;
 pub mod logins;
 pub mod metrics;
@@ -32,6 +33,7 @@ pub mod serving;
 pub mod settings;
 pub mod shown;
 pub mod statuses;
+mod wishes;
 pub mod workshop;
 
 pub use database::{Database, DatabaseError};

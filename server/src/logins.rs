@@ -4,6 +4,7 @@
 //! they end, in memory only, each for one project and for what it is needed for. Start at [`Logins::token`].
 
 mod git;
+mod secrets;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -12,13 +13,16 @@ use std::time::SystemTime;
 
 use levain_actions::forge::webhook::Sender;
 use levain_actions::forge::{
-    AppError, AppLogin, ForgeConfig, ForgeError, Granted, Reach, SPARE, Token, TokenError, is_at,
+    AppError, AppLogin, ForgeConfig, ForgeError, Granted, KnownGrant, Reach, SPARE, Token,
+    TokenError, is_at,
 };
 
 use crate::apps::{App, AppId};
 use crate::database::{Database, DatabaseError};
+use crate::identity::OtherRepository;
 use crate::projects::{Project, ProjectId};
 pub use git::GitLogin;
+use secrets::KnownSecrets;
 
 /// Logs projects in. Clones share what they were given.
 #[derive(Clone, Default)]
@@ -27,6 +31,7 @@ pub struct Logins {
     database: Option<Database>,
     ca_file: Option<PathBuf>,
     granted: Arc<Mutex<HashMap<(ProjectId, Reach), Granted>>>,
+    secrets: KnownSecrets,
 }
 
 impl std::fmt::Debug for Logins {
@@ -50,6 +55,9 @@ pub enum LoginError {
         /// The address of the App's forge.
         url: String,
     },
+    /// Another repository has the name of the project's.
+    #[error(transparent)]
+    Other(#[from] OtherRepository),
     /// The App was given no token.
     #[error(transparent)]
     App(#[from] AppError),
@@ -70,7 +78,11 @@ impl LoginError {
         match self {
             Self::App(error) => error.may_pass(),
             Self::Handing(_) | Self::Database(_) => true,
-            Self::Token(_) | Self::Gone | Self::Elsewhere { .. } | Self::Forge(_) => false,
+            Self::Token(_)
+            | Self::Gone
+            | Self::Elsewhere { .. }
+            | Self::Other(_)
+            | Self::Forge(_) => false,
         }
     }
 }
@@ -78,7 +90,7 @@ impl LoginError {
 impl Logins {
     /// Logs in with files and with the Apps in a database, trusting the certificates in a file besides the system's.
     pub fn new(database: Database, ca_file: Option<PathBuf>) -> Self {
-        Self { database: Some(database), ca_file, granted: Arc::default() }
+        Self { database: Some(database), ca_file, ..Self::default() }
     }
 
     /// Returns the file with certificates that are trusted for forges besides the system's.
@@ -137,7 +149,7 @@ impl Logins {
         reach: Reach,
     ) -> Result<Token, LoginError> {
         let now = SystemTime::now();
-        if let Some(token) = self.known(project.id, reach, now) {
+        if let Some(token) = self.known(project, reach, now) {
             return Ok(token);
         }
         let database = self.database.as_ref().ok_or(LoginError::Gone)?;
@@ -148,10 +160,19 @@ impl Logins {
         }
         let config = ForgeConfig::from_remote(app.kind, &project.url)?;
         let config = ForgeConfig { ca_file: self.ca_file.clone(), ..config };
-        let granted = AppLogin::new(&config)?.token(&key, reach, now).await?;
-        let numbers = (granted.repository, Some(granted.installation));
-        if numbers != (project.repository, project.installation) {
-            database.note_granted(project.id, granted.repository, granted.installation).await?;
+        let known = project.repository.zip(project.installation);
+        let known = known.map(|(repository, installation)| KnownGrant { repository, installation });
+        let granted = AppLogin::new(&config)?.token(&key, reach, now, known).await?;
+        let (repository, installation) = (granted.repository, granted.installation);
+        if let Some((known, other)) = project.repository.zip(repository)
+            && known != other
+        {
+            // What has the name gets nothing of the project's, and the token goes unused.
+            database.note_other_repository(project.id, other).await?;
+            return Err(OtherRepository { project: project.name.clone(), known, other }.into());
+        }
+        if (repository, Some(installation)) != (project.repository, project.installation) {
+            database.note_granted(project.id, repository, installation).await?;
         }
         let token = granted.token.clone();
         let mut known = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,10 +180,13 @@ impl Logins {
         Ok(token)
     }
 
-    fn known(&self, project: ProjectId, reach: Reach, now: SystemTime) -> Option<Token> {
+    fn known(&self, project: &Project, reach: Reach, now: SystemTime) -> Option<Token> {
         let mut granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
         granted.retain(|_, granted| is_good(granted.expires_at, now));
-        granted.get(&(project, reach)).map(|granted| granted.token.clone())
+        let known = granted.get(&(project.id, reach))?;
+        // The operator may have made another repository the project's.
+        let is_other = project.repository.zip(known.repository).is_some_and(|(own, of)| own != of);
+        (!is_other).then(|| known.token.clone())
     }
 }
 

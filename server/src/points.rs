@@ -36,6 +36,8 @@ pub enum Point {
     DeliveryKept,
     /// A server is about to take over what another left.
     ServingBegins,
+    /// A run was read whose server is gone, as far as was written then, in the transaction.
+    LostRunFound,
     /// A run of a server that is gone waits again or ended, in the transaction.
     LostRunTaken,
     /// All such runs wait again or ended.
@@ -102,7 +104,7 @@ pub enum Point {
 
 impl Point {
     /// Every point.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::DatabaseConnected,
         Self::DatabaseMigrated,
         Self::DatabaseOpened,
@@ -117,6 +119,7 @@ impl Point {
         Self::DeliveryCounted,
         Self::DeliveryKept,
         Self::ServingBegins,
+        Self::LostRunFound,
         Self::LostRunTaken,
         Self::LostRunsTaken,
         Self::ServingBegun,

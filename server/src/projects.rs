@@ -169,8 +169,10 @@ pub struct Project {
     pub token_file: Option<PathBuf>,
     /// The App that looks after it, instead of a token.
     pub app: Option<AppId>,
-    /// The forge's number for its repository, as far as an App was told.
+    /// The forge's number for its repository, as far as that is known.
     pub repository: Option<u64>,
+    /// That of another repository which has its name now, if one has: then nothing is done for the project.
+    pub other_repository: Option<u64>,
     /// The forge's number for the App's installation that has it, as far as the App was told.
     pub installation: Option<u64>,
     /// Which pull requests are built.
@@ -211,7 +213,8 @@ fn schedule(text: Option<String>) -> Result<Option<Schedule>, DatabaseError> {
 
 const COLUMNS: &str =
     "id, name, hook, forge, url, token_file, pull_requests, looked_at, look_failed,
-    default_branch, is_public, app, repository, installation, merge, tags, schedule, scheduled";
+    default_branch, is_public, app, repository, installation, merge, tags, schedule, scheduled,
+    other_repository";
 
 fn project(row: &AnyRow) -> Result<Project, DatabaseError> {
     let number = |column| {
@@ -237,6 +240,7 @@ fn project(row: &AnyRow) -> Result<Project, DatabaseError> {
         tags: row.try_get(15)?,
         schedule: schedule(row.try_get(16)?)?,
         scheduled: row.try_get(17)?,
+        other_repository: number(18)?,
     })
 }
 

@@ -9,11 +9,11 @@ mod handing;
 pub mod holding;
 mod looking;
 mod reading;
+mod repository;
 mod scheduling;
 pub mod standing;
 mod telling;
 mod thread;
-mod visibility;
 mod working;
 
 use std::future::Future;

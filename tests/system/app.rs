@@ -37,7 +37,10 @@ fn app(request: &Request, made: &Mutex<u64>) -> ResponseTemplate {
         ("GET", "/repos/octo/bread/installation") if is_own => answer(200, json!({ "id": 77 })),
         ("POST", "/app/installations/77/access_tokens") if is_own => {
             let body: Value = serde_json::from_slice(&request.body).unwrap();
-            assert_eq!(body["repositories"], json!(["bread"]));
+            // By its name at first, and by its number since that is known.
+            let asked = (&body["repositories"], &body["repository_ids"]);
+            let [name, number] = [json!(["bread"]), json!([7])];
+            assert!([(&name, &Value::Null), (&Value::Null, &number)].contains(&asked), "{body}");
             let given = json!({
                 "token": token(),
                 "expires_at": "2099-01-01T00:00:00Z",
@@ -47,7 +50,9 @@ fn app(request: &Request, made: &Mutex<u64>) -> ResponseTemplate {
         }
         _ if !is_token => answer(401, json!({ "message": "Bad credentials" })),
         ("GET", "/repos/octo/bread/pulls") => answer(200, json!([])),
-        ("GET", "/repos/octo/bread") => answer(200, json!({ "private": true })),
+        ("GET", "/repos/octo/bread") => {
+            answer(200, json!({ "id": 7, "full_name": "octo/bread", "private": true }))
+        }
         ("POST", "/repos/octo/bread/check-runs") => {
             let mut made = made.lock().unwrap();
             *made += 1;

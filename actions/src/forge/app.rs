@@ -40,8 +40,8 @@ pub(super) struct Apps {
     pub(super) read_installation: fn(&[u8]) -> Option<u64>,
     /// Where it gives tokens of an installation. The method is POST, the token the App's own.
     pub(super) tokens: fn(&Endpoint, u64) -> Url,
-    /// What it is asked for: a token for one repository.
-    pub(super) narrowed: fn(&Endpoint, Reach) -> Value,
+    /// What it is asked for: a token for one repository, by its number if that is known.
+    pub(super) narrowed: fn(&Endpoint, Reach, Option<u64>) -> Value,
     /// Reads what it gives.
     pub(super) read_token: fn(&[u8]) -> Option<GivenToken>,
     /// How it lists where an App is installed.
@@ -75,6 +75,15 @@ pub struct Granted {
     /// The forge's number for the repository, if it says.
     pub repository: Option<u64>,
     /// The forge's number for the installation.
+    pub installation: u64,
+}
+
+/// The repository that an App was granted before, by the forge's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownGrant {
+    /// The repository's.
+    pub repository: u64,
+    /// That of the installation it was in.
     pub installation: u64,
 }
 
@@ -198,13 +207,24 @@ impl AppLogin {
     }
 
     /// Asks for a token that is good for this repository alone.
+    ///
+    /// `known` is the repository as it was granted before. If there is no such repository any more, the token is for what
+    /// has its name now: the caller compares the numbers.
     pub async fn token(
         &self,
         key: &AppKey,
         reach: Reach,
         now: SystemTime,
+        known: Option<KnownGrant>,
     ) -> Result<Granted, AppError> {
         let own = key.sign(now)?;
+        if let Some(KnownGrant { repository, installation }) = known {
+            match self.granted(installation, reach, Some(repository), &own).await {
+                // It was deleted, taken out of the installation, or is in another one since.
+                Err(AppError::NotInstalled { .. }) => {}
+                granted => return granted,
+            }
+        }
         let url = (self.apps.installation)(&self.endpoint);
         let (status, body) = self.ask(Method::GET, url, &own, None).await?;
         let what = "the installation";
@@ -215,21 +235,37 @@ impl AppLogin {
             StatusCode::NOT_FOUND => return Err(self.not_installed()),
             status => return Err(self.refused(status, what, &body, &own)),
         };
+        self.granted(installation, reach, None, &own).await
+    }
+
+    /// Asks an installation for a token, for the repository of a number or of this name.
+    async fn granted(
+        &self,
+        installation: u64,
+        reach: Reach,
+        number: Option<u64>,
+        own: &Token,
+    ) -> Result<Granted, AppError> {
         let url = (self.apps.tokens)(&self.endpoint, installation);
-        let asked = (self.apps.narrowed)(&self.endpoint, reach);
-        let (status, body) = self.ask(Method::POST, url, &own, Some(asked)).await?;
+        let asked = (self.apps.narrowed)(&self.endpoint, reach, number);
+        let (status, body) = self.ask(Method::POST, url, own, Some(asked)).await?;
         let what = "a token";
         match status {
             StatusCode::CREATED | StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Err(self.not_installed()),
-            status => return Err(self.refused(status, what, &body, &own)),
+            // So it says that the installation has no such repository.
+            StatusCode::UNPROCESSABLE_ENTITY if number.is_some() => {
+                return Err(self.not_installed());
+            }
+            status => return Err(self.refused(status, what, &body, own)),
         }
         let garbage = || AppError::Garbage { url: self.base(), what };
         let given = (self.apps.read_token)(&body).ok_or_else(garbage)?;
         // What is wrong with a token could be told only by showing it.
         let token = Token::from_value(&given.token).ok().ok_or_else(garbage)?;
         let expires_at = humantime::parse_rfc3339(&given.expires_at).ok().ok_or_else(garbage)?;
-        Ok(Granted { token, expires_at, repository: given.repository, installation })
+        let repository = given.repository.or(number);
+        Ok(Granted { token, expires_at, repository, installation })
     }
 
     async fn ask(

@@ -4,7 +4,7 @@ use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::people::{Account, Comment, People, Right, last_number, named};
+use super::people::{Account, Comment, DescribedRepository, People, Right, last_number, named};
 use super::pull_request::{
     Author, Listed, Origin, PullRequest, PullRequests, UnreadablePullRequest, asking, read_list,
 };
@@ -74,7 +74,8 @@ pub(super) const GITEA: Forge = Forge {
             let (owner, name) = endpoint.owner_and_name();
             endpoint.url(&["repos", owner, name])
         },
-        is_public,
+        numbered: |endpoint, number| endpoint.url(&["repositories", &number.to_string()]),
+        read_repository,
     },
     shown_statuses: ShownStatuses {
         // The newest first.
@@ -209,15 +210,18 @@ fn read_right(body: &[u8]) -> Option<(u64, Right)> {
 
 /// A repository may be private, or visible to those only who sign in.
 #[derive(Deserialize)]
-struct Visible {
+struct Described {
+    id: u64,
+    full_name: String,
     private: bool,
     #[serde(default)]
     internal: bool,
 }
 
-fn is_public(body: &[u8]) -> Option<bool> {
-    let Visible { private, internal } = serde_json::from_slice(body).ok()?;
-    Some(!private && !internal)
+fn read_repository(body: &[u8]) -> Option<DescribedRepository> {
+    let Described { id, full_name, private, internal } = serde_json::from_slice(body).ok()?;
+    let is_public = !private && !internal;
+    Some(DescribedRepository { number: id, path: full_name, is_public })
 }
 
 /// It signs as GitHub does, under names of its own, and sends an empty signature if it has no secret.

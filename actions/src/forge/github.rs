@@ -10,7 +10,7 @@ use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::people::{Account, Comment, People, Right, last_number, named};
+use super::people::{Account, Comment, DescribedRepository, People, Right, last_number, named};
 use super::pull_request::{
     Author, Listed, Origin, PullRequest, PullRequests, UnreadablePullRequest, asking, read_list,
 };
@@ -80,7 +80,8 @@ pub(super) const FORGE: Forge = Forge {
             let (owner, name) = endpoint.owner_and_name();
             endpoint.url(&["repos", owner, name])
         },
-        is_public,
+        numbered: |endpoint, number| endpoint.url(&["repositories", &number.to_string()]),
+        read_repository,
     },
     shown_statuses: ShownStatuses {
         list: |endpoint, status| {
@@ -208,14 +209,17 @@ fn read_right(body: &[u8]) -> Option<(u64, Right)> {
 
 /// A repository may be private, or visible to a company's people only.
 #[derive(Deserialize)]
-struct Visible {
+struct Described {
+    id: u64,
+    full_name: String,
     private: bool,
     visibility: Option<String>,
 }
 
-fn is_public(body: &[u8]) -> Option<bool> {
-    let Visible { private, visibility } = serde_json::from_slice(body).ok()?;
-    Some(!private && visibility.is_none_or(|visibility| visibility == "public"))
+fn read_repository(body: &[u8]) -> Option<DescribedRepository> {
+    let Described { id, full_name, private, visibility } = serde_json::from_slice(body).ok()?;
+    let is_public = !private && visibility.is_none_or(|visibility| visibility == "public");
+    Some(DescribedRepository { number: id, path: full_name, is_public })
 }
 
 fn verify(headers: &HeaderMap, body: &[u8], secret: &WebhookSecret) -> Result<(), SignatureError> {

@@ -5,7 +5,7 @@ use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::people::{Account, Comment, People, Right};
+use super::people::{Account, Comment, DescribedRepository, People, Right};
 use super::pull_request::{
     Author, Listed, Origin, PullRequest, PullRequests, UnreadablePullRequest, asking, read_list,
 };
@@ -75,7 +75,8 @@ pub(super) const FORGE: Forge = Forge {
         },
         read_right,
         repository: |endpoint| endpoint.url(&["projects", &endpoint.repository]),
-        is_public,
+        numbered: |endpoint, number| endpoint.url(&["projects", &number.to_string()]),
+        read_repository,
     },
     shown_statuses: ShownStatuses {
         // The newest of each name.
@@ -251,13 +252,16 @@ fn read_right(body: &[u8]) -> Option<(u64, Right)> {
 
 /// A project may be private, or visible to those only who sign in.
 #[derive(Deserialize)]
-struct Visible {
+struct Described {
+    id: u64,
+    path_with_namespace: String,
     visibility: String,
 }
 
-fn is_public(body: &[u8]) -> Option<bool> {
-    let Visible { visibility } = serde_json::from_slice(body).ok()?;
-    Some(visibility == "public")
+fn read_repository(body: &[u8]) -> Option<DescribedRepository> {
+    let Described { id, path_with_namespace, visibility } = serde_json::from_slice(body).ok()?;
+    let is_public = visibility == "public";
+    Some(DescribedRepository { number: id, path: path_with_namespace, is_public })
 }
 
 /// A signature counts where there is one; older versions send the secret itself.

@@ -15,7 +15,7 @@ use super::Token;
 const SHOWN: &str = "[token]";
 
 /// Shorter secrets are not looked for: they would be found everywhere, and protect nothing.
-const SHORTEST: usize = 6;
+pub(super) const SHORTEST: usize = 6;
 
 /// What URLs have as it is.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -30,12 +30,12 @@ pub struct Masks {
 impl Masks {
     /// Prepares the forms of some secrets.
     pub fn new<'a>(tokens: impl IntoIterator<Item = &'a Token>) -> Self {
-        let secrets = tokens.into_iter().map(Token::expose);
-        let mut forms: Vec<String> =
-            secrets.filter(|secret| secret.len() >= SHORTEST).flat_map(forms).collect();
-        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        forms.dedup();
-        Self { forms }
+        Self { forms: all_forms(tokens.into_iter().map(Token::expose)) }
+    }
+
+    /// Prepares the forms of secrets that are no tokens as well.
+    pub fn of_texts<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { forms: all_forms(secrets) }
     }
 
     /// Returns a text without the secrets.
@@ -54,6 +54,15 @@ impl fmt::Debug for Masks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Masks({} forms)", self.forms.len())
     }
+}
+
+/// Returns all forms of some secrets that are long enough to be looked for, the longest first.
+pub(super) fn all_forms<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut forms: Vec<String> =
+        secrets.into_iter().filter(|secret| secret.len() >= SHORTEST).flat_map(forms).collect();
+    forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    forms.dedup();
+    forms
 }
 
 /// Returns a secret as it is, percent-encoded, in hexadecimal and in base64.
@@ -108,7 +117,7 @@ mod tests {
         ] {
             assert_eq!(masks.apply(&format!("x {text} y")), "x [token] y");
         }
-        assert_eq!(format!("{token:?} {masks:?}"), "Token(…) Masks(11 forms)");
+        assert_eq!(format!("{token:?} {masks:?}"), "Token(…) Masks(9 forms)");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod app;
 mod check;
 mod checkout;
 mod config;
+mod covered;
 mod git;
 mod gitea;
 mod github;
@@ -38,20 +39,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use app::{
-    AppError, AppKey, AppKeyError, AppLogin, Granted, Installed, MadeApp, Manifest, ManifestForm,
-    Reach, SPARE, made, manifest_form,
+    AppError, AppKey, AppKeyError, AppLogin, Granted, Installed, KnownGrant, MadeApp, Manifest,
+    ManifestForm, Reach, SPARE, made, manifest_form,
 };
 pub use check::{Check, ShownCheck, Standing};
 pub use checkout::{CheckedOut, pull_request_of};
 pub use config::{ForgeConfig, ForgeError};
+pub use covered::{Covered, Secrets, TooManySecrets};
 pub use masks::Masks;
 pub use merge_queue::is_merge_queue;
-pub use people::{Account, Comment, Right};
+pub use people::{Account, Comment, DescribedRepository, Right};
 pub use pull_request::{Origin, PullRequest, UnreadablePullRequest};
 pub use questions::{QuestionError, Questions};
 pub use reach::{ReachError, answer_to_get, answer_to_post};
 pub use reference::{ReferenceError, Source, source};
-pub use remote::{RemoteRepository, place_of_remote, repository_from_remote};
+pub use remote::{RemoteRepository, place_of_remote, renamed, repository_from_remote};
 pub use sign_in::{Departure, SignIn, SignInError, is_at};
 pub use token::{Token, TokenError};
 

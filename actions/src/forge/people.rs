@@ -68,8 +68,21 @@ pub(super) struct People {
     pub(super) read_right: fn(&[u8]) -> Option<(u64, Right)>,
     /// Where it describes the repository.
     pub(super) repository: fn(&Endpoint) -> Url,
-    /// Reads whether everybody may see it.
-    pub(super) is_public: fn(&[u8]) -> Option<bool>,
+    /// Where it describes the repository of a number, whatever that is called by now.
+    pub(super) numbered: fn(&Endpoint, u64) -> Url,
+    /// Reads the description.
+    pub(super) read_repository: fn(&[u8]) -> Option<DescribedRepository>,
+}
+
+/// A repository, as its forge describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedRepository {
+    /// The number, which stays when it is renamed, and which no other one gets when it is deleted.
+    pub number: u64,
+    /// Its path, such as `owner/name`.
+    pub path: String,
+    /// Whether everybody may see it.
+    pub is_public: bool,
 }
 
 /// Returns the number at the end of an address, such as that of the pull request that a comment is under.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
-use super::people::{Account, Comment, Right};
+use super::people::{Account, Comment, DescribedRepository, Right};
 use super::{Endpoint, ForgeConfig, ForgeError, Masks, Token, http};
 use crate::status::shorten;
 
@@ -122,15 +122,38 @@ impl Questions {
         }
     }
 
-    /// Returns whether everybody may see the repository.
-    pub async fn is_public(&self) -> Result<bool, QuestionError> {
+    /// Returns what has the repository's name now.
+    pub async fn repository(&self) -> Result<DescribedRepository, QuestionError> {
         let people = &self.endpoint.kind.record().people;
         let (status, body) = self.ask((people.repository)(&self.endpoint)).await?;
+        let what = "the repository".to_owned();
         match status {
-            StatusCode::OK => (people.is_public)(&body)
-                .ok_or_else(|| self.garbage("who may see the repository".to_owned())),
-            status => Err(self.refused(status, "the repository".to_owned(), &body)),
+            StatusCode::OK => self.described(&body, what),
+            status => Err(self.refused(status, what, &body)),
         }
+    }
+
+    /// Returns the repository of a number, whatever it is called now; nothing if there is none, or none to see.
+    pub async fn numbered(
+        &self,
+        number: u64,
+    ) -> Result<Option<DescribedRepository>, QuestionError> {
+        let people = &self.endpoint.kind.record().people;
+        let (status, body) = self.ask((people.numbered)(&self.endpoint, number)).await?;
+        let what = format!("the repository with the number {number}");
+        match status {
+            StatusCode::OK => {
+                let described = self.described(&body, what)?;
+                Ok(Some(described).filter(|described| described.number == number))
+            }
+            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Ok(None),
+            status => Err(self.refused(status, what, &body)),
+        }
+    }
+
+    fn described(&self, body: &[u8], what: String) -> Result<DescribedRepository, QuestionError> {
+        let read = self.endpoint.kind.record().people.read_repository;
+        read(body).ok_or_else(|| self.garbage(format!("which number {what} has")))
     }
 
     async fn ask(&self, url: Url) -> Result<(StatusCode, Vec<u8>), QuestionError> {
@@ -309,8 +332,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn public_is_what_the_forge_says_is_public() {
-        for (kind, place, body, expected) in [
+    async fn a_repository_has_a_number_and_is_public_if_the_forge_says_so() {
+        for (kind, place, mut body, expected) in [
             (ForgeKind::GitHub, "/repos/o/r", json!({ "private": false }), Some(true)),
             (ForgeKind::GitHub, "/repos/o/r", json!({ "private": true }), Some(false)),
             (
@@ -345,12 +368,45 @@ mod tests {
                 Some(false),
             ),
         ] {
+            // Without a number nobody knows which one it is.
             let server = answering(place, 200, body.clone()).await;
-            let found = questions(kind, &server).is_public().await;
+            assert!(questions(kind, &server).repository().await.is_err(), "{kind} {body}");
+            for path in ["full_name", "path_with_namespace"] {
+                body[path] = json!("o/r");
+            }
+            body["id"] = json!(7);
+            let server = answering(place, 200, body.clone()).await;
+            let found = questions(kind, &server).repository().await;
+            let expected = expected.map(|is_public| {
+                let path = "o/r".to_owned();
+                DescribedRepository { number: 7, path, is_public }
+            });
             assert_eq!(found.ok(), expected, "{kind} {body}");
         }
         let server = answering("/nowhere", 200, json!({})).await;
-        assert!(questions(ForgeKind::GitHub, &server).is_public().await.is_err());
+        assert!(questions(ForgeKind::GitHub, &server).repository().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_repository_is_found_by_its_number_under_another_name() {
+        for (kind, place) in [
+            (ForgeKind::GitHub, "/repositories/7"),
+            (ForgeKind::GitLab, "/api/v4/projects/7"),
+            (ForgeKind::Gitea, "/api/v1/repositories/7"),
+            (ForgeKind::Forgejo, "/api/v1/repositories/7"),
+        ] {
+            let body = json!({
+                "id": 7, "full_name": "o/new", "path_with_namespace": "o/new", "private": true,
+                "visibility": "private",
+            });
+            let server = answering(place, 200, body).await;
+            let asked = questions(kind, &server);
+            let found = asked.numbered(7).await.unwrap().unwrap();
+            assert_eq!((found.number, found.path.as_str()), (7, "o/new"), "{kind}");
+            assert_eq!(asked.numbered(8).await.unwrap(), None, "{kind}");
+            let server = answering(place, 500, json!({})).await;
+            assert!(questions(kind, &server).numbered(7).await.is_err(), "{kind}");
+        }
     }
 
     #[tokio::test]

@@ -42,6 +42,20 @@ pub fn place_of_remote(url: &str) -> Option<String> {
     Some(format!("{}/{}", remote.host, path.strip_suffix(".git").unwrap_or(path)))
 }
 
+/// Returns a remote's URL as it is since its repository is called `path`; nothing if that is no path at such a forge.
+pub fn renamed(kind: ForgeKind, url: &str, path: &str) -> Option<String> {
+    let before = repository_from_remote(kind, url)?.repository;
+    if !super::config::is_repository(kind, path) || !path.contains('/') {
+        return None;
+    }
+    // The last, since a host or a user may be called like an owner.
+    let at = url.rfind(&before)?;
+    let after = format!("{}{path}{}", &url[..at], &url[at + before.len()..]);
+    // Whatever else stands in the URL leads where it led.
+    let is_right = repository_from_remote(kind, &after).is_some_and(|read| read.repository == path);
+    (is_right && host(url) == host(&after)).then_some(after)
+}
+
 /// Returns the host in a remote's URL, in lower case and as browsers reach it.
 pub(super) fn host(url: &str) -> Option<String> {
     parse(url).map(|remote| remote.host)

@@ -28,6 +28,22 @@ pub(crate) struct RemoveProject {
     pub database: DatabaseArgs,
 }
 
+/// Say that another repository, which has the name of a project's, is the project's from now on
+///
+/// A project is the repository that had its address when the server first
+/// looked, by the number that the forge gave it. Once another repository has
+/// that address, nothing is built until you confirm it: it gets the project's
+/// rights, secrets, caches and history.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ConfirmProject {
+    /// Name of the project
+    pub name: String,
+    /// Number of the other repository, as `levain project list` shows it
+    pub number: u64,
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
 /// Exchange the secret that deliveries of a project are signed with
 #[derive(Debug, ClapArgs)]
 pub(crate) struct SecretArgs {

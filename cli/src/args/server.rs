@@ -7,10 +7,11 @@ use std::str::FromStr;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use levain_actions::forge::ForgeKind;
 use levain_actions::git::CommitId;
+use levain_server::http::Network;
 use levain_server::schedule::Schedule;
 
 use super::following::RunChoice;
-use super::operations::{LogFormat, RemoveProject, SecretArgs};
+use super::operations::{ConfirmProject, LogFormat, RemoveProject, SecretArgs};
 use super::{Format, Writing};
 
 /// Which database
@@ -81,6 +82,13 @@ pub(crate) struct Serve {
     /// PEM file with certificates to trust for forges, besides the system's
     #[arg(long, env = "LEVAIN_FORGE_CA_FILE", value_name = "FILE")]
     pub forge_ca_file: Option<PathBuf>,
+    /// Believe this proxy's `X-Forwarded-For`: its address, or the network that it is in
+    ///
+    /// What one visitor may take of the server is counted by their address.
+    /// Behind a proxy that is not named here all visitors who are not signed
+    /// in have one share together.
+    #[arg(long, env = "LEVAIN_TRUSTED_PROXIES", value_name = "ADDRESS", value_delimiter = ',')]
+    pub trusted_proxy: Vec<Network>,
     #[command(flatten)]
     pub writing: Writing,
     /// How the log is written
@@ -105,6 +113,7 @@ pub(crate) enum ProjectCommand {
     Add(AddProject),
     Set(SetProject),
     Remove(RemoveProject),
+    Confirm(ConfirmProject),
     Secret(SecretArgs),
     /// List all projects
     List {

@@ -46,6 +46,7 @@ pub(crate) fn project(
         }
         ProjectCommand::Set(set) => upkeep::set(set, terminal, runtime)?,
         ProjectCommand::Remove(remove) => upkeep::remove(remove, terminal, runtime)?,
+        ProjectCommand::Confirm(confirm) => upkeep::confirm(confirm, terminal, runtime)?,
         ProjectCommand::Secret(secret) => upkeep::secret(&secret.command, terminal, runtime)?,
         ProjectCommand::List { database, format } => {
             let place = ServerPlace::find(database)?;

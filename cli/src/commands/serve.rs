@@ -10,7 +10,7 @@ use levain_engine::project::{Surroundings, WriteAccess};
 use levain_server::Database;
 use levain_server::clock::Timestamp;
 use levain_server::forges::Forges;
-use levain_server::http::{self, Readers, Site};
+use levain_server::http::{self, Proxies, Readers, Site};
 use levain_server::live::Live;
 use levain_server::logins::Logins;
 use levain_server::runs::Owner;
@@ -158,6 +158,7 @@ async fn until(
         public_url: url,
         forges,
         acted: running.acted(),
+        proxies: Proxies::new(args.trusted_proxy.iter().copied()),
         ..Site::new(database.clone())
     };
     let ending = Arc::new(Notify::new());

@@ -100,6 +100,16 @@ const STEPS: &[(&str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0018_records.sql"),
         include_str!("../../migrations/postgres/0018_records.sql"),
     ),
+    (
+        "repositories",
+        include_str!("../../migrations/sqlite/0019_repositories.sql"),
+        include_str!("../../migrations/postgres/0019_repositories.sql"),
+    ),
+    (
+        "wishes",
+        include_str!("../../migrations/sqlite/0020_wishes.sql"),
+        include_str!("../../migrations/postgres/0020_wishes.sql"),
+    ),
 ];
 
 /// Returns all steps for a kind of database.

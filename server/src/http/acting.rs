@@ -34,6 +34,7 @@ pub(super) fn routes(table: Table) -> Table {
         .post("/projects/{project}/pull/{number}/approve", write, approve_form)
         .post("/runs/{run}/cancel", Needs::RunOrAuthor, cancel_form)
         .post("/runs/{run}/again", Needs::RunOrAuthor, again_form)
+        .post("/projects/{project}/confirm", Needs::Operator, confirm_form)
 }
 
 /// Which commit.
@@ -155,6 +156,31 @@ async fn again(State(app): State<App>, OfRun(run, _): OfRun) -> Result<Response,
 async fn again_form(State(app): State<App>, OfRun(run, _): OfRun) -> Result<Response, Refused> {
     let next: Option<RunId> = once_more(&app, &run).await?.map(|next| next.id);
     Ok(to(&links::run(next.unwrap_or(run.id).number())))
+}
+
+/// Which repository.
+#[derive(Deserialize)]
+struct Confirmed {
+    number: u64,
+}
+
+/// Makes what has the name of a project's repository the project's.
+async fn confirm_form(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(name): Path<String>,
+    Form(Confirmed { number }): Form<Confirmed>,
+) -> Result<Response, Refused> {
+    let project = app.database.project_named(&name).await?.ok_or(Refused::Nothing)?;
+    if !app.database.confirm_repository(project.id, number).await? {
+        let why = format!("repository {number} does not have the name of this project's\n");
+        return Ok((StatusCode::CONFLICT, why).into_response());
+    }
+    let by = visitor.approver().name;
+    tracing::info!(project = project.name, number, by, "another repository is the project's");
+    app.arrived.notify_one();
+    app.acted.queued.notify_one();
+    Ok(to(&links::project(&project.name)))
 }
 
 fn named(run: &Run) -> String {

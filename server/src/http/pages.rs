@@ -36,7 +36,7 @@ use super::App;
 use super::table::Table;
 use crate::pages::renderer::View;
 
-pub(super) use live::{MOST_WATCHERS, Watched};
+pub(super) use live::Watched;
 
 /// What a page may load and do: nothing but its own style and script.
 ///

@@ -93,7 +93,9 @@ impl Permissions {
     }
 
     async fn right(&self, visitor: &Visitor, project: &Project) -> Right {
-        let everybodys = if project.is_public { Right::Read } else { Right::None };
+        // While another repository has its name, nobody knows who its people are.
+        let is_known = project.other_repository.is_none();
+        let everybodys = if project.is_public && is_known { Right::Read } else { Right::None };
         let own = match visitor {
             Visitor::Nobody => Right::None,
             // And no more: a build that has a network is a user of this machine, too.
@@ -104,7 +106,7 @@ impl Permissions {
             },
             Visitor::Person(person) => match &person.account {
                 None => Right::Admin,
-                Some(account) if is_at(account, project) => {
+                Some(account) if is_known && is_at(account, project) => {
                     self.at_forge(person.id, account, project).await
                 }
                 Some(_) => Right::None,

@@ -5,7 +5,7 @@
 
 use axum::Form;
 use axum::extract::{Path, Query, State};
-use axum::http::header::SET_COOKIE;
+use axum::http::header::{RETRY_AFTER, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use levain_actions::forge::Account;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::App;
 use super::cookies::{Cookie, Cookies};
+use super::shares::Whose;
 use super::table::{Needs, Refused, Table};
 use super::visitor::Visitor;
 use crate::clock::Timestamp;
@@ -133,12 +134,20 @@ async fn choose(
 
 async fn depart(
     State(app): State<App>,
+    whose: Whose,
     Path(id): Path<i64>,
     Query(Next { next }): Query<Next>,
 ) -> Result<Response, Refused> {
     let Some(cookies) = app.cookies else { return no_cookies(&app) };
     let forges = app.database.sign_in_forges().await?;
     let forge = forges.into_iter().find(|forge| forge.id == id).ok_or(Refused::Nothing)?;
+    // Only so many are on the way at a time, and who begins over and over would have others begin anew.
+    if let Err(wait) = app.sign_ins.take(whose) {
+        let text = "From where you are, too many began to sign in just now. Try it again later.";
+        let mut response = told(&app, StatusCode::TOO_MANY_REQUESTS, text)?;
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        return Ok(response);
+    }
     let departure = forge
         .sign_in(app.forges.logins.ca_file())
         .map_err(|error| error.to_string())

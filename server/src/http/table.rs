@@ -37,6 +37,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 
 use super::permissions::Permissions;
+use super::shares::Whose;
 use super::visitor::{Unknown, Visitor, own_origins, visitor};
 use super::{App, origin, pages};
 use crate::database::DatabaseError;
@@ -332,6 +333,8 @@ async fn admit(app: &App, needs: Needs, parts: &mut Parts) -> Result<(), Refused
             parts.extensions.insert(OfRun(run, project));
         }
     }
+    let whose = Whose::of(&visitor, parts, &app.proxies);
+    parts.extensions.insert(whose);
     parts.extensions.insert(visitor);
     Ok(())
 }

@@ -37,6 +37,14 @@ impl Visitor {
         }
     }
 
+    /// Returns whether it is the operator of this server, signed in.
+    pub(super) fn is_operator(&self) -> bool {
+        match self {
+            Self::Person(person) => person.is_operator(),
+            Self::Nobody | Self::Local | Self::Program(_) => false,
+        }
+    }
+
     /// Returns whether it may be a browser that acts for a page it shows.
     pub(super) fn is_browser(&self) -> bool {
         match self {

@@ -10,6 +10,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use levain_actions::forge::{Covered, Secrets};
 use serde::Serialize;
 
 use super::ansi;
@@ -41,6 +42,13 @@ pub struct Phase {
     pub line: u64,
     /// Its name.
     pub name: String,
+}
+
+/// A log, in which secrets are covered.
+#[derive(Debug)]
+pub struct LogFile {
+    file: File,
+    secrets: Secrets,
 }
 
 /// Where the lines of a file are.
@@ -118,17 +126,24 @@ impl Index {
     }
 
     /// Returns where phases of the build begin.
-    pub fn phases(&self) -> &[Phase] {
-        &self.phases
+    pub fn phases(&self, log: &LogFile) -> Vec<Phase> {
+        let covered = |phase: &Phase| {
+            let mut name = phase.name.clone().into_bytes();
+            log.secrets.cover(&mut name);
+            Phase { line: phase.line, name: String::from_utf8_lossy(&name).into_owned() }
+        };
+        self.phases.iter().map(covered).collect()
     }
 
     /// Goes to a line; returns a reader of what follows.
-    fn seek<'f>(&self, file: &'f File, line: u64) -> io::Result<impl BufRead + use<'f>> {
+    fn seek<'f>(&self, log: &'f LogFile, line: u64) -> io::Result<impl BufRead + use<'f>> {
         let before = line.saturating_sub(1);
         let step = usize::try_from(before / STEP).unwrap_or(usize::MAX);
         let step = step.min(self.places.len().saturating_sub(1));
-        let mut reader = at(file, self.places.get(step).copied().unwrap_or(0))?
-            .take(self.bytes.saturating_sub(self.places.get(step).copied().unwrap_or(0)));
+        let place = self.places.get(step).copied().unwrap_or(0);
+        let rest = at(&log.file, place)?.take(self.bytes.saturating_sub(place));
+        // No secret goes on over the end of a line, so none is under way here.
+        let mut reader = BufReader::new(Covered::new(rest, log.secrets.clone()));
         let mut skipped = Vec::new();
         for _ in (step as u64 * STEP)..before {
             if read_line(&mut reader, &mut skipped)?.bytes == 0 {
@@ -141,7 +156,7 @@ impl Index {
     /// Returns lines from `first` on, at most so many and at most so many bytes, but at least one if there is one.
     pub fn window(
         &self,
-        file: &File,
+        log: &LogFile,
         first: u64,
         lines: u64,
         bytes: usize,
@@ -151,7 +166,7 @@ impl Index {
         if first > self.lines() {
             return Ok(found);
         }
-        let mut reader = self.seek(file, first)?;
+        let mut reader = self.seek(log, first)?;
         let (mut line, mut taken) = (Vec::new(), 0);
         for number in first..first.saturating_add(lines).min(self.lines() + 1) {
             if read_line(&mut reader, &mut line)?.bytes == 0 {
@@ -169,14 +184,14 @@ impl Index {
     /// Returns lines up to `last`, as [`Index::window`] does.
     pub fn window_before(
         &self,
-        file: &File,
+        log: &LogFile,
         last: u64,
         lines: u64,
         bytes: usize,
     ) -> io::Result<Vec<Line>> {
         let last = last.min(self.lines());
         let first = last.saturating_sub(lines.saturating_sub(1)).max(1);
-        let mut found = self.window(file, first, last.saturating_sub(first) + 1, usize::MAX)?;
+        let mut found = self.window(log, first, last.saturating_sub(first) + 1, usize::MAX)?;
         let mut taken = 0;
         let from = found.iter().rposition(|line| {
             taken += line.text.len();
@@ -189,18 +204,18 @@ impl Index {
     /// Returns the next line from `from` on in a direction that is wanted.
     pub fn find(
         &self,
-        file: &File,
+        log: &LogFile,
         from: u64,
         direction: Direction,
         wanted: &Wanted,
     ) -> io::Result<Option<u64>> {
         match direction {
-            Direction::Forward => self.find_between(file, from.max(1), self.lines(), wanted, true),
+            Direction::Forward => self.find_between(log, from.max(1), self.lines(), wanted, true),
             Direction::Back => {
                 let mut last = from.min(self.lines());
                 while last > 0 {
                     let first = (last - 1) / STEP * STEP + 1;
-                    if let Some(line) = self.find_between(file, first, last, wanted, false)? {
+                    if let Some(line) = self.find_between(log, first, last, wanted, false)? {
                         return Ok(Some(line));
                     }
                     last = first - 1;
@@ -213,7 +228,7 @@ impl Index {
     /// Returns the first or the last line between two, both included, that is wanted.
     fn find_between(
         &self,
-        file: &File,
+        log: &LogFile,
         first: u64,
         last: u64,
         wanted: &Wanted,
@@ -223,7 +238,7 @@ impl Index {
         if first > last {
             return Ok(found);
         }
-        let mut reader = self.seek(file, first)?;
+        let mut reader = self.seek(log, first)?;
         let mut line = Vec::new();
         for number in first..=last {
             if read_line(&mut reader, &mut line)?.bytes == 0 {
@@ -347,8 +362,9 @@ type Recent = VecDeque<(PathBuf, Arc<Index>)>;
 pub struct Indexes(Arc<Mutex<Recent>>);
 
 impl Indexes {
-    /// Opens a file and brings its index up to date. Reads much at the first time: not for a thread that must not wait.
-    pub fn open(&self, path: &Path) -> io::Result<(File, Arc<Index>)> {
+    /// Opens a file, of which secrets are not shown, and brings its index up to date. Reads much at the first time: not
+    /// for a thread that must not wait.
+    pub fn open(&self, path: &Path, secrets: Secrets) -> io::Result<(LogFile, Arc<Index>)> {
         let file = open_regular(path)?;
         let known =
             self.lock().iter().find(|(of, _)| of == path).map(|(_, index)| Arc::clone(index));
@@ -358,7 +374,7 @@ impl Indexes {
         all.push_front((path.to_owned(), Arc::clone(&index)));
         all.truncate(MOST_INDEXES);
         drop(all);
-        Ok((file, index))
+        Ok((LogFile { file, secrets }, index))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Recent> {
@@ -381,10 +397,10 @@ mod tests {
 
     use super::*;
 
-    fn file(text: &[u8]) -> File {
+    fn file(text: &[u8]) -> LogFile {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text).unwrap();
-        file
+        LogFile { file, secrets: Secrets::default() }
     }
 
     fn texts(lines: &[Line]) -> Vec<(u64, &str)> {
@@ -395,7 +411,7 @@ mod tests {
     fn any_window_of_many_lines() {
         let text: String = (1..=5_000).map(|n| format!("line {n}\n")).collect();
         let file = file(text.as_bytes());
-        let index = Index::read(&file, None).unwrap();
+        let index = Index::read(&file.file, None).unwrap();
         assert_eq!((index.lines(), index.bytes()), (5_000, text.len() as u64));
         for first in [1, 2, 511, 512, 513, 514, 1_024, 1_025, 4_999, 5_000] {
             let window = index.window(&file, first, 3, 1_000).unwrap();
@@ -422,20 +438,20 @@ mod tests {
         let indexes = Indexes::default();
         let write = |text: &str| std::fs::write(&path, text).unwrap();
         write("one\nRunning phase: buildPhase\nthr");
-        let (log, index) = indexes.open(&path).unwrap();
+        let (log, index) = indexes.open(&path, Secrets::default()).unwrap();
         assert_eq!((index.lines(), index.whole_lines()), (3, 2));
-        assert_eq!(index.phases(), [Phase { line: 2, name: "buildPhase".into() }]);
+        assert_eq!(index.phases(&log), [Phase { line: 2, name: "buildPhase".into() }]);
         assert_eq!(texts(&index.window(&log, 3, 9, 99).unwrap()), [(3, "thr")]);
         write("one\nRunning phase: buildPhase\nthree\nfour\n");
-        let (log, index) = indexes.open(&path).unwrap();
+        let (log, index) = indexes.open(&path, Secrets::default()).unwrap();
         assert_eq!((index.lines(), index.whole_lines()), (4, 4));
         assert_eq!(texts(&index.window(&log, 3, 9, 99).unwrap()), [(3, "three"), (4, "four")]);
         // Another log of the same name.
         write("ONE\nRunning phase: buildPhase\nthree\nfour\nfive\n");
-        let (log, index) = indexes.open(&path).unwrap();
+        let (log, index) = indexes.open(&path, Secrets::default()).unwrap();
         assert_eq!(texts(&index.window(&log, 1, 1, 99).unwrap()), [(1, "ONE")]);
         write("");
-        assert_eq!(indexes.open(&path).unwrap().1.lines(), 0);
+        assert_eq!(indexes.open(&path, Secrets::default()).unwrap().1.lines(), 0);
     }
 
     #[test]
@@ -443,7 +459,7 @@ mod tests {
         let mut text = vec![b'x'; LONGEST * 5];
         text.extend_from_slice(b"\nlast\xff\r\n");
         let file = file(&text);
-        let index = Index::read(&file, None).unwrap();
+        let index = Index::read(&file.file, None).unwrap();
         let window = index.window(&file, 1, 9, usize::MAX).unwrap();
         assert_eq!(window[0].text.len(), LONGEST);
         assert_eq!(window[1].text, "last\u{fffd}\r");
@@ -454,7 +470,7 @@ mod tests {
         let mut text: String = (1..=2_000).map(|n| format!("line {n}\n")).collect();
         text.push_str("\u{1b}[31mErr\u{1b}[0mor: too much\n");
         let file = file(text.as_bytes());
-        let index = Index::read(&file, None).unwrap();
+        let index = Index::read(&file.file, None).unwrap();
         let find =
             |from, direction, wanted: &Wanted| index.find(&file, from, direction, wanted).unwrap();
         let (forward, back) = (Direction::Forward, Direction::Back);
@@ -475,5 +491,26 @@ mod tests {
         for path in [link.as_path(), directory.path(), Path::new("/dev/zero")] {
             assert!(open_regular(path).is_err(), "{path:?}");
         }
+    }
+
+    #[test]
+    fn secrets_are_neither_shown_nor_found_and_lines_stay_where_they_are() {
+        const SECRET: &str = "ghs_S3cretS3cret";
+        // One line is cut in the middle of a secret.
+        let long = format!("{}{SECRET}", "x".repeat(LONGEST - 5));
+        let text = format!("one\ntoken {SECRET}.\n{long}\nlast\n");
+        let open = file(text.as_bytes());
+        let log = LogFile { secrets: Secrets::new([SECRET]).unwrap(), ..open };
+        let index = Index::read(&log.file, None).unwrap();
+        let window = index.window(&log, 1, 9, usize::MAX).unwrap();
+        assert_eq!(window[1].text, format!("token {}.", "*".repeat(SECRET.len())));
+        assert!(window[2].text.ends_with("x*****"), "{}", window[2].text);
+        assert_eq!((window[3].number, window[3].text.as_str()), (4, "last"));
+        let find = |text: &str| {
+            let wanted = Wanted::text(text);
+            index.find(&log, 1, Direction::Forward, &wanted).unwrap()
+        };
+        // Else its letters could be guessed one by one.
+        assert_eq!((find("token g"), find("ghs_S3"), find("last")), (None, None, Some(4)));
     }
 }

@@ -13,6 +13,7 @@ use super::{COLUMNS, Ended, Owner, Run, RunId, run};
 use crate::approvals::MAY_BEGIN;
 use crate::clock::Timestamp;
 use crate::database::{Database, DatabaseError};
+use crate::identity::IS_THE_PROJECTS;
 use crate::points::Point;
 use crate::projects::ProjectId;
 use crate::statuses::{Happening, tell_run};
@@ -58,7 +59,8 @@ impl Database {
                          ))
                      WHERE state = 'queued' AND id = (
                          SELECT waiting.id FROM runs AS waiting
-                         WHERE waiting.state = 'queued'{free} AND {MAY_BEGIN} AND NOT EXISTS (
+                         WHERE waiting.state = 'queued'{free} AND {MAY_BEGIN} AND {IS_THE_PROJECTS}
+                             AND NOT EXISTS (
                              SELECT 1 FROM runs AS other
                              WHERE other.project = waiting.project
                                  AND other.jobset = waiting.jobset AND other.owner IS NOT NULL
@@ -203,7 +205,7 @@ impl Database {
         self.write_and_tell(move |connection| {
             Box::pin(async move {
                 let rows = sqlx::query(
-                    "SELECT id, attempts, state FROM runs
+                    "SELECT id, attempts, state, owner, leased_until FROM runs
                      WHERE owner IS NOT NULL AND leased_until < $1",
                 )
                 .bind(now.millis())
@@ -212,11 +214,18 @@ impl Database {
                 let mut lost = Vec::new();
                 for row in rows {
                     let id: i64 = row.try_get(0)?;
+                    let (owner, leased_until): (String, i64) = (row.try_get(3)?, row.try_get(4)?);
+                    points.pass(Point::LostRunFound);
+                    // Another server may have renewed or taken it since it was read: it is taken as it was read, or not.
                     if row.try_get::<String, _>(2)? != RunState::Running.name() {
                         sqlx::query(
-                            "UPDATE runs SET owner = NULL, leased_until = NULL WHERE id = $1",
+                            "UPDATE runs SET owner = NULL, leased_until = NULL
+                             WHERE id = $1 AND owner = $2 AND leased_until = $3
+                                 AND state <> 'running'",
                         )
                         .bind(id)
+                        .bind(owner)
+                        .bind(leased_until)
                         .execute(&mut *connection)
                         .await?;
                         continue;
@@ -227,17 +236,22 @@ impl Database {
                         .is_end()
                         .then(|| format!("it was begun {MOST_ATTEMPTS} times and never ended"));
                     let ended_at = state.is_end().then(|| Timestamp::now().millis());
-                    sqlx::query(
+                    let done = sqlx::query(
                         "UPDATE runs SET state = $2, summary = $3, ended_at = $4, owner = NULL,
                              leased_until = NULL
-                         WHERE id = $1 AND state = 'running'",
+                         WHERE id = $1 AND owner = $5 AND leased_until = $6 AND state = 'running'",
                     )
                     .bind(id)
                     .bind(state.name())
                     .bind(summary.clone())
                     .bind(ended_at)
+                    .bind(owner)
+                    .bind(leased_until)
                     .execute(&mut *connection)
                     .await?;
+                    if done.rows_affected() == 0 {
+                        continue;
+                    }
                     if let Some(why) = &summary {
                         tell_run(connection, outbox, RunId(id), Happening::Lost { why }).await?;
                     }

@@ -12,9 +12,10 @@ use crate::approvals::NewApproval;
 use crate::approve::{Approver, Command, Way, command};
 use crate::clock::Timestamp;
 use crate::database::DatabaseError;
-use crate::deliveries::{DeliveryId, DeliveryState};
+use crate::deliveries::{Delivery, DeliveryId, DeliveryState};
 use crate::forges::ForgesError;
 use crate::projects::Project;
+use crate::secret::digest;
 use levain_actions::git::CommitId;
 use levain_evaluator::names::Named;
 
@@ -31,6 +32,8 @@ pub(super) enum Commented {
 /// Somebody asks to do something about a commit, who may do so as far as the forge says.
 pub(super) struct Asking {
     pub(super) delivery: DeliveryId,
+    /// What tells it from others of the project, by what is signed of its delivery.
+    wish: String,
     commit: CommitId,
     by: Account,
     what: Asked,
@@ -74,7 +77,8 @@ pub(super) async fn read(
     match forges.right(project, &author).await {
         Ok(right) if right >= Right::Write => {
             let what = Asked::Approve { pull_request: Some(pull_request), way: Way::Comment };
-            Commented::Asks(Asking { delivery, commit, by: author, what })
+            let wish = format!("comment {comment}: {commit}");
+            Commented::Asks(Asking { delivery, wish, commit, by: author, what })
         }
         Ok(_) => ignored(format!("`{}` may not push to the repository", author.login)),
         Err(error) => failed(error),
@@ -85,7 +89,7 @@ pub(super) async fn read(
 pub(super) async fn pressed(
     shared: &Shared,
     project: &Project,
-    delivery: DeliveryId,
+    delivery: &Delivery,
     (commit, wish): (CommitId, Wish),
     by: Account,
 ) -> Commented {
@@ -112,7 +116,15 @@ pub(super) async fn pressed(
         Wish::Rerun if right >= Right::Read => Asked::Rerun { right },
         Wish::Rerun => return refused("see the repository"),
     };
-    Commented::Asks(Asking { delivery, commit, by, what })
+    // Two that are pressed one after the other differ: the check has another number, or the suite another time.
+    let digest = digest(&delivery.body);
+    Commented::Asks(Asking {
+        delivery: delivery.id,
+        wish: format!("button {digest}"),
+        commit,
+        by,
+        what,
+    })
 }
 
 /// Does what is asked for, if the commit is a head; returns what became of it.
@@ -121,7 +133,14 @@ pub(super) async fn act(
     project: &Project,
     asking: Asking,
 ) -> Result<(DeliveryId, DeliveryState, String), DatabaseError> {
-    let Asking { delivery, commit, by, what } = asking;
+    let Asking { delivery, wish, commit, by, what } = asking;
+    if let Some(first) = shared.database.note_wish(project.id, wish, delivery).await? {
+        let why = format!(
+            "delivery {} said so before: who wants it once more writes another comment, or presses the button again",
+            first.number()
+        );
+        return Ok((delivery, DeliveryState::Ignored, why));
+    }
     let heads = shared.database.heads_at(project.id, commit).await?;
     match what {
         Asked::Approve { pull_request: Some(pull_request), way } => {

@@ -14,9 +14,9 @@ use tokio::time::Instant;
 use super::Shared;
 use super::commenting::{self, Asking, Commented};
 use super::reading::{Reading, outcome, reading};
+use super::repository::{self, Address, AddressError};
 use super::standing::{Look, Standings};
 use super::thread::{Broken, on_thread};
-use super::visibility;
 use super::{following, handing};
 use crate::clock::Timestamp;
 use crate::counters::Counted;
@@ -47,13 +47,22 @@ enum LookError {
     Overtaken,
     #[error("cannot find out what somebody may do: {0}")]
     Comment(#[from] ForgesError),
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error("the repository was renamed")]
+    Renamed,
 }
 
 impl LookError {
     fn look(&self) -> Look {
         match self {
-            Self::Overtaken => Look::Overtaken,
-            Self::Heads(_) | Self::Broken(_) | Self::Database(_) | Self::Comment(_) => Look::Failed,
+            // It is listed where it is now, at once.
+            Self::Overtaken | Self::Renamed => Look::Overtaken,
+            Self::Heads(_)
+            | Self::Broken(_)
+            | Self::Database(_)
+            | Self::Comment(_)
+            | Self::Address(_) => Look::Failed,
         }
     }
 }
@@ -148,7 +157,7 @@ async fn look(
             shared.database.counters().count(Counted::LookDone);
             None
         }
-        Ok(_) | Err(LookError::Overtaken) => return result,
+        Ok(_) | Err(LookError::Overtaken | LookError::Renamed) => return result,
         Err(error) => {
             tracing::warn!(project = name, %error, "cannot look at a project");
             shared.database.counters().count(Counted::LookFailed);
@@ -180,11 +189,27 @@ async fn look_at(
     let Some(project) = database.project(id).await? else { return Ok(Look::Deliveries) };
     points.pass(Point::ListingBegins);
     let (workshop, of) = (Arc::clone(&shared.workshop), project.clone());
-    let listing = on_thread(format!("look at {name}"), move || workshop.heads(&of, &cancel));
-    // Whatever becomes of the listing: what is private by now must not stay to be seen because nobody can list it.
-    let (listed, seen) = tokio::join!(listing, visibility::look(shared, &project));
-    seen?;
-    let Listed { heads, left_out, default_branch } = listed??;
+    let listing = async {
+        // What has the name is not fetched from while it is known to be another one.
+        if project.other_repository.is_some() {
+            repository::look(shared, &project).await?;
+        }
+        let listed = on_thread(format!("look at {name}"), move || workshop.heads(&of, &cancel));
+        Ok::<_, LookError>(listed.await??)
+    };
+    let listed = listing.await;
+    // Whatever became of the listing: what is private by now must not stay to be seen because nobody can list it.
+    match repository::look(shared, &project).await {
+        Ok(Address::Right) => {}
+        Ok(Address::Changed) => return Err(LookError::Renamed),
+        Err(error @ AddressError::Other(_)) => {
+            refuse(shared, &waiting, &asking, &error).await?;
+            return Err(error.into());
+        }
+        // What could not be listed says more.
+        Err(error) => return Err(listed.err().unwrap_or(error.into())),
+    }
+    let Listed { heads, left_out, default_branch } = listed?;
     points.pass(Point::ListingDone);
     let Some(noted) = database.note_heads(id, last, heads).await? else {
         return Err(LookError::Overtaken);
@@ -214,6 +239,21 @@ async fn look_at(
     database.settle_deliveries(settled).await?;
     points.pass(Point::DeliveriesSettled);
     later.map_or(Ok(Look::Everything), |error| Err(error.into()))
+}
+
+/// Settles what waits for a project with whose name there is another repository: nobody can be asked about it.
+async fn refuse(
+    shared: &Shared,
+    waiting: &[DeliveryId],
+    asking: &[Asking],
+    why: &AddressError,
+) -> Result<(), DatabaseError> {
+    let why = why.to_string();
+    let why = why.lines().next().unwrap_or_default();
+    let waiting = waiting.iter().copied().chain(asking.iter().map(|asking| asking.delivery));
+    let settled = waiting.map(|id| (id, DeliveryState::Failed, why.to_owned())).collect();
+    shared.database.settle_deliveries(settled).await?;
+    Ok(())
 }
 
 /// What waits for a project and calls for something.
@@ -253,8 +293,22 @@ async fn read_deliveries(shared: &Shared, project: &Project) -> Result<Calling, 
     // One at a time: they may be large.
     while let Some(delivery) = shared.database.next_delivery(project.id, last).await? {
         last = Some(delivery.id);
-        match reading(&delivery, project) {
+        let (reading, learned) = reading(&delivery, project);
+        // Where the forge can be asked, it is.
+        if let Some(number) = learned
+            && !project.has_login()
+        {
+            shared.database.note_repository(project.id, number).await?;
+        }
+        match reading {
             Reading::Look => calling.looks.push(delivery.id),
+            Reading::Other { number, why } => {
+                // Nobody but deliveries tells about a project that cannot ask its forge.
+                if !project.has_login() {
+                    repository::is_other(shared, project, number).await?;
+                }
+                settled.push((delivery.id, DeliveryState::Failed, why));
+            }
             Reading::Settled(state, why) => settled.push((delivery.id, state, why)),
             // One that does not answer is not asked for each of many.
             Reading::Comment { .. } if calling.later.is_some() => {}
@@ -265,8 +319,8 @@ async fn read_deliveries(shared: &Shared, project: &Project) -> Result<Calling, 
                 calling.take(&delivery, read, &mut settled);
             }
             Reading::Check { commit, wish, by } => {
-                let id = delivery.id;
-                let read = commenting::pressed(shared, project, id, (commit, wish), by).await;
+                let read =
+                    commenting::pressed(shared, project, &delivery, (commit, wish), by).await;
                 calling.take(&delivery, read, &mut settled);
             }
         }

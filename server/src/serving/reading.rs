@@ -2,15 +2,16 @@
 //!
 //! A delivery only says that somebody should look. So all that is decided is whether to look.
 
-use levain_actions::forge::Account;
 use levain_actions::forge::webhook::{
-    self, Button, Hint, Sender, UnreadableDelivery, WebhookDelivery,
+    self, Button, Hint, RepositoryId, Sender, UnreadableDelivery, WebhookDelivery,
 };
+use levain_actions::forge::{Account, repository_from_remote};
 use levain_actions::git::CommitId;
 use levain_engine::declaration::matches;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::deliveries::{Delivery, DeliveryState};
+use crate::identity::OtherRepository;
 use crate::projects::{Project, PullRequests};
 use crate::runs::Run;
 
@@ -38,6 +39,13 @@ pub(super) enum Reading {
         /// Who, by the number and the name that the forge has for them.
         by: Account,
     },
+    /// Nothing, for another repository has the name of the project's.
+    Other {
+        /// Its number.
+        number: u64,
+        /// That, in words.
+        why: String,
+    },
     /// Nothing: what becomes of it, and why.
     Settled(DeliveryState, String),
 }
@@ -51,11 +59,47 @@ pub(super) enum Wish {
     Rerun,
 }
 
-/// Reads a delivery.
-pub(super) fn reading(delivery: &Delivery, project: &Project) -> Reading {
+/// Reads a delivery. If it is the first that tells the number of the project's repository, returns that as well.
+pub(super) fn reading(delivery: &Delivery, project: &Project) -> (Reading, Option<u64>) {
     let headers = headers(delivery.sender, delivery.event.as_deref());
     let read = webhook::read(delivery.sender, &headers, &delivery.body);
-    called_for(read, project.pull_requests, project.tags.as_deref())
+    if let Ok(WebhookDelivery { repository: Some(of), .. }) = &read
+        && let Some(elsewhere) = elsewhere(of, project)
+    {
+        return (elsewhere, None);
+    }
+    let of = read.as_ref().ok().and_then(|read| read.repository.as_ref());
+    let learned = of.filter(|of| project.repository.is_none() && has_its_name(of, project));
+    let learned = learned.map(|of| of.id);
+    (called_for(read, project.pull_requests, project.tags.as_deref()), learned)
+}
+
+/// Returns whether a repository is called as a project's.
+fn has_its_name(of: &RepositoryId, project: &Project) -> bool {
+    let Sender::Forge(kind) = project.sender else { return false };
+    let own = repository_from_remote(kind, &project.url);
+    own.is_some_and(|own| own.repository.eq_ignore_ascii_case(&of.full_name))
+}
+
+/// Tells what becomes of a delivery about another repository than the project's; nothing if it is about that.
+///
+/// What says that another one has the project's name calls for a look where the forge can be asked. Where it cannot, it is
+/// believed: whoever signs deliveries speaks for the project.
+fn elsewhere(of: &RepositoryId, project: &Project) -> Option<Reading> {
+    let known = project.repository.filter(|known| *known != of.id)?;
+    let (number, name) = (of.id, &of.full_name);
+    Some(match has_its_name(of, project) {
+        true if project.has_login() => Reading::Look,
+        true => {
+            let project = project.name.clone();
+            let why = OtherRepository { project, known, other: number }.to_string();
+            Reading::Other { number, why: why.lines().next().unwrap_or_default().to_owned() }
+        }
+        false => Reading::Settled(
+            DeliveryState::Ignored,
+            format!("it is about `{name}` ({number}), and the project's repository is {known}"),
+        ),
+    })
 }
 
 /// Returns what of the headers was kept.

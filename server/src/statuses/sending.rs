@@ -95,6 +95,7 @@ impl Database {
                          JOIN projects ON projects.id = waiting.project
                          WHERE waiting.sending = 'due' AND waiting.not_before <= $3
                              AND projects.held_until <= $3
+                             AND projects.other_repository IS NULL
                              AND (
                                  SELECT COUNT(*) FROM statuses AS other
                                  WHERE other.project = waiting.project

@@ -119,7 +119,10 @@ impl Workshop for EngineWorkshop {
             Ok(equipped) => equipped,
             Err(error) => return errored(error),
         };
-        let masks = Masks::new(&token);
+        let masks = match self.runtime.block_on(self.logins.masks(&order.project)) {
+            Ok(masks) => masks,
+            Err(error) => return errored(error.to_string()),
+        };
         let options = Options {
             place: Place::Url(order.project.url.clone()),
             selection,
@@ -173,7 +176,14 @@ impl Workshop for EngineWorkshop {
             Ok(report) => Ended { told: reporter.last(), ..of_report(&report) },
             Err(error) => of_error(&error),
         };
-        let ended = masked(ended, warnings.0.into_inner(), &masks);
+        // An App may have been given other tokens meanwhile.
+        let newest = self.runtime.block_on(self.logins.masks(&order.project));
+        let newest = newest.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot find out which secrets are new");
+            Masks::default()
+        });
+        let ended = masked(ended, warnings.0.into_inner(), &newest);
+        let ended = masked(ended, Vec::new(), &masks);
         Carried::Ended(with_details(ended, order))
     }
 

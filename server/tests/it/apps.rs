@@ -3,6 +3,7 @@
 use levain_actions::forge::{Account, ForgeKind, Reach, Right};
 use levain_server::apps::{NewApp, NotAnApp};
 use levain_server::forges::Forges;
+use levain_server::identity::Found;
 use levain_server::logins::Logins;
 use levain_server::projects::NewProject;
 use serde_json::json;
@@ -67,7 +68,8 @@ async fn a_token_that_is_not_taken_any_more_is_exchanged_once() {
         assert_eq!(hub.known().given, 1);
         hub.revoke();
         assert_eq!(forges.right(&project, &ann()).await.unwrap(), Right::Write);
-        assert!(!forges.is_public(&project).await.unwrap());
+        let found = forges.repository(&project).await.unwrap();
+        assert!(matches!(found, Found::Known(repository) if !repository.is_public));
         assert_eq!(hub.known().given, 2);
         // Taken out of the installation: neither the old token nor another is good.
         hub.revoke();

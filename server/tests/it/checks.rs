@@ -352,6 +352,16 @@ async fn a_commit_of_a_fork_is_approved_by_a_button_and_only_by_who_may() {
             assert_eq!(words(of_fork.last().unwrap()), completed("success"));
             assert!(of_fork.len() <= 3, "{of_fork:?}");
         }
+        // What somebody pressed once counts once, whatever keys it is delivered under.
+        let runs = database.runs(project.id, 100).await.unwrap().len();
+        for (key, body) in
+            [("k20", press(FORK, ("writer", 3))), ("k21", rerun(FORK, ("writer", 3)))]
+        {
+            let replayed = deliver(&database, &project, key, body).await;
+            assert_eq!(replayed.state, DeliveryState::Ignored, "{key}");
+            assert!(replayed.outcome.unwrap().contains("said so before"), "{key}");
+        }
+        assert_eq!(database.runs(project.id, 100).await.unwrap().len(), runs);
         // A project's own secret is known to people, who could name anybody.
         let own = NewProject::new(
             "own",

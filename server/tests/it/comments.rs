@@ -89,6 +89,17 @@ impl Forge {
 
 /// Delivers that there is a comment, as the route does.
 async fn deliver(database: &Database, project: ProjectId, comment: u64, pull: u64) -> Delivery {
+    deliver_as(database, project, comment, pull, &format!("{comment}-{pull}")).await
+}
+
+/// Delivers so under a key, which no forge signs.
+async fn deliver_as(
+    database: &Database,
+    project: ProjectId,
+    comment: u64,
+    pull: u64,
+    key: &str,
+) -> Delivery {
     let body = json!({
         "action": "created",
         // What is said here is not believed.
@@ -99,7 +110,7 @@ async fn deliver(database: &Database, project: ProjectId, comment: u64, pull: u6
     });
     let new = NewDelivery {
         project,
-        key: format!("{comment}-{pull}"),
+        key: key.to_owned(),
         received_at: now(),
         event: Some("issue_comment".to_owned()),
         body: body.to_string().into_bytes(),
@@ -188,6 +199,45 @@ async fn only_the_word_of_somebody_who_may_push_counts_and_only_for_the_head() {
         let late = deliver(&database, id, 17, 7).await.outcome.unwrap();
         assert!(late.starts_with("not approved: the head of pull request 7 is"), "{late}");
         assert_eq!(states(&database, id).await["2"], RunState::Unapproved);
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_that_is_delivered_again_under_another_key_approves_nothing() {
+    for test in databases().await {
+        let database = test.open().await;
+        let forge = Forge::new().await;
+        let id = forge.project(&database).await;
+        let bench = Arc::new(Bench(Mutex::new(1)));
+        let running = serve(&database, &bench).await;
+        forge.person("maintainer", 1, "write").await;
+        forge.comment(16, "maintainer", 1, &format!("/levain approve {:040x}", 1)).await;
+        let approved = deliver(&database, id, 16, 7).await;
+        assert_eq!(approved.state, DeliveryState::Acted);
+        // Another head ends the approval, and the approved one comes back.
+        for (head, comment) in [(2, 90), (1, 91)] {
+            *bench.0.lock().unwrap() = head;
+            // Whatever it approves, the heads are listed.
+            forge.comment(comment, "maintainer", 1, &format!("/levain approve {:040x}", 9)).await;
+            deliver(&database, id, comment, 7).await;
+        }
+        let newest = async || database.runs(id, 1).await.unwrap().remove(0).state;
+        assert_eq!(newest().await, RunState::Unapproved);
+        let again = deliver_as(&database, id, 16, 7, "made-up").await;
+        assert_eq!(again.state, DeliveryState::Ignored, "{:?}", again.outcome);
+        let why = format!("delivery {} said so before", approved.id.number());
+        assert!(again.outcome.unwrap().starts_with(&why));
+        assert_eq!(newest().await, RunState::Unapproved);
+        // Another comment is another word. So is the operator's, who has the first read once more.
+        assert!(database.replay_delivery(approved.id).await.unwrap());
+        for _ in 0..6_000 {
+            if newest().await == RunState::Succeeded {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(newest().await, RunState::Succeeded);
         running.stop().await;
     }
 }

@@ -139,6 +139,11 @@ impl Hub {
     }
 }
 
+fn described(name: &str, number: u64) -> Value {
+    let full_name = format!("o/{name}");
+    json!({ "id": number, "full_name": full_name, "private": true, "visibility": "private" })
+}
+
 fn message(code: u16, text: &str) -> ResponseTemplate {
     let body = json!({ "message": text, "documentation_url": "https://docs.example.org" });
     ResponseTemplate::new(code).set_body_json(body)
@@ -214,6 +219,16 @@ impl Known {
                 }
                 None => message(401, "Bad credentials"),
             },
+            ("GET", ["repositories", number]) => {
+                let found = self.installed.iter().find(|(_, known)| known.to_string() == *number);
+                match (found, self.tokens.get(token)) {
+                    (_, None) => message(401, "Bad credentials"),
+                    (Some((name, number)), Some((of, _))) if of == name => {
+                        answered(200, &described(name, *number))
+                    }
+                    _ => message(404, "Not Found"),
+                }
+            }
             (method, ["repos", "o", name, rest @ ..]) => {
                 let Some((repository, permissions)) = self.tokens.get(token).cloned() else {
                     return message(401, "Bad credentials");
@@ -231,7 +246,18 @@ impl Known {
     fn give(&mut self, installation: &str, body: &Value) -> ResponseTemplate {
         let permissions = body["permissions"].clone();
         assert!(permissions.is_object(), "tokens are for some permissions");
+        let by_number = body["repository_ids"].as_array().map(|numbers| {
+            let [number] = numbers.as_slice() else { panic!("tokens are for one repository") };
+            number.as_u64().unwrap()
+        });
         let (name, number) = match body["repositories"].as_array() {
+            None if by_number.is_some() => {
+                let found = self.installed.iter().find(|(_, number)| Some(**number) == by_number);
+                let Some((name, number)) = found else {
+                    return message(422, "There is at least one repository that does not exist");
+                };
+                (name.clone(), *number)
+            }
             Some(names) => {
                 assert_eq!(installation, INSTALLATION.to_string());
                 let [name] = names.as_slice() else { panic!("tokens are for one repository") };
@@ -299,7 +325,7 @@ impl Known {
         match (method, rest) {
             ("GET", []) => {
                 let number = self.installed[name];
-                answered(200, &json!({ "id": number, "private": true, "visibility": "private" }))
+                answered(200, &described(name, number))
             }
             ("GET", ["pulls"]) => answered(200, &json!([])),
             ("GET", ["collaborators", login, "permission"]) => match self.people.get(*login) {

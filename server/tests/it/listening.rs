@@ -8,7 +8,7 @@ use levain_actions::forge::webhook::Sender;
 use levain_actions::forge::{Account, ForgeKind, Right};
 use levain_server::Database;
 use levain_server::clock::Timestamp;
-use levain_server::http::{self, Readers, Site};
+use levain_server::http::{self, Proxies, Readers, Site};
 use levain_server::people::{NewSignInForge, NewToken, SignInForge};
 use levain_server::projects::{NewProject, Project, PullRequests};
 use levain_server::secret::Secret;
@@ -49,9 +49,14 @@ impl Answer {
 
 impl Listening {
     pub(crate) async fn new(database: &Database) -> Self {
+        Self::behind(database, Proxies::default()).await
+    }
+
+    /// Of a server that believes some proxies.
+    pub(crate) async fn behind(database: &Database, proxies: Proxies) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let site = site(database, &base);
+        let site = Site { proxies, ..site(database, &base) };
         tokio::spawn(http::serve(listener, site, Arc::default()));
         trust_nobody_else();
         let no_redirects = reqwest::redirect::Policy::none();
@@ -82,6 +87,15 @@ impl Listening {
         let has_no_end = headers.iter().any(|(_, value)| value == "text/event-stream");
         let body = if has_no_end { String::new() } else { response.text().await.unwrap() };
         Answer { status, headers, body }
+    }
+
+    /// Asks for what has no end; it goes on until what is returned is dropped.
+    pub(crate) async fn watch(&self, path: &str, lines: &[(&str, &str)]) -> reqwest::Response {
+        let request = self.client.get(format!("{}{path}", self.base));
+        let with = |request: reqwest::RequestBuilder, (name, value): &(&str, &str)| {
+            request.header(*name, *value)
+        };
+        lines.iter().fold(request, with).send().await.unwrap()
     }
 
     pub(crate) async fn get(&self, path: &str, lines: &[(&str, &str)]) -> Answer {

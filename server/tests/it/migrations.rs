@@ -122,6 +122,12 @@ const SAMPLES: &[&str] = &[
     INSERT INTO cache_keys (repository, key, document) VALUES (1, 'k', '[]');
     INSERT INTO taken_over (part, repository) VALUES ('p', 1);
 ",
+    "
+    UPDATE projects SET other_repository = 8 WHERE id = 1;
+",
+    "
+    INSERT INTO wishes (project, wish, delivery, asked_at) VALUES (1, 'comment 5 of 7', 1, 1);
+",
 ];
 
 /// Returns the rows of a step as a kind of database takes them.

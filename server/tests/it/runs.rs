@@ -7,6 +7,7 @@ use levain_evaluator::JobsetName;
 use levain_server::Database;
 use levain_server::approve::Trust;
 use levain_server::clock::Timestamp;
+use levain_server::points::{Point, Points};
 use levain_server::projects::ProjectId;
 use levain_server::reconcile::{Head, Heads};
 use levain_server::runs::state::{MOST_ATTEMPTS, RunState, Verdict};
@@ -232,6 +233,51 @@ async fn a_run_that_is_stopped_has_its_holder_until_that_lets_go() {
             assert_eq!(stopped.state, RunState::Superseded);
         }
     }
+}
+
+/// A file has one writer at a time; PostgreSQL lets another server write between what is read and what is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_its_holder_renews_while_it_is_taken_for_lost_stays_its_holders() {
+    let test = databases().await.remove(1);
+    let holders = test.open().await;
+    let id = project(&holders, "a", GITHUB).await.id;
+    note(&holders, id, heads(&[("heads/x", 1), ("heads/y", 2)])).await;
+    let time = now();
+    let late = time.after(LEASE + Duration::from_secs(1));
+    let mut claimed = Vec::new();
+    for _ in 0..2 {
+        claimed.push(holders.claim_run(Owner::new("a"), time, &[]).await.unwrap().unwrap().id);
+    }
+    // One of them is over, and its holder has not let go of it.
+    assert!(holders.cancel_run(claimed[1]).await.unwrap());
+    let (found, heard) = std::sync::mpsc::sync_channel(0);
+    let (go_on, waits) = std::sync::mpsc::channel();
+    let waits = std::sync::Mutex::new(waits);
+    let points = Points::calling(move |point| {
+        if point == Point::LostRunFound {
+            found.send(()).unwrap();
+            waits.lock().unwrap().recv().unwrap();
+        }
+    });
+    let other = Database::open_with(&test.url, points).await.unwrap();
+    let taking = tokio::spawn(async move { other.take_lost_runs(late).await.unwrap() });
+    let heard = std::sync::Arc::new(std::sync::Mutex::new(heard));
+    for round in 0..2 {
+        let heard = std::sync::Arc::clone(&heard);
+        let wait = move || heard.lock().unwrap().recv().unwrap();
+        tokio::task::spawn_blocking(wait).await.unwrap();
+        if round == 0 {
+            // The holder was slow, and is heard of now; and it ends the other and begins that jobset anew.
+            assert!(holders.renew_run(claimed[0], Owner::new("a"), late).await.unwrap());
+            assert!(!holders.give_back_run(claimed[1], Owner::new("a")).await.unwrap());
+        }
+        go_on.send(()).unwrap();
+    }
+    assert_eq!(taking.await.unwrap(), []);
+    let run = holders.run(claimed[0]).await.unwrap().unwrap();
+    assert_eq!((run.state, run.attempts), (RunState::Running, 1));
+    let ended = Ended::new(Verdict::Succeeded, "fine");
+    assert!(holders.end_run(claimed[0], Owner::new("a"), ended).await.unwrap());
 }
 
 #[tokio::test]

@@ -128,7 +128,7 @@ async fn a_token_is_for_one_repository_and_what_it_is_needed_for_however_long_it
             .expect(1)
             .mount(&server)
             .await;
-        let granted = login(&server).token(&key(), reach, now()).await.unwrap();
+        let granted = login(&server).token(&key(), reach, now(), None).await.unwrap();
         assert_eq!(granted.token.expose(), long);
         assert_eq!((granted.repository, granted.installation), (Some(1_296_269), 77));
         assert_eq!(granted.expires_at, now() + Duration::from_secs(3600));
@@ -165,13 +165,14 @@ async fn refusals_say_what_to_do_and_never_the_token() {
         let server = MockServer::start().await;
         answer(&server, ("GET", PLACE), place.0, place.1).await;
         answer(&server, ("POST", TOKENS), tokens.0, tokens.1).await;
-        let error = login(&server).token(&key(), Reach::Read, now()).await.unwrap_err();
+        let error = login(&server).token(&key(), Reach::Read, now(), None).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{expected}: {error}");
         assert!(!error.may_pass(), "{error}");
     }
     let server = MockServer::start().await;
     Mock::given(method("GET")).and(path(PLACE)).respond_with(echo).mount(&server).await;
-    let error = login(&server).token(&key(), Reach::Read, now()).await.unwrap_err().to_string();
+    let error =
+        login(&server).token(&key(), Reach::Read, now(), None).await.unwrap_err().to_string();
     assert!(error.contains("does not take the App's key: Bearer [token]"), "{error}");
 }
 
@@ -181,7 +182,8 @@ async fn a_redirect_is_not_followed() {
     let server = MockServer::start().await;
     let moved = ResponseTemplate::new(307).insert_header("location", elsewhere.uri().as_str());
     Mock::given(method("GET")).and(path(PLACE)).respond_with(moved).mount(&server).await;
-    let error = login(&server).token(&key(), Reach::Write, now()).await.unwrap_err().to_string();
+    let error =
+        login(&server).token(&key(), Reach::Write, now(), None).await.unwrap_err().to_string();
     assert!(error.contains("answered 307"), "{error}");
     assert_eq!(elsewhere.received_requests().await.unwrap().len(), 0);
 }

@@ -86,8 +86,8 @@ fn read_made(body: &[u8]) -> Option<MadeApp> {
     Some(MadeApp { number: id, name: slug, page: html_url, private_key: pem, webhook_secret })
 }
 
-/// What the tokens are for: one repository, by its name without the owner's.
-fn narrowed(endpoint: &Endpoint, reach: Reach) -> Value {
+/// What the tokens are for: one repository, by its number if that is known, else by its name without the owner's.
+fn narrowed(endpoint: &Endpoint, reach: Reach, number: Option<u64>) -> Value {
     let (_, name) = endpoint.owner_and_name();
     let permissions = match reach {
         Reach::Read => json!({ "contents": "read", "metadata": "read", "pull_requests": "read" }),
@@ -96,7 +96,10 @@ fn narrowed(endpoint: &Endpoint, reach: Reach) -> Value {
             "checks": "write", "contents": "write", "metadata": "read", "pull_requests": "read",
         }),
     };
-    json!({ "repositories": [name], "permissions": permissions })
+    match number {
+        Some(number) => json!({ "repository_ids": [number], "permissions": permissions }),
+        None => json!({ "repositories": [name], "permissions": permissions }),
+    }
 }
 
 #[derive(Deserialize)]

@@ -1,4 +1,4 @@
-//! `levain project set`, `levain project remove` and `levain project secret`.
+//! `levain project set`, `levain project remove`, `levain project confirm` and `levain project secret`.
 
 use levain_actions::forge::webhook::Sender;
 use levain_server::Database;
@@ -6,7 +6,9 @@ use levain_server::projects::ProjectSettings;
 use tokio::runtime::Handle;
 
 use super::{hook_script, merge};
-use crate::args::{DatabaseArgs, PublicUrl, RemoveProject, SecretCommand, SetProject};
+use crate::args::{
+    ConfirmProject, DatabaseArgs, PublicUrl, RemoveProject, SecretCommand, SetProject,
+};
 use crate::commands::status::project_named;
 use crate::exit::Failure;
 use crate::server_place::{DEFAULT_URL, ServerPlace};
@@ -24,6 +26,25 @@ pub(super) fn remove(
         let removed = database.remove_project(id).await;
         removed.map_err(|error| Failure::error(&error))?;
         terminal.print(&format!("removed `{name}`\n"))
+    })
+}
+
+/// Makes what has the name of a project's repository the project's.
+pub(super) fn confirm(
+    args: &ConfirmProject,
+    terminal: &Terminal,
+    runtime: &Handle,
+) -> Result<(), Failure> {
+    let ConfirmProject { name, number, database } = args;
+    with_database(database, runtime, async |database| {
+        let id = project_named(database, name).await?.id;
+        let confirmed = database.confirm_repository(id, *number).await;
+        match confirmed.map_err(|error| Failure::error(&error))? {
+            true => terminal.print(&format!("`{name}` is repository {number} from now on\n")),
+            false => Err(Failure::user(format!(
+                "no other repository with the number {number} has the name of `{name}`'s\nhint: `levain project list`"
+            ))),
+        }
     })
 }
 

@@ -8,9 +8,10 @@ use axum::response::sse::Event;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::live::{full, stream, watcher};
+use super::live::{full, stream};
 use super::log::{Log, MORE_BYTES, MORE_LINES};
 use crate::http::App;
+use crate::http::shares::Whose;
 use crate::http::table::{Needs, OfRun, Refused, Table};
 use crate::pages::renderer::log_lines;
 use crate::rights::Right;
@@ -33,11 +34,12 @@ struct Asked {
 async fn follow(
     State(app): State<App>,
     of_run: OfRun,
+    whose: Whose,
     Path((_, job)): Path<(String, String)>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Refused> {
     let log = Log::find(&app, of_run, &job).await?;
-    let Some(place) = watcher(&app) else { return Ok(full()) };
+    let Some(place) = app.watchers.take(whose) else { return Ok(full()) };
     let (sender, receiver) = mpsc::channel(WAITING);
     tokio::spawn(async move {
         // A page that is read once more goes on where it was.

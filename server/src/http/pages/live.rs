@@ -13,11 +13,12 @@ use axum::extract::{Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::database::{Database, DatabaseError};
 use crate::http::App;
+use crate::http::shares::Whose;
 use crate::http::table::{Needs, OfProject, OfRun, Refused, Table};
 use crate::http::visitor::Visitor;
 use crate::live::Live;
@@ -29,8 +30,6 @@ use crate::runs::{Run, RunId};
 const EVERY: Duration = Duration::from_secs(1);
 /// How many runs tell whether something changed.
 const RUNS: u32 = 40;
-/// How many may watch.
-pub(in crate::http) const MOST_WATCHERS: usize = 2_048;
 /// How many events wait for a slow watcher.
 const WAITING: usize = 4;
 
@@ -160,30 +159,33 @@ struct Asked {
 async fn of_all(
     State(app): State<App>,
     visitor: Visitor,
+    whose: Whose,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Refused> {
     let projects = app.readable(&visitor).await?;
-    Ok(events(&app, Topic::of(&projects), asked))
+    Ok(events(&app, whose, Topic::of(&projects), asked))
 }
 
 async fn of_project(
     State(app): State<App>,
     OfProject(project): OfProject,
+    whose: Whose,
     Query(asked): Query<Asked>,
 ) -> Response {
-    events(&app, Topic::Project(project.id), asked)
+    events(&app, whose, Topic::Project(project.id), asked)
 }
 
 async fn of_run(
     State(app): State<App>,
     OfRun(run, _): OfRun,
+    whose: Whose,
     Query(asked): Query<Asked>,
 ) -> Response {
-    events(&app, Topic::Run(run.id), asked)
+    events(&app, whose, Topic::Run(run.id), asked)
 }
 
-fn events(app: &App, topic: Topic, asked: Asked) -> Response {
-    let Some(place) = watcher(app) else { return full() };
+fn events(app: &App, whose: Whose, topic: Topic, asked: Asked) -> Response {
+    let Some(place) = app.watchers.take(whose) else { return full() };
     let mut changes = app.watched.watch(&app.database, &app.live, &topic);
     let (sender, receiver) = mpsc::channel(WAITING);
     tokio::spawn(async move {
@@ -207,12 +209,7 @@ fn events(app: &App, topic: Topic, asked: Asked) -> Response {
     stream(receiver)
 }
 
-/// Takes the place of one watcher, if there is one left.
-pub(super) fn watcher(app: &App) -> Option<OwnedSemaphorePermit> {
-    Arc::clone(&app.watchers).try_acquire_owned().ok()
-}
-
-/// Answers that too many watch.
+/// Answers that too many watch, or whoever asks too much.
 pub(super) fn full() -> Response {
     axum::http::StatusCode::SERVICE_UNAVAILABLE.into_response()
 }

@@ -3,7 +3,7 @@
 //! Files are read on threads that may wait, a few at a time. Which file it is says the run's report, and nothing that a
 //! request has.
 
-use std::io::{Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{Html, IntoResponse, Response};
+use levain_actions::forge::{Covered, Secrets};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,10 +23,11 @@ use super::rows::RunRow;
 use super::run::details;
 use crate::clock::Timestamp;
 use crate::http::App;
+use crate::http::shares::Whose;
 use crate::http::table::{Needs, OfRun, Refused, Table};
 use crate::pages::kept_report::Job;
 use crate::pages::links;
-use crate::pages::log_file::{Direction, Index, Line, Phase, Wanted, open_regular};
+use crate::pages::log_file::{Direction, Index, Line, LogFile, Phase, Wanted, open_regular};
 use crate::pages::renderer::{View, log_lines};
 use crate::projects::Project;
 use crate::rights::Right;
@@ -42,6 +44,8 @@ const BEFORE: u64 = 12;
 /// How much of a raw log is read at a time, and how many such parts wait to be sent.
 const PART: usize = 64 << 10;
 const PARTS: usize = 4;
+/// How much before a place is read to know whether a secret is under way there.
+const LONGEST_SECRET: u64 = 8 << 10;
 /// The longest text that is looked for.
 const LONGEST_QUERY: usize = 200;
 
@@ -81,12 +85,13 @@ impl Log {
     pub(super) async fn read<T: Send + 'static>(
         &self,
         app: &App,
-        reading: impl FnOnce(&std::fs::File, &Index) -> std::io::Result<T> + Send + 'static,
+        reading: impl FnOnce(&LogFile, &Index) -> std::io::Result<T> + Send + 'static,
     ) -> Result<T, Refused> {
         let (indexes, path) = (app.logs.clone(), self.path.clone());
+        let secrets = app.forges.logins.secrets(&app.database, &self.project).await?;
         let turn = Arc::clone(&app.reading).acquire_owned().await;
         let read = tokio::task::spawn_blocking(move || {
-            let (file, index) = indexes.open(&path)?;
+            let (file, index) = indexes.open(&path, secrets)?;
             let read = reading(&file, &index);
             drop(turn);
             read
@@ -171,7 +176,7 @@ struct Window {
     missed: bool,
 }
 
-fn window(file: &std::fs::File, index: &Index, asked: &Asked) -> std::io::Result<Window> {
+fn window(file: &LogFile, index: &Index, asked: &Asked) -> std::io::Result<Window> {
     let total = index.lines();
     let from = asked.line.unwrap_or(1);
     let (mut hit, mut missed) = (asked.line, false);
@@ -184,7 +189,7 @@ fn window(file: &std::fs::File, index: &Index, asked: &Asked) -> std::io::Result
         (_, Some(hit)) => index.window(file, hit.saturating_sub(BEFORE), LINES, BYTES)?,
         (false, None) => index.window(file, from, LINES, BYTES)?,
     };
-    Ok(Window { lines, total, bytes: index.bytes(), phases: index.phases().to_vec(), hit, missed })
+    Ok(Window { lines, total, bytes: index.bytes(), phases: index.phases(file), hit, missed })
 }
 
 async fn page(
@@ -246,7 +251,7 @@ async fn lines(
     Query(asked): Query<AskedLines>,
 ) -> Result<Response, Refused> {
     let log = Log::find(&app, of_run, &job).await?;
-    let read = move |file: &std::fs::File, index: &Index| match (asked.first, asked.last) {
+    let read = move |file: &LogFile, index: &Index| match (asked.first, asked.last) {
         (None, Some(last)) => index.window_before(file, last, MORE_LINES, MORE_BYTES),
         (first, _) => index.window(file, first.unwrap_or(1), MORE_LINES, MORE_BYTES),
     };
@@ -296,23 +301,22 @@ struct AskedRest {
 async fn raw(
     State(app): State<App>,
     of_run: OfRun,
+    whose: Whose,
     Path((_, job)): Path<(String, String)>,
     Query(asked): Query<AskedRest>,
 ) -> Result<Response, Refused> {
     let log = Log::find(&app, of_run, &job).await?;
-    let Ok(turn) = Arc::clone(&app.downloads).try_acquire_owned() else {
+    let Some(turn) = app.downloads.take(whose) else {
         let retry = [(RETRY_AFTER, "5")];
         return Ok((StatusCode::SERVICE_UNAVAILABLE, retry).into_response());
     };
+    let secrets = app.forges.logins.secrets(&app.database, &log.project).await?;
     let opened = tokio::task::spawn_blocking(move || {
-        let mut file = open_regular(&log.path)?;
-        file.seek(SeekFrom::Start(asked.after.unwrap_or(0)))?;
-        Ok::<_, std::io::Error>(file)
+        rest_of(open_regular(&log.path)?, asked.after.unwrap_or(0), secrets)
     });
     let mut file = opened.await.map_err(|error| Refused::File(std::io::Error::other(error)))??;
     let (parts, receiver) = mpsc::channel::<std::io::Result<Bytes>>(PARTS);
     tokio::task::spawn_blocking(move || {
-        use std::io::Read;
         let _turn = turn;
         loop {
             let mut part = vec![0; PART];
@@ -333,9 +337,35 @@ async fn raw(
     Ok((headers, Body::from_stream(ReceiverStream::new(receiver))).into_response())
 }
 
+/// Reads a file from a place on, with secrets covered: also the rest of one that begins before.
+fn rest_of(mut file: std::fs::File, after: u64, secrets: Secrets) -> std::io::Result<impl Read> {
+    let before = after.min(LONGEST_SECRET);
+    file.seek(SeekFrom::Start(after - before))?;
+    let mut rest = Covered::new(file, secrets);
+    std::io::copy(&mut rest.by_ref().take(before), &mut std::io::sink())?;
+    Ok(rest)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+
+    #[test]
+    fn a_secret_is_covered_wherever_somebody_begins_to_read() {
+        const SECRET: &str = "ghs_S3cretS3cret";
+        let text = format!("{}token {SECRET} end\n", "x".repeat(9_000));
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let covered = text.replace(SECRET, &"*".repeat(SECRET.len()));
+        for after in (0..20).chain(8_990..text.len() + 3) {
+            let secrets = Secrets::new([SECRET]).unwrap();
+            let rest = rest_of(file.try_clone().unwrap(), after as u64, secrets);
+            let rest = std::io::read_to_string(rest.unwrap()).unwrap();
+            assert_eq!(rest, covered.get(after..).unwrap_or_default(), "{after}");
+        }
+    }
 
     #[test]
     fn only_logs_are_shown() {

@@ -12,6 +12,8 @@ use super::rows::{Link, RunRow};
 use crate::clock::Timestamp;
 use crate::http::App;
 use crate::http::table::{Needs, OfProject, Refused, Table};
+use crate::http::visitor::Visitor;
+use crate::identity::OtherRepository;
 use crate::pages::links;
 use crate::pages::moment::Moment;
 use crate::pages::renderer::View;
@@ -49,6 +51,7 @@ struct ProjectPage {
     builds_pull_requests: &'static str,
     looked_at: Option<Moment>,
     look_failed: Option<String>,
+    other_repository: Option<Other>,
     default_branch: Option<HeadRow>,
     pull_requests: Vec<HeadRow>,
     merge_queue: Vec<HeadRow>,
@@ -57,6 +60,16 @@ struct ProjectPage {
     /// How many branches and pull requests are not listed.
     more_heads: usize,
     runs: Vec<RunRow>,
+}
+
+/// Another repository that has the name of the project's.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Other {
+    known: u64,
+    number: u64,
+    /// Whether whoever asks may make it the project's.
+    may_confirm: bool,
 }
 
 /// The heads of a project by what they are to it.
@@ -99,6 +112,7 @@ impl<'a> Sorted<'a> {
 
 async fn project(
     State(app): State<App>,
+    visitor: Visitor,
     OfProject(project): OfProject,
     format: Format,
 ) -> Result<Response, Refused> {
@@ -135,6 +149,11 @@ async fn project(
             builds_pull_requests: project.pull_requests.name(),
             looked_at: project.looked_at.map(|time| Moment::new(time, now)),
             look_failed: project.look_failed.clone(),
+            other_repository: OtherRepository::of(&project).map(|other| Other {
+                known: other.known,
+                number: other.other,
+                may_confirm: visitor.is_operator(),
+            }),
             default_branch: sorted.default_branch.map(row),
             pull_requests: rows(sorted.pull_requests),
             merge_queue: rows(sorted.merge_queue),
