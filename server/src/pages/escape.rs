@@ -24,6 +24,8 @@ pub(super) fn push(escaped: &mut String, character: char) {
         '\'' => escaped.push_str("&#39;"),
         '`' => escaped.push_str("&#96;"),
         '\n' | '\t' => escaped.push(character),
+        // Feeds and pictures are XML, in which these may not even stand as numbers. Nothing shows them either.
+        '\u{fffe}' | '\u{ffff}' => escaped.extend(character.escape_unicode()),
         character if is_hidden(character) => escaped.extend(character.escape_unicode()),
         character => escaped.push(character),
     }
@@ -41,5 +43,18 @@ mod tests {
         );
         assert_eq!(html("a\0b\u{202e}c\u{1b}[31m"), "a\\u{0}b\\u{202e}c\\u{1b}[31m");
         assert_eq!(html("größer\n\t日本語"), "größer\n\t日本語");
+    }
+
+    #[test]
+    fn nothing_is_left_that_xml_does_not_have() {
+        // What XML 1.0 calls a character.
+        let is_xml = |character: char| {
+            matches!(character, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}')
+                || matches!(character, '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}')
+        };
+        for character in '\0'..=char::MAX {
+            let escaped = html(&character.to_string());
+            assert!(escaped.chars().all(is_xml), "{}", character.escape_unicode());
+        }
     }
 }
