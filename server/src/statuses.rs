@@ -8,6 +8,7 @@ pub mod decide;
 pub mod details;
 mod kept;
 pub mod messenger;
+mod precedence;
 mod sending;
 pub mod voice;
 pub mod wording;
@@ -26,6 +27,7 @@ use crate::runs::{Ended, Owner, RunId};
 use decide::{Budget, Course, News, Source, Standing, admits_job, weigh};
 pub(crate) use kept::not_shown;
 pub use kept::{KeptStatus, Sending};
+use precedence::is_outranked;
 pub use sending::{Claimed, SENDING_LEASE, StatusId};
 use wording::{Home, Subject, Telling};
 
@@ -125,6 +127,8 @@ struct Speaker {
     page: Option<String>,
     /// Whether an App speaks: it has room for more than a line.
     is_app: bool,
+    /// Whether something else at the commit has the word: then it ends what it said before, and says nothing new.
+    is_outranked: bool,
 }
 
 /// Reads who speaks; nothing if the project has no forge, or no token for it.
@@ -153,6 +157,7 @@ async fn speaker(
     if (token_file.is_none() && app.is_none()) || telling.forge(&home).is_none() {
         return Ok(None);
     }
+    let is_outranked = is_outranked(connection, run).await?;
     let pages: Option<String> = row.try_get(10)?;
     let attempt = u32::try_from(row.try_get::<i64, _>(3)?).unwrap_or(u32::MAX);
     Ok(Some(Speaker {
@@ -164,6 +169,7 @@ async fn speaker(
         telling,
         page: pages.map(|url| run_url(&url, run.number())),
         is_app: app.is_some(),
+        is_outranked,
     }))
 }
 
@@ -274,6 +280,10 @@ async fn tell(
     for _ in 0..TRIES {
         let standing = standing(connection, speaker, &slot, status).await?;
         let known = standing.as_ref().map(|(_, standing, _)| *standing);
+        if speaker.is_outranked && known.is_none_or(|known| known.source.run != speaker.source.run)
+        {
+            return Ok(());
+        }
         if known.is_none()
             && job.is_some()
             && !admits_job(status.state(), jobs_taken(connection, speaker).await?, budget)

@@ -74,6 +74,45 @@ fn told(phase: SummaryPhase, verdict: Verdict, text: SummaryText) -> Ended {
 }
 
 #[tokio::test]
+async fn a_branch_that_is_green_does_not_turn_its_pull_requests_check_green() {
+    for test in databases().await {
+        let database = test.open().await;
+        let id = told_project(&database, "a").await;
+        note(&database, id, heads(&[("heads/topic", 1)])).await;
+        let first = claim(&database).await;
+        assert!(database.end_run(first.id, owner(), ended(Verdict::Succeeded)).await.unwrap());
+        assert_eq!(summary(&database, first.id).await.unwrap().state, State::Success);
+        // The pull request is opened: what counts is its merge, and as long as that is not known, nothing is green.
+        let both = [("heads/topic", 1), ("pull/7", 1)];
+        let pull = note(&database, id, heads(&both)).await.queued[0];
+        let shown = async || summary(&database, pull).await.map(|kept| kept.state);
+        assert_eq!(shown().await, Some(State::Pending));
+        assert_eq!(claim(&database).await.id, pull);
+        assert!(database.end_run(pull, owner(), ended(Verdict::Failed)).await.unwrap());
+        // The branch alone is still fine, whoever has it run once more.
+        let again = database.run_again(id, "heads/topic".parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!(claim(&database).await.id, again);
+        assert!(database.end_run(again, owner(), ended(Verdict::Succeeded)).await.unwrap());
+        assert_eq!((shown().await, summary(&database, again).await), (Some(State::Failure), None));
+        // A stranger points a pull request at the same commit, and somebody tags it.
+        let mut others = heads(&[both[0], both[1], ("tags/v1", 1), ("pull/9", 1)]);
+        others.get_mut("pull/9").unwrap().trust = Trust::Fork;
+        for run in note(&database, id, others).await.queued {
+            assert_eq!(summary(&database, run).await, None);
+        }
+        assert_eq!(shown().await, Some(State::Failure));
+        // What is about to be merged says more than either.
+        let queue = ("heads/gh-readonly-queue/main/pr-7-x", 1);
+        let tried = note(&database, id, heads(&[both[0], both[1], queue])).await.queued[0];
+        assert_eq!(summary(&database, tried).await.unwrap().state, State::Pending);
+        // Merged and closed: the branch has the word.
+        note(&database, id, heads(&[both[0]])).await;
+        let last = database.run_again(id, "heads/topic".parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!(summary(&database, last).await.unwrap().state, State::Pending);
+    }
+}
+
+#[tokio::test]
 async fn what_happens_to_a_run_is_told_with_it() {
     for test in databases().await {
         let database = test.open().await;
