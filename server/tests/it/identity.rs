@@ -377,3 +377,34 @@ async fn an_app_gets_no_token_for_another_repository_and_follows_its_own() {
         assert_eq!(found.number, 99);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_that_its_app_may_not_see_says_so_and_goes_on_when_it_may() {
+    for test in databases().await {
+        let database = test.open().await;
+        let hub = Hub::new().await;
+        let (_, app) = hub.add_app(&database).await;
+        let id = hub.project(&database, &app, "r").await.id;
+        let bench = Arc::new(Bench::default());
+        let running = serve(&database, &bench).await;
+        until("the first run ends", async || states(&database, id).await == [RunState::Succeeded])
+            .await;
+        // The App is uninstalled, or the repository is taken out of its installation.
+        let installed = std::mem::take(&mut hub.known().installed);
+        hub.revoke();
+        *bench.head.lock().unwrap() = 2;
+        until("that is said", async || {
+            let why = known(&database, id).await.look_failed.unwrap_or_default();
+            why.contains("the App may not see `o/r`") && why.contains("hint: install it there")
+        })
+        .await;
+        assert_eq!(states(&database, id).await, [RunState::Succeeded], "nothing is built");
+        hub.known().installed = installed;
+        until("it goes on", async || {
+            states(&database, id).await == [RunState::Succeeded, RunState::Succeeded]
+        })
+        .await;
+        running.stop().await;
+        assert_eq!(known(&database, id).await.look_failed, None);
+    }
+}
