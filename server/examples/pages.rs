@@ -23,6 +23,7 @@ async fn main() {
     let directory = tempfile::tempdir().unwrap();
     let url = DatabaseUrl::file(&directory.path().join("levain.sqlite")).unwrap();
     let database = Database::open(&url).await.unwrap();
+    sample::fill_with_trouble(&database).await;
     sample::fill(&database, directory.path()).await;
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();

@@ -7,6 +7,7 @@
 pub mod ansi;
 pub mod comparison;
 pub mod escape;
+pub mod gain;
 pub mod kept_report;
 pub mod links;
 pub mod log_file;

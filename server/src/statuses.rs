@@ -8,6 +8,7 @@ pub mod decide;
 pub mod details;
 mod kept;
 pub mod messenger;
+pub mod outbox;
 mod precedence;
 mod sending;
 pub mod voice;
@@ -98,9 +99,10 @@ impl Happening<'_> {
             },
             Self::Lost { why } => (SummaryPhase::Error, because(why)),
             Self::Cancelled => (SummaryPhase::Cancelled, SummaryText::default()),
-            Self::Superseded => {
-                (SummaryPhase::Cancelled, because("not the newest commit any more"))
-            }
+            Self::Superseded => (
+                SummaryPhase::Cancelled,
+                because("its branch or pull request has moved on, or is closed"),
+            ),
         }
     }
 

@@ -120,9 +120,9 @@ pub enum Ignored {
 impl fmt::Display for Ignored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // Some forges give a name to none but the events that they let people choose.
+            // Gitea 1.23 delivers each status so, among them those that levain itself has posted.
             Self::Event(name) if name.is_empty() => {
-                f.write_str("events without a name do not concern levain")
+                f.write_str("what has no name, such as a status, does not concern levain")
             }
             Self::Event(name) => write!(f, "events `{name}` do not concern levain"),
             Self::Action(name) => write!(f, "`{name}` changes nothing that is built"),

@@ -118,7 +118,7 @@ async fn choose(
     let forges = app.database.sign_in_forges().await?;
     let text = match forges.is_empty() {
         true => {
-            "No forge is set up to sign in by. Whoever runs the server adds one: levain sign-in add."
+            "No forge is set up to sign in by. Whoever runs the server adds one with `levain sign-in add`."
         }
         false => "Sign in with an account at",
     };

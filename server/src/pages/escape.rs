@@ -14,6 +14,25 @@ pub fn html(text: &str) -> String {
     escaped
 }
 
+/// Returns a sentence of levain's, in which names stand between backticks, as HTML with these names as code.
+///
+/// The names are others' and are escaped like all else. One backtick too many is shown as it is.
+pub fn prose(text: &str) -> String {
+    let pieces: Vec<&str> = text.split('`').collect();
+    let pairs = (pieces.len() - 1) / 2;
+    let mut escaped = String::with_capacity(text.len() + text.len() / 8);
+    for (number, piece) in pieces.iter().enumerate() {
+        escaped.push_str(match number {
+            0 => "",
+            opens if opens % 2 == 1 && opens / 2 < pairs => "<code>",
+            closes if closes % 2 == 0 => "</code>",
+            _ => "&#96;",
+        });
+        escaped.push_str(&html(piece));
+    }
+    escaped
+}
+
 /// Adds one character.
 pub(super) fn push(escaped: &mut String, character: char) {
     match character {
@@ -55,6 +74,21 @@ mod tests {
         for character in '\0'..=char::MAX {
             let escaped = html(&character.to_string());
             assert!(escaped.chars().all(is_xml), "{}", character.escape_unicode());
+        }
+    }
+
+    #[test]
+    fn names_between_backticks_are_code_and_escaped() {
+        for (text, expected) in [
+            ("", ""),
+            ("plain <b>", "plain &lt;b&gt;"),
+            ("no `flake.nix`", "no <code>flake.nix</code>"),
+            ("`a` and `b` fail", "<code>a</code> and <code>b</code> fail"),
+            ("`<i>`", "<code>&lt;i&gt;</code>"),
+            ("odd ` one", "odd &#96; one"),
+            ("`a` odd ` one", "<code>a</code> odd &#96; one"),
+        ] {
+            assert_eq!(prose(text), expected, "{text}");
         }
     }
 }

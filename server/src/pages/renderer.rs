@@ -1,7 +1,7 @@
 //! Makes pages out of templates and models.
 //!
-//! Everything that a template names is escaped; what builds printed goes through [`ansi`], which makes
-//! markup of its own only. A template that names what its model does not have is an error, not a hole.
+//! Everything that a template names is escaped; what builds printed goes through [`ansi`] and sentences through
+//! [`escape::prose`], which make markup of their own only. A template that names what its model does not have is an error, not a hole.
 
 use handlebars::{Context, Handlebars, Helper, HelperResult, Output, RenderContext, RenderError};
 use ring::digest;
@@ -94,6 +94,7 @@ impl Renderer {
         registry.set_prevent_indent(true);
         registry.register_escape_fn(escape::html);
         registry.register_helper("ansi", Box::new(write_ansi));
+        registry.register_helper("prose", Box::new(write_prose));
         registry.register_helper("loglines", Box::new(write_log_lines));
         for (name, text) in TEMPLATES {
             registry
@@ -139,6 +140,19 @@ fn write_ansi(
 ) -> HelperResult {
     let text = helper.param(0).and_then(|value| value.value().as_str()).unwrap_or_default();
     out.write(&ansi::html(text))?;
+    Ok(())
+}
+
+/// `{{prose text}}`: a sentence of levain's, in which backticks mark names.
+fn write_prose(
+    helper: &Helper<'_>,
+    _: &Handlebars<'_>,
+    _: &Context,
+    _: &mut RenderContext<'_, '_>,
+    out: &mut dyn Output,
+) -> HelperResult {
+    let text = helper.param(0).and_then(|value| value.value().as_str()).unwrap_or_default();
+    out.write(&escape::prose(text))?;
     Ok(())
 }
 

@@ -96,6 +96,25 @@ impl Database {
         rows.iter().map(|row| Ok((run(row)?, row.try_get("report")?))).collect()
     }
 
+    /// Returns the newest reports of a project with their runs' numbers, down to a run.
+    pub async fn reports_of_project(
+        &self,
+        project: ProjectId,
+        down_to: RunId,
+        limit: u32,
+    ) -> Result<Vec<(i64, String)>, DatabaseError> {
+        let rows = sqlx::query(
+            "SELECT id, report FROM runs WHERE project = $1 AND id >= $2 AND report IS NOT NULL
+             ORDER BY id DESC LIMIT $3",
+        )
+        .bind(project.0)
+        .bind(down_to.number())
+        .bind(i64::from(limit))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(|row| Ok((row.try_get("id")?, row.try_get("report")?))).collect()
+    }
+
     /// Returns the heads of a project by name, each with its newest run.
     pub async fn heads_with_runs(&self, project: ProjectId) -> Result<Vec<HeadRun>, DatabaseError> {
         let columns: Vec<String> =

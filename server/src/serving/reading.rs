@@ -174,8 +174,10 @@ pub(super) fn outcome(queued: &[Run], gone: usize, left_out: &[String]) -> Strin
         });
         parts.push(format!("queued {}", listed(runs)));
     }
-    if gone > 0 {
-        parts.push(format!("{gone} branches or pull requests are gone"));
+    match gone {
+        0 => {}
+        1 => parts.push("a branch or pull request is gone".to_owned()),
+        many => parts.push(format!("{many} branches or pull requests are gone")),
     }
     if parts.is_empty() {
         parts.push("nothing is new".to_owned());
@@ -250,10 +252,11 @@ mod tests {
     #[test]
     fn outcomes_name_a_few() {
         assert_eq!(outcome(&[], 0, &[]), "nothing is new");
+        assert_eq!(outcome(&[], 2, &[]), "2 branches or pull requests are gone");
         let forks: Vec<String> = (1..=7).map(|number| format!("pull request {number}")).collect();
         assert_eq!(
             outcome(&[], 1, &forks),
-            "1 branches or pull requests are gone; left out: pull request 1, pull request 2, \
+            "a branch or pull request is gone; left out: pull request 1, pull request 2, \
              pull request 3, pull request 4, pull request 5 and 2 more"
         );
     }

@@ -178,6 +178,39 @@ async fn the_overview_begins_with_what_needs_somebody() {
 }
 
 #[tokio::test]
+async fn what_waits_for_an_approval_needs_somebody_too() {
+    for test in databases().await {
+        let database = test.open().await;
+        sample::fill_with_trouble(&database).await;
+        let server = Browsing::new(&database).await;
+        let needs = server.twin("/.json").await["needs"].clone();
+        assert_eq!(needs[0]["what"]["href"], "/projects/rye/pull/4", "{needs:#}");
+        assert_eq!(needs[0]["mark"]["word"], "unapproved");
+        assert_eq!(needs[1]["what"]["text"], "rye", "it cannot be looked at");
+        let health = server.twin("/health.json").await;
+        assert_eq!(health["checks"][1]["found"], "0 under way, 0 queued, 1 wait to be approved");
+        for path in ["/", "/projects/rye", "/projects/rye/pull/3", "/projects/rye/pull/4"] {
+            assert!(server.page(path).await.contains("</main>"), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_doctor_speaks_to_the_operator_alone() {
+    for test in databases().await {
+        let database = test.open().await;
+        sample::fill_with_trouble(&database).await;
+        let (reader, operator) =
+            (Browsing::new(&database).await, Browsing::as_operator(&database).await);
+        assert!(!reader.page("/health").await.contains("What the doctor says"));
+        assert_eq!(reader.twin("/health.json").await["findings"], serde_json::json!([]));
+        let text = operator.page("/health").await;
+        assert!(text.contains("What the doctor says"), "{text}");
+        assert!(text.contains("the host is not reached"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn many_projects_fit_on_a_small_page() {
     let tests = databases().await;
     let database = tests[0].open().await;

@@ -258,3 +258,16 @@ pub(crate) async fn fill(database: &Database, directory: &Path) {
     flour.begin().await;
     flour.push("heads/sieve").await;
 }
+
+/// Adds a project in which something of everything waits or went wrong.
+pub(crate) async fn fill_with_trouble(database: &Database) {
+    let mut rye = Filling::new(database, "rye", "https://git.example.org/bakery/rye").await;
+    let good = || Some(report(vec![job("x86_64-linux.loaf", "incremental")]));
+    rye.run("heads/main", Verdict::Succeeded, "1 incremental", good()).await;
+    let conflict = "it conflicts with `main` in crumb/oven.nix and 2 more files";
+    rye.run("pull/3", Verdict::Conflict, conflict, None).await;
+    rye.run("heads/gitea-mq/main/pr-2", Verdict::Succeeded, "1 incremental", good()).await;
+    rye.push_of_fork("pull/4").await;
+    let failed = Some("git cannot list the branches of it: the host is not reached".to_owned());
+    database.note_look(rye.project, failed).await.unwrap();
+}

@@ -135,7 +135,7 @@ async fn what_happens_to_a_run_is_told_with_it() {
         let noted = note(&database, id, heads(&[("heads/x", 3), ("pull/7", 2)])).await;
         let kept = summary(&database, older.id).await.unwrap();
         assert_eq!(kept.state, State::Cancelled);
-        assert!(kept.description.contains("not the newest commit"), "{}", kept.description);
+        assert!(kept.description.contains("has moved on, or is closed"), "{}", kept.description);
         let late = database.end_run(older.id, owner(), ended(Verdict::Succeeded));
         assert!(!late.await.unwrap());
         assert_eq!(summary(&database, older.id).await.unwrap().state, State::Cancelled);

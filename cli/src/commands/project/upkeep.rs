@@ -60,6 +60,11 @@ pub(super) fn set(args: &SetProject, terminal: &Terminal, runtime: &Handle) -> R
         let id = project_named(database, name).await?.id;
         let changed = database.change_project(id, settings).await;
         changed.map_err(|error| Failure::error(&error))?;
+        if args.tags.is_some() {
+            terminal.note(
+                "hint: tags that are there when the server next looks at the project, within 5 minutes, are left out; later ones are built",
+            );
+        }
         terminal.print(&format!("changed `{name}`\n"))
     })
 }

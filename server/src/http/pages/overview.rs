@@ -144,6 +144,17 @@ async fn needs(
             when: row.when,
         });
     }
+    let unapproved = app.database.unapproved(LOOKED_THROUGH).await?;
+    let unapproved = unapproved.iter().filter(|run| find(run.project).is_some());
+    for run in unapproved.take(MOST_NEEDS) {
+        let row = RunRow::new(&name(run), run, now);
+        needs.push(Need {
+            mark: row.mark,
+            what: Link::new(format!("{} {}", row.project.text, row.jobset.text), row.jobset.href),
+            why: format!("somebody has to approve {}", row.short_commit),
+            when: row.when,
+        });
+    }
     let unseen =
         projects.iter().filter_map(|project| Some((project, project.look_failed.as_ref()?)));
     for (project, why) in unseen.take(MOST_NEEDS) {

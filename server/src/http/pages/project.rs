@@ -14,8 +14,10 @@ use crate::http::App;
 use crate::http::table::{Needs, OfProject, Refused, Table};
 use crate::http::visitor::Visitor;
 use crate::identity::OtherRepository;
+use crate::pages::gain::{self, Gain};
+use crate::pages::kept_report::KeptReport;
 use crate::pages::links;
-use crate::pages::moment::Moment;
+use crate::pages::moment::{Moment, duration};
 use crate::pages::renderer::View;
 use crate::rights::Right;
 use crate::roles::Role;
@@ -23,6 +25,10 @@ use crate::runs::HeadRun;
 
 /// How many runs are listed.
 const RUNS: u32 = 30;
+/// How many reports are read to see what caches save.
+const REPORTS: u32 = 12;
+/// How wide a bar is at most: the units of the drawing.
+const WIDEST: f64 = 1_000.0;
 /// How many branches, and how many pull requests, are listed.
 const MOST_HEADS: usize = 60;
 
@@ -38,6 +44,47 @@ struct HeadRow {
     commit: String,
     short_commit: String,
     run: Option<RunRow>,
+}
+
+/// What the caches saved a run.
+#[derive(Serialize)]
+struct GainRow {
+    run: Link,
+    incremental: String,
+    clean: String,
+    /// How long the bars are.
+    short: String,
+    long: String,
+}
+
+/// What caches saved in the last runs.
+#[derive(Serialize)]
+struct Gains {
+    incremental: String,
+    clean: String,
+    rows: Vec<GainRow>,
+}
+
+impl Gains {
+    fn new(reports: &[(i64, KeptReport)]) -> Option<Self> {
+        let gains = gain::gains(reports);
+        let sum = |of: fn(&Gain) -> f64| gains.iter().map(of).sum::<f64>();
+        let most = gains.iter().map(|gain| gain.clean.max(gain.incremental)).fold(0.0, f64::max);
+        let bar = |seconds: f64| format!("{:.0}", seconds / most * WIDEST);
+        let rows = gains.iter().map(|gain| GainRow {
+            run: Link::new(format!("#{}", gain.run), links::run(gain.run)),
+            incremental: duration(gain.incremental),
+            clean: duration(gain.clean),
+            short: bar(gain.incremental),
+            long: bar(gain.clean),
+        });
+        let (incremental, clean) = (sum(|gain| gain.incremental), sum(|gain| gain.clean));
+        (!gains.is_empty()).then(|| Self {
+            incremental: duration(incremental),
+            clean: duration(clean),
+            rows: rows.collect(),
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -59,6 +106,8 @@ struct ProjectPage {
     tags: Vec<HeadRow>,
     /// How many branches and pull requests are not listed.
     more_heads: usize,
+    /// What incremental builds saved, if any was compared.
+    gains: Option<Gains>,
     runs: Vec<RunRow>,
 }
 
@@ -119,6 +168,12 @@ async fn project(
     let now = Timestamp::now();
     let heads = app.database.heads_with_runs(project.id).await?;
     let runs = app.database.runs(project.id, RUNS).await?;
+    let reports = match runs.last() {
+        Some(oldest) => app.database.reports_of_project(project.id, oldest.id, REPORTS).await?,
+        None => Vec::new(),
+    };
+    let reports: Vec<(i64, KeptReport)> =
+        reports.iter().filter_map(|(run, text)| Some((*run, KeptReport::read(text)?))).collect();
     let row = |head: &HeadRun| {
         let commit = head.commit.to_string();
         let text = match head.jobset.named() {
@@ -160,6 +215,7 @@ async fn project(
             branches: rows(sorted.branches),
             tags: rows(sorted.tags),
             more_heads,
+            gains: Gains::new(&reports),
             runs: runs.iter().map(|run| RunRow::new(&project.name, run, now)).collect(),
             name: project.name.clone(),
         },
