@@ -111,6 +111,7 @@ push_branch() {
 # The whole part. Leaves the server running.
 demo_server() {
   local origin=$demo/bread.git first second
+  incremental=''
   rows=()
   say "a bare repository, a server, and pushes that its hook announces"
   git init --quiet --bare "$origin"
@@ -132,7 +133,7 @@ demo_server() {
   sed -i 's/dough/bread/' src/greeting.c
   git commit --quiet --all --message "Another greeting"
   push_branch topic "topic: one-file edit"
-  second=$state:$status:$compiled
+  second=$state:$status:$compiled incremental=$run
   announced topic || server_failed "no delivery announced the push of topic"
   get "/runs/$run/jobs/x86_64-linux.app" "$demo/job.html"
   get / "$demo/overview.html"
@@ -157,12 +158,32 @@ demo_server() {
   check "the shadow branch is in the repository" git --git-dir "$origin" show-ref --verify --quiet refs/levain/heads/topic
 }
 
+# columns: lines up what is behind the `|` of each line.
+columns() {
+  # shellcheck disable=SC2016 # Perl's variables, not the shell's
+  perl -ne '
+    my ($left, $right) = split /\|/, $_, 2;
+    push @rows, [$left, $right];
+    $width = length $left if length $left > ($width // 0);
+    END { printf "%-*s  %s", $width, @$_ for @rows }'
+}
+
 # Lets people look around until Ctrl-C.
 stay() {
   # The server gets Ctrl-C as well, and ends in order.
   trap 'exit 0' INT TERM
-  printf '\nthe pages are at %s\n' "$address"
-  sed -n 's/^sign in as operator, once: /sign in as operator, once: /p' "$demo/serve.out"
-  printf 'to push more: git clone %s\nCtrl-C ends it and deletes everything\n' "$demo/bread.git"
+  printf '\nThe server runs. Open in a browser:\n'
+  {
+    printf '  %s|%s\n' "$address" "what needs somebody, and all projects"
+    printf '  %s|%s\n' "$address/runs/$run" "the broken edit: its error, and the command that repeats it"
+    printf '  %s|%s\n' "$address/runs/$incremental/jobs/x86_64-linux.app" "the edit: from which cache it was built"
+    printf '  %s|%s\n' "$address/projects/bread/settings" "what is built, and who is trusted how far"
+  } | columns
+  printf '\nTo cancel and re-run there, sign in as the operator; this link works once:\n'
+  sed -n 's/^sign in as operator, once: /  /p' "$demo/serve.out"
+  printf '\nTo push a commit of your own, in another terminal:\n'
+  printf '  git clone --branch topic %s bread && cd bread\n' "$demo/bread.git"
+  printf '  git revert --no-edit HEAD && git push\n'
+  printf '\nCtrl-C ends the server and deletes everything.\n'
   wait "$server" || server_failed "\`levain serve\` ended with $?"
 }
