@@ -7,6 +7,7 @@ use levain_actions::forge::webhook::Sender;
 use levain_server::http::{Limits, Site};
 use levain_server::{Database, deliveries::DeliveryState};
 use reqwest::{Method, StatusCode};
+use sqlx::Row;
 
 use crate::support::{GITHUB, databases, project};
 
@@ -162,15 +163,20 @@ async fn what_cannot_be_kept_is_not_acknowledged() {
         let added = project(&database, "a", GITHUB).await;
         let server = Listening::new(&database).await;
         let mut connection = test.connect().await;
-        sqlx::query("DROP TABLE deliveries").execute(&mut connection).await.unwrap();
         let signature = signed(&added.secret, b"{}");
         let lines =
             [("content-type", "application/json"), ("x-hub-signature-256", signature.as_str())];
-        let status = server.send(Method::POST, added.hook.as_str(), &lines, b"{}").await;
-        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-        sqlx::query("DROP TABLE webhook_secrets").execute(&mut connection).await.unwrap();
-        let status = server.send(Method::POST, added.hook.as_str(), &lines, b"{}").await;
-        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        for table in ["delivery_bodies", "deliveries", "webhook_secrets"] {
+            let drop = sqlx::AssertSqlSafe(format!("DROP TABLE {table}"));
+            sqlx::query(drop).execute(&mut connection).await.unwrap();
+            let status = server.send(Method::POST, added.hook.as_str(), &lines, b"{}").await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "without {table}");
+            if table == "delivery_bodies" {
+                let row = sqlx::query("SELECT COUNT(*) FROM deliveries");
+                let row = row.fetch_one(&mut connection).await.unwrap();
+                assert_eq!(row.get::<i64, _>(0), 0, "nothing is kept by halves");
+            }
+        }
     }
 }
 
