@@ -5,6 +5,7 @@ use crate::{none, root, sources};
 /// The crates, each with those of ours that it may depend on.
 const ALLOWED: [(&str, &[&str]); 8] = [
     ("cache", &[]),
+    ("trace", &[]),
     ("store", &[]),
     ("evaluator", &["store"]),
     ("actions", &["store"]),
