@@ -68,20 +68,23 @@ pub(crate) fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").into_bytes()
 }
 
-/// Returns a delivery with a body of a size, signed well or not.
-pub(crate) fn delivery(added: &Added, key: &str, size: usize, is_signed: bool) -> Vec<u8> {
+/// Returns a delivery of a project with a body of a size.
+pub(crate) fn delivery(added: &Added, key: &str, size: usize) -> Vec<u8> {
+    delivery_to(added.hook.as_str(), added.secret.as_bytes(), key, size)
+}
+
+/// Returns a delivery with a body of a size, signed with a secret.
+pub(crate) fn delivery_to(hook: &str, secret: &[u8], key: &str, size: usize) -> Vec<u8> {
     let said = format!(
         r#"{{"ref": "refs/heads/main", "key": "{key}", "repository": {{"id": 1, "full_name": "o/r"}}, "sender": {{"id": 2}}}}"#
     );
     let mut body = said.into_bytes();
     body.resize(size.max(body.len()), b' ');
-    let secret = if is_signed { added.secret.as_bytes() } else { b"something else of that length" };
     let tag = ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret), &body);
     let head = format!(
-        "POST /hooks/{} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n\
+        "POST /hooks/{hook} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n{}: push\r\nx-github-delivery: {key}\r\n\
          x-hub-signature-256: sha256={}\r\n\r\n",
-        added.hook.as_str(),
         body.len(),
         Sender::DEFAULT.event_header(),
         data_encoding::HEXLOWER.encode(tag.as_ref())

@@ -5,6 +5,7 @@
 //! has other things to do say little.
 #![allow(clippy::print_stdout, reason = "that is what it is for")]
 
+mod attack;
 mod bare;
 mod client;
 mod served;
@@ -49,6 +50,11 @@ async fn main() -> Result<(), Failure> {
         && first == "serve"
     {
         return served::serve(url).await;
+    }
+    if let [first, port, hook, count] = arguments.as_slice()
+        && first == "attack"
+    {
+        return attack::attack(port.parse()?, hook, count.parse()?).await;
     }
     let amount = |name: &str, default: usize| -> Result<usize, Failure> {
         let found = arguments.iter().find_map(|text| text.strip_prefix(name)?.strip_prefix('='));
@@ -129,7 +135,7 @@ async fn paced(
 }
 
 fn parcels(added: &Added, name: &str, count: usize) -> Vec<Vec<u8>> {
-    (0..count).map(|number| delivery(added, &format!("{name}-{number}"), BODY, true)).collect()
+    (0..count).map(|number| delivery(added, &format!("{name}-{number}"), BODY)).collect()
 }
 
 /// Measures what is read of a large database.
@@ -178,39 +184,11 @@ async fn hostile(served: &Served, amounts: &Amounts, added: &Added) -> Result<()
     paced(served, added, &what, "slow", "25 ms").await?;
     drop(slow);
 
-    let bad: Vec<Vec<u8>> =
-        (0..CLIENTS).map(|number| delivery(added, &number.to_string(), BODY, false)).collect();
-    let (target, count) = (served.target.clone(), amounts.bad);
-    let (stop, stopped) = tokio::sync::watch::channel(false);
     let began = Instant::now();
-    let sending = tokio::spawn(async move {
-        // Few at a time: clients have the same machine.
-        let mut lanes = tokio::task::JoinSet::new();
-        for lane in 0..4 {
-            let mut connection = Connection::open(&target).await?;
-            let (bad, stopped) = (bad.clone(), stopped.clone());
-            lanes.spawn(async move {
-                let mut sent = 0;
-                while sent < count / 4 && !*stopped.borrow() {
-                    let request = &bad[(lane + sent) % bad.len()];
-                    let (status, _) = connection.ask(request).await?;
-                    if status != 401 {
-                        return Err(Failure::from(format!("answered {status}, not 401")));
-                    }
-                    sent += 1;
-                }
-                Ok(sent)
-            });
-        }
-        let mut sent = 0;
-        while let Some(result) = lanes.join_next().await {
-            sent += result??;
-        }
-        Ok::<usize, Failure>(sent)
-    });
+    let mut attack = attack::start(served.target.port, added.hook.as_str(), amounts.bad)?;
     paced(served, added, "the same among bad signatures", "among", "25 ms").await?;
-    let sent = sending.await??;
-    drop(stop);
+    // It says how many were refused, and fails if one was not.
+    let sent = tokio::task::spawn_blocking(move || attack.end()).await??;
     let rate = per_second(sent, began.elapsed());
     row(&format!("{sent} bad signatures refused"), format!("{rate:.0} /s"), "")?;
     let grown = format!("{} to {} MiB", before, served.memory()?);
