@@ -1,14 +1,13 @@
 //! The main job: one jobset from reference to result.
 //!
-//! Start at [`open`]. `Run::carry_out` reads as the list of steps; each step is a method of `Run` in
-//! the order in which they are taken.
+//! Start at [`open`]. `Run::carry_out` reads as the list of stages. Each is in a file of its own and makes of the one
+//! before it what the next one needs: `Survey`, `Choices`, `Targets`, `Endings`, [`Report`].
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use levain_actions::status::SummaryPhase;
-use levain_evaluator::pointer::Entry;
 use levain_evaluator::{EvaluateError, JobName};
 use levain_store::scratch::Scratch;
 use levain_store::{BuildOptions, ConnectError, ProtocolError};
@@ -21,23 +20,23 @@ use crate::event::{Event, Stage, Tell, What};
 use crate::jobset::Head;
 use crate::local_paths::without_paths;
 use crate::plan::PlanError;
-use crate::pointers::{Entries, PointerMoveError, known};
 use crate::project::{
     Asking, Opening, Place, Project, ProjectError, Selection, Surroundings, WriteAccess,
 };
 use crate::records::RecordsError;
 use crate::report::{EvaluationReport, JobReport, Lie, Report, Seconds, Undelivered};
-use crate::shadowing::{Shadowing, ShadowingError, WrittenShadow};
+use crate::shadowing::{Shadowing, ShadowingError};
 use crate::statuses::{StatusPlan, StatusesError};
 
 mod auditing;
 mod building;
+mod choosing;
 mod evaluating;
 mod finishing;
-mod planning;
 mod reporting;
 mod resolving;
 mod retry;
+mod surveying;
 mod why;
 
 pub use auditing::{AuditJobsError, Audited, audit};
@@ -356,31 +355,13 @@ impl<'a> Run<'a> {
         self.tell_if_nobody_is_told();
         self.tell.stage(Stage::EvaluateBase);
         let mut connections = Connections::new(&self.surroundings.store);
-        let (base, mode) = self.evaluate_base(&mut || connections.warm())?;
-        self.mode = mode;
-        let watch = &mut connections.watch;
-        let mut planned = self.plan(base, watch)?;
-        let jobs = planned.jobs.iter().map(|job| &job.attr_path);
-        let broken = planned.errors.iter().map(|(attr_path, _)| attr_path);
-        let jobs = jobs.chain(broken).cloned().collect();
-        self.tell.what(What::JobsFound { jobs });
-        let shadow_before = self.choose(&mut planned, watch)?;
-        let (written, entries) = self.write_shadow(&planned, &shadow_before)?;
-        let targets = self.resolve(&mut planned, written.as_ref(), &entries, watch)?;
+        let survey = self.survey(&mut connections)?;
+        let choices = self.choose(survey, &mut connections.watch)?;
+        let targets = self.target(choices, &mut connections.watch)?;
         self.stop_if_cancelled()?;
-        self.note_owed();
-        let logs = self.logs(!targets.is_empty())?;
-        let mut built = self.build(&planned, &targets, &entries, logs.path(), &mut connections)?;
-        self.audit_by_policy(&planned, &mut built, logs.path(), &mut connections)?;
-        self.settle_aggregates(&planned, &mut built);
-        logs.settle(&built);
+        let endings = self.end_all(targets, &mut connections)?;
         self.tell.stage(Stage::Deliver);
-        self.release_gone();
-        self.release_roots();
-        let pushed = self.push();
-        let before = shadow_before.head.map(|commit| commit.to_string());
-        let report = self.report(built, before, written.as_ref(), pushed);
-        Ok(self.finish(report))
+        Ok(self.deliver(endings))
     }
 
     fn stop_if_cancelled(&self) -> Result<(), RunError> {
@@ -427,56 +408,6 @@ impl<'a> Run<'a> {
                 forge.kind
             );
             self.notice(text);
-        }
-    }
-
-    /// Writes the shadow commit of the original commit, if there is to be one.
-    fn write_shadow(
-        &mut self,
-        planned: &planning::PlannedJobs,
-        before: &planning::ShadowBefore,
-    ) -> Result<(Option<WrittenShadow>, Entries), RunError> {
-        let own = before.entries.clone().unwrap_or_default();
-        if self.mode == Mode::Off {
-            return Ok((None, own));
-        }
-        let started = Instant::now();
-        let repository = &self.project.repository;
-        let is_newer = |entry: &Entry| {
-            known(repository, &entry.commit).is_some_and(|commit| {
-                commit != self.head.commit
-                    && repository.is_ancestor(self.head.commit, commit).unwrap_or(false)
-            })
-        };
-        let entries = planned.pointer(&own, &is_newer);
-        let is_current = before.shadowed == Some(self.head.shadowed());
-        if planned.is_all_fresh() && is_current {
-            return Ok((None, own));
-        }
-        let lock = self.project.writer.as_ref().map(|writer| writer.run_lock());
-        if lock.is_none() {
-            self.withheld.push(format!(
-                "a shadow commit for {} on `{}`",
-                self.head.commit.short(),
-                self.shadowing.reference
-            ));
-            if planned.is_all_fresh() {
-                return Ok((None, own));
-            }
-        }
-        let written = self.shadowing.write(lock, before.recorded.as_ref(), &entries);
-        self.seconds.git += started.elapsed().as_secs_f64();
-        match written {
-            Ok(written) => Ok((Some(written), entries)),
-            // What somebody put in the way of the ref costs the caches, not the run.
-            Err(ShadowingError::Move(
-                error @ (PointerMoveError::Git(_) | PointerMoveError::LostRaces { .. }),
-            )) => {
-                let text = "cannot write the shadow branch, building without caches";
-                self.notice(format!("{text}: {error}"));
-                Ok((None, own))
-            }
-            Err(error) => Err(error.into()),
         }
     }
 

@@ -26,7 +26,7 @@ use crate::report::{JobReport, JobStatus, Lie};
 use crate::shadowing::Shadowing;
 use crate::success::Success;
 
-use super::planning::PlannedJobs;
+use super::surveying::Survey;
 
 /// What was found out about one job.
 #[derive(Clone, Debug, Serialize)]
@@ -97,15 +97,15 @@ pub fn audit(
     let (base, mode) = run.evaluate_base(&mut || {})?;
     run.mode = mode;
     let mut connections = Connections::new(&surroundings.store);
-    let mut planned = run.plan(base, &mut connections.watch)?;
+    let mut survey = run.plan(base, &mut connections.watch)?;
     if let Some(job) = job {
-        planned.find(job)?;
-        planned.jobs.retain(|known| known.attr_path == *job);
+        survey.find(job)?;
+        survey.jobs.retain(|known| known.attr_path == *job);
     }
     let mut audited = Vec::new();
     let mut due = Vec::new();
-    let mut recorded = run.recorded_incremental(&planned.jobs)?;
-    for known in &planned.jobs {
+    let mut recorded = run.recorded_incremental(&survey.jobs)?;
+    for known in &survey.jobs {
         match recorded.remove(&known.base.derivation) {
             Some(success) => due.push((known, success)),
             None if job.is_some() => {
@@ -319,7 +319,7 @@ impl Run<'_> {
     /// A lie is replaced by the clean build's truth, and reported.
     pub(super) fn audit_by_policy(
         &mut self,
-        planned: &PlannedJobs,
+        survey: &Survey,
         reports: &mut [JobReport],
         logs: &Path,
         connections: &mut Connections,
@@ -328,7 +328,7 @@ impl Run<'_> {
             return Ok(());
         }
         let is_told_later = |report: &JobReport| {
-            self.awaits_audit(report) && !planned.is_aggregate(&report.attr_path)
+            self.awaits_audit(report) && !survey.is_aggregate(&report.attr_path)
         };
         let waiting: BTreeSet<JobName> = reports
             .iter()
@@ -338,9 +338,9 @@ impl Run<'_> {
         let owed = self.owed.clone();
         let mut still_owed = BTreeSet::new();
         let mut due: Vec<(&PlannedJob, Success)> = Vec::new();
-        let recorded_before = self.recorded_incremental(&planned.jobs)?;
+        let recorded_before = self.recorded_incremental(&survey.jobs)?;
         for report in &*reports {
-            let job = planned.jobs.iter().find(|job| job.attr_path == report.attr_path);
+            let job = survey.jobs.iter().find(|job| job.attr_path == report.attr_path);
             let recorded =
                 job.and_then(|job| Some((job, recorded_before.get(&job.base.derivation)?.clone())));
             let candidate = Candidate {
@@ -399,7 +399,7 @@ impl Run<'_> {
             } else {
                 report.status = JobStatus::Clean;
                 report.built_drv_path.clone_from(&report.base_drv_path);
-                let job = planned.jobs.iter().find(|job| job.attr_path == report.attr_path);
+                let job = survey.jobs.iter().find(|job| job.attr_path == report.attr_path);
                 let dir = self.surroundings.store.dir();
                 report.outputs = job
                     .iter()

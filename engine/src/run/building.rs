@@ -1,16 +1,18 @@
-//! The last steps of a run: building, and the post-build action of each success.
+//! The fourth stage: building, and the post-build action of each success. Audits are in `auditing.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
+use levain_actions::git::CommitId;
 use levain_evaluator::JobName;
 use levain_evaluator::key::KeyDocument;
 use levain_store::{BuildOptions, BuildSettings, Connection, DerivationPath};
 
-use super::planning::{PlannedJobs, stage_of};
 use super::reporting::{displayed, failed_evaluation, left_out};
+use super::resolving::Targets;
 use super::retry::{is_needed_by, may_be_the_caches};
+use super::surveying::{Survey, stage_of};
 use super::{Run, RunError};
 use crate::aggregate::{self, Constituents};
 use crate::build::{Building, Ending, Traces, Wanted, unix_now};
@@ -24,6 +26,7 @@ use crate::plan::{self, Finding, PlannedJob, Target};
 use crate::pointers::Entries;
 use crate::post_build::{PostBuild, Succeeded};
 use crate::report::{Counters, JobReport, JobStatus};
+use crate::shadowing::WrittenShadow;
 use crate::success::{RecordedCache, Success};
 
 /// How Nix is to build.
@@ -36,7 +39,7 @@ pub(super) struct How {
 
 /// The builds of a run's jobs: what they are made with, and how they ended.
 struct JobBuilds<'b> {
-    planned: &'b PlannedJobs,
+    survey: &'b Survey,
     post_build: Option<PostBuild<'b>>,
     connection: &'b mut LazyConnection,
     builder: &'b mut LazyConnection,
@@ -62,17 +65,41 @@ impl JobBuilds<'_> {
     }
 }
 
+/// How every job ended, and what the report says beside that.
+pub(super) struct Endings {
+    pub(super) jobs: Vec<JobReport>,
+    /// The head of the shadow branch before the run.
+    pub(super) before: Option<CommitId>,
+    /// The shadow commit, if one was written.
+    pub(super) written: Option<WrittenShadow>,
+}
+
 impl Run<'_> {
-    /// Builds what is stale; returns how every job ended.
-    pub(super) fn build(
+    /// Builds and audits; after that it is settled how every job ended.
+    pub(super) fn end_all(
         &mut self,
-        planned: &PlannedJobs,
-        targets: &BTreeMap<JobName, Target>,
-        entries: &Entries,
+        targets: Targets,
+        connections: &mut Connections,
+    ) -> Result<Endings, RunError> {
+        self.note_owed();
+        let logs = self.logs(!targets.of_jobs.is_empty())?;
+        let mut jobs = self.build(&targets, logs.path(), connections)?;
+        let Targets { survey, before, written, .. } = targets;
+        self.audit_by_policy(&survey, &mut jobs, logs.path(), connections)?;
+        self.settle_aggregates(&survey, &mut jobs);
+        logs.settle(&jobs);
+        Ok(Endings { jobs, before: before.head, written })
+    }
+
+    /// Builds what is stale; returns how every job ended.
+    fn build(
+        &mut self,
+        targets: &Targets,
         logs: &Path,
         connections: &mut Connections,
     ) -> Result<Vec<JobReport>, RunError> {
-        self.tell.stage(stage_of(planned));
+        let Targets { survey, entries, of_jobs: targets, .. } = targets;
+        self.tell.stage(stage_of(survey));
         let shadowing = (self.mode != Mode::Off).then_some(self.shadowing);
         let store = &self.surroundings.store;
         let post_build = self.project.writer.as_ref();
@@ -90,11 +117,11 @@ impl Run<'_> {
         let kept = self.project.writer.as_ref();
         let kept = kept.map(|writer| KeptOutputs::new(writer, store, settings));
         let reports = BTreeMap::new();
-        let mut builds = JobBuilds { planned, post_build, connection, builder, how, kept, reports };
-        for (attr_path, error) in &planned.errors {
+        let mut builds = JobBuilds { survey, post_build, connection, builder, how, kept, reports };
+        for (attr_path, error) in &survey.errors {
             builds.ended(self.tell, failed_evaluation(attr_path, &error.message));
         }
-        for (attr_path, base) in &planned.left_out {
+        for (attr_path, base) in &survey.left_out {
             // Nobody is told of each: there may be as many as there are others.
             let report = left_out(attr_path, base, self.surroundings.store.dir());
             builds.reports.insert(attr_path.clone(), report);
@@ -117,8 +144,8 @@ impl Run<'_> {
     }
 
     /// Gives aggregates the status that their constituents leave them, and tells how they ended.
-    pub(super) fn settle_aggregates(&self, planned: &PlannedJobs, reports: &mut [JobReport]) {
-        let aggregates = planned.jobs.iter().filter(|job| job.is_aggregate());
+    fn settle_aggregates(&self, survey: &Survey, reports: &mut [JobReport]) {
+        let aggregates = survey.jobs.iter().filter(|job| job.is_aggregate());
         let aggregates: Constituents =
             aggregates.map(|job| (job.attr_path.clone(), job.base.constituents.clone())).collect();
         aggregate::settle(reports, &aggregates);
@@ -143,8 +170,8 @@ impl Run<'_> {
 
     /// Reports fresh jobs, and completes what a killed run left undone for them.
     fn settle_fresh(&self, builds: &mut JobBuilds<'_>, entries: &Entries) -> Result<(), RunError> {
-        let planned = builds.planned;
-        for job in &planned.jobs {
+        let survey = builds.survey;
+        for job in &survey.jobs {
             let report = match &job.finding {
                 Finding::Stale { .. } => continue,
                 Finding::Fresh(success) => {
@@ -154,7 +181,7 @@ impl Run<'_> {
                         self.complete(
                             job,
                             success,
-                            planned,
+                            survey,
                             entries,
                             post_build,
                             builds.connection,
@@ -166,7 +193,7 @@ impl Run<'_> {
                     let target = Target::base(&job.base, None);
                     if let Some(post_build) = &mut builds.post_build {
                         let connection = builds.connection.get()?;
-                        post_build.succeeded(connection, &self.succeeded(job, &target, planned));
+                        post_build.succeeded(connection, &self.succeeded(job, &target, survey));
                     }
                     JobReport {
                         status: JobStatus::Fresh,
@@ -192,7 +219,7 @@ impl Run<'_> {
         &self,
         job: &PlannedJob,
         success: &Success,
-        planned: &PlannedJobs,
+        survey: &Survey,
         entries: &Entries,
         post_build: &mut PostBuild<'_>,
         connection: &mut LazyConnection,
@@ -203,7 +230,7 @@ impl Run<'_> {
                 let dir = self.surroundings.store.dir();
                 let Some(recorded) = stored.entry(dir) else { return Ok(()) };
                 let is_clean = success.is_clean(dir, &job.base.derivation);
-                let own_key = key_of(planned, job).map(KeyDocument::key);
+                let own_key = key_of(survey, job).map(KeyDocument::key);
                 let Some(entry) = success.entry_for(self.head, is_clean, recorded, own_key) else {
                     return Ok(());
                 };
@@ -230,8 +257,8 @@ impl Run<'_> {
                     return Ok(());
                 };
                 let connection = connection.get()?;
-                if key_of(planned, job).is_some() && connection.is_valid(path)? {
-                    post_build.succeeded(connection, &self.succeeded(job, &target, planned));
+                if key_of(survey, job).is_some() && connection.is_valid(path)? {
+                    post_build.succeeded(connection, &self.succeeded(job, &target, survey));
                 }
             }
         }
@@ -246,13 +273,13 @@ impl Run<'_> {
         &'b self,
         job: &'b PlannedJob,
         target: &'b Target,
-        planned: &'b PlannedJobs,
+        survey: &'b Survey,
     ) -> Succeeded<'b> {
         Succeeded {
             job,
             target,
             cache_output: plan::cache_output(&job.base, &self.project.declaration.incremental),
-            key: key_of(planned, job),
+            key: key_of(survey, job),
         }
     }
 
@@ -308,11 +335,11 @@ impl Run<'_> {
         targets: &BTreeMap<JobName, Target>,
         logs: &Path,
     ) -> Result<Vec<InVain<'p>>, RunError> {
-        let planned = builds.planned;
+        let survey = builds.survey;
         let mut again = Vec::new();
         let mut wanted = Wanted::new();
         let mut jobs_of: BTreeMap<&DerivationPath, Vec<&'p PlannedJob>> = BTreeMap::new();
-        for job in &planned.jobs {
+        for job in &survey.jobs {
             let Some(target) = targets.get(&job.attr_path) else { continue };
             wanted.insert(target.derivation.clone(), target.outputs.clone());
             jobs_of.entry(&target.derivation).or_default().push(job);
@@ -322,7 +349,7 @@ impl Run<'_> {
         if wanted.is_empty() {
             return Ok(again);
         }
-        let total = planned.jobs.len() + planned.errors.len();
+        let total = survey.jobs.len() + survey.errors.len();
         let counters = Counters::of(builds.reports.values());
         self.tell.what(What::BuildsBegin { jobs: total, counters });
         let started = Instant::now();
@@ -375,7 +402,7 @@ impl Run<'_> {
                         continue;
                     }
                     if let (Ending::Success, Some(post_build)) = (&ending, &mut *post_build) {
-                        post_build.succeeded(watch, &self.succeeded(job, target, planned));
+                        post_build.succeeded(watch, &self.succeeded(job, target, survey));
                     }
                     let report = self.ended(job, target, &ending, traces, store, watch);
                     let report = match exposed.filter(|_| self.mode != Mode::Off) {
@@ -448,6 +475,6 @@ impl Run<'_> {
     }
 }
 
-fn key_of<'a>(planned: &'a PlannedJobs, job: &PlannedJob) -> Option<&'a KeyDocument> {
-    planned.evaluated.remembered.keys.get(&job.attr_path)
+fn key_of<'a>(survey: &'a Survey, job: &PlannedJob) -> Option<&'a KeyDocument> {
+    survey.evaluated.remembered.keys.get(&job.attr_path)
 }

@@ -1,4 +1,4 @@
-//! The end of a run: roots released, the shadow branch pushed, everything told and reported.
+//! The last stage: roots released, the shadow branch pushed, everything told and reported.
 
 use std::time::Instant;
 
@@ -7,6 +7,7 @@ use levain_actions::status::SummaryPhase;
 use levain_evaluator::JobsetName;
 
 use super::Run;
+use super::building::Endings;
 use crate::build::unix_now;
 use crate::candidates::named_paths;
 use crate::declaration::Mode;
@@ -17,7 +18,6 @@ use crate::report::{
     Undelivered, UndeliveredKind,
 };
 use crate::roots::RootError;
-use crate::shadowing::WrittenShadow;
 use crate::state::Kind;
 
 /// Name under which the jobset is remembered that was last looked at for being gone.
@@ -58,7 +58,7 @@ fn phase_of(counters: Counters, authors_error: bool) -> SummaryPhase {
 impl Run<'_> {
     /// Releases what deleted branches and pull requests left. What cannot be released now, or is not
     /// looked at yet, waits for the next run.
-    pub(super) fn release_gone(&mut self) {
+    fn release_gone(&mut self) {
         let (Some(writer), false) = (&self.project.writer, self.mode == Mode::Off) else { return };
         let started = Instant::now();
         let _turn = writer.lent().remote();
@@ -83,7 +83,7 @@ impl Run<'_> {
     }
 
     /// Lets go of every cache that no pointer names any more.
-    pub(super) fn release_roots(&mut self) {
+    fn release_roots(&mut self) {
         let (Some(writer), false) = (&self.project.writer, self.mode == Mode::Off) else { return };
         let layout = &self.project.layout;
         let named = || {
@@ -100,7 +100,7 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn push(&mut self) -> bool {
+    fn push(&mut self) -> bool {
         let (Some(writer), false) = (&self.project.writer, self.mode == Mode::Off) else {
             return false;
         };
@@ -123,13 +123,17 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn report(
-        &mut self,
-        jobs: Vec<JobReport>,
-        before: Option<String>,
-        written: Option<&WrittenShadow>,
-        pushed: bool,
-    ) -> Report {
+    /// Lets go of what nobody names, pushes, reports and tidies up.
+    pub(super) fn deliver(&mut self, endings: Endings) -> Report {
+        self.release_gone();
+        self.release_roots();
+        let pushed = self.push();
+        let report = self.report(endings, pushed);
+        self.finish(report)
+    }
+
+    fn report(&mut self, endings: Endings, pushed: bool) -> Report {
+        let Endings { jobs, before, written } = endings;
         if self.project.writer.is_none() {
             self.tell_what_is_withheld(&jobs);
         }
@@ -140,8 +144,8 @@ impl Run<'_> {
             repository.reference(&self.shadowing.reference).unwrap_or_default();
         let shadow = (self.mode != Mode::Off).then(|| ShadowReport {
             reference: self.shadowing.reference.clone(),
-            before,
-            evaluated: written.map(|written| written.id.to_string()),
+            before: before.map(|commit| commit.to_string()),
+            evaluated: written.as_ref().map(|written| written.id.to_string()),
             after: head.map(|commit| commit.to_string()),
             pushed,
         });
@@ -217,7 +221,7 @@ impl Run<'_> {
     }
 
     /// Tells how the run ended, and tidies up.
-    pub(super) fn finish(&mut self, report: Report) -> Report {
+    fn finish(&mut self, report: Report) -> Report {
         let counters = report.counters;
         let phase = phase_of(counters, report.jobs.iter().any(|job| is_authors_error(&job.job)));
         self.tell.what(What::Ended { phase, jobs: report.jobs.len(), counters });

@@ -1,4 +1,4 @@
-//! What each stale job builds: its shadow derivation, or its base derivation.
+//! The third stage: what each stale job builds, its shadow derivation or its base derivation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -7,29 +7,57 @@ use levain_actions::git::PlainFile;
 use levain_actions::shadow::MOST_POINTER;
 use levain_evaluator::JobName;
 use levain_evaluator::likeness::{self, Comparison};
+use levain_evaluator::pointer::Entry;
 use levain_store::{DerivationPath, StorePath};
 
-use super::planning::{PlannedJobs, hold};
+use super::choosing::{Choices, ShadowBefore};
+use super::surveying::{Survey, hold};
 use super::{Run, RunError};
 use crate::choose::{Candidate, Choice, Origin, Reason, Refusal};
 use crate::connections::LazyConnection;
+use crate::declaration::Mode;
 use crate::plan::{self, Finding, PlanError, Target};
-use crate::pointers::{Entries, print};
+use crate::pointers::{Entries, PointerMoveError, known, print};
 use crate::shadow_contents::ShadowContents;
-use crate::shadowing::WrittenShadow;
+use crate::shadowing::{ShadowingError, WrittenShadow};
+
+/// The jobs, and what each stale one builds.
+pub(super) struct Targets {
+    pub(super) survey: Survey,
+    /// The shadow branch before the run.
+    pub(super) before: ShadowBefore,
+    /// The shadow commit, if one was written.
+    pub(super) written: Option<WrittenShadow>,
+    /// What the pointer file says there.
+    pub(super) entries: Entries,
+    /// What is built.
+    pub(super) of_jobs: BTreeMap<JobName, Target>,
+}
 
 impl Run<'_> {
+    /// Writes the shadow commit, and decides what each stale job builds.
+    pub(super) fn target(
+        &mut self,
+        choices: Choices,
+        connection: &mut LazyConnection,
+    ) -> Result<Targets, RunError> {
+        let Choices { survey, before } = choices;
+        let (written, entries) = self.write_shadow(&survey, &before)?;
+        let of_jobs = self.resolve(&survey, written.as_ref(), &entries, connection)?;
+        Ok(Targets { survey, before, written, entries, of_jobs })
+    }
+
     /// Decides what each stale job builds: its shadow derivation if a chosen
     /// cache is in that one's graph, else its base derivation.
-    pub(super) fn resolve(
+    fn resolve(
         &mut self,
-        planned: &mut PlannedJobs,
+        survey: &Survey,
         written: Option<&WrittenShadow>,
         entries: &Entries,
         connection: &mut LazyConnection,
     ) -> Result<BTreeMap<JobName, Target>, RunError> {
         let mut chosen: BTreeMap<StorePath, (Origin, Candidate)> = BTreeMap::new();
-        for job in planned.stale() {
+        for job in survey.stale() {
             if let Finding::Stale {
                 choice: Choice { outcome: Ok((origin, candidate)), .. }, ..
             } = &job.finding
@@ -43,7 +71,7 @@ impl Run<'_> {
             Some(written) => self.evaluate_shadow(written, entries),
             None => {
                 let unwritten = || Refusal::new(Reason::Rejected, "there is no shadow commit");
-                for job in planned.stale() {
+                for job in survey.stale() {
                     let is_chosen = matches!(
                         &job.finding,
                         Finding::Stale { choice: Choice { outcome: Ok(_), .. }, .. }
@@ -61,14 +89,14 @@ impl Run<'_> {
             Err(error) => {
                 let text = "the shadow commit cannot be evaluated";
                 self.tell.warning(&format!("{text}, building without caches: {error}"));
-                for job in planned.stale() {
+                for job in survey.stale() {
                     let refusal = Some(Refusal::new(Reason::Rejected, text));
                     targets.insert(job.attr_path.clone(), Target::base(&job.base, refusal));
                 }
                 return Ok(targets);
             }
         };
-        let base = &planned.evaluated.remembered.evaluation;
+        let base = &survey.evaluated.remembered.evaluation;
         let caches: BTreeSet<StorePath> = chosen.keys().cloned().collect();
         let evaluations = likeness::Evaluations {
             dir: self.surroundings.store.dir(),
@@ -95,7 +123,7 @@ impl Run<'_> {
             |base: &DerivationPath, shadow: &DerivationPath| comparison.differences(base, shadow);
         let jobs: plan::ShadowJobs<'_> =
             shadow.jobs.iter().map(|job| (JobName::from(&job.attr_path), &job.outcome)).collect();
-        for job in planned.stale() {
+        for job in survey.stale() {
             let Finding::Stale { choice, .. } = &job.finding else { continue };
             if let Some(Ok(built)) = jobs.get(&job.attr_path)
                 && !hold(connection.get().map_err(PlanError::from)?, &built.derivation)?
@@ -112,6 +140,56 @@ impl Run<'_> {
         }
         self.seconds.plan += started.elapsed().as_secs_f64();
         Ok(targets)
+    }
+
+    /// Writes the shadow commit of the original commit, if there is to be one.
+    fn write_shadow(
+        &mut self,
+        survey: &Survey,
+        before: &ShadowBefore,
+    ) -> Result<(Option<WrittenShadow>, Entries), RunError> {
+        let own = before.entries.clone().unwrap_or_default();
+        if self.mode == Mode::Off {
+            return Ok((None, own));
+        }
+        let started = Instant::now();
+        let repository = &self.project.repository;
+        let is_newer = |entry: &Entry| {
+            known(repository, &entry.commit).is_some_and(|commit| {
+                commit != self.head.commit
+                    && repository.is_ancestor(self.head.commit, commit).unwrap_or(false)
+            })
+        };
+        let entries = survey.pointer(&own, &is_newer);
+        let is_current = before.shadowed == Some(self.head.shadowed());
+        if survey.is_all_fresh() && is_current {
+            return Ok((None, own));
+        }
+        let lock = self.project.writer.as_ref().map(|writer| writer.run_lock());
+        if lock.is_none() {
+            self.withheld.push(format!(
+                "a shadow commit for {} on `{}`",
+                self.head.commit.short(),
+                self.shadowing.reference
+            ));
+            if survey.is_all_fresh() {
+                return Ok((None, own));
+            }
+        }
+        let written = self.shadowing.write(lock, before.recorded.as_ref(), &entries);
+        self.seconds.git += started.elapsed().as_secs_f64();
+        match written {
+            Ok(written) => Ok((Some(written), entries)),
+            // What somebody put in the way of the ref costs the caches, not the run.
+            Err(ShadowingError::Move(
+                error @ (PointerMoveError::Git(_) | PointerMoveError::LostRaces { .. }),
+            )) => {
+                let text = "cannot write the shadow branch, building without caches";
+                self.notice(format!("{text}: {error}"));
+                Ok((None, own))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Returns what the two files of the shadow commit are there and in the base evaluation.

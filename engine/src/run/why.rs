@@ -6,7 +6,8 @@ use levain_evaluator::key::{self, KeyChange};
 use levain_evaluator::{JobName, JobsetName};
 use serde::Serialize;
 
-use super::planning::PlannedJobs;
+use super::choosing::Choices;
+use super::surveying::Survey;
 use super::{Hearers, Opened, Options, Run, RunError};
 use crate::cancel::Cancel;
 use crate::choose::{Origin, Refusal};
@@ -129,7 +130,7 @@ pub fn why(
     run.why(job)
 }
 
-impl PlannedJobs {
+impl Survey {
     /// Returns the job of that name, or an error that says what there is instead.
     pub(super) fn find(&self, job: &JobName) -> Result<&PlannedJob, WhyError> {
         if let Some((_, error)) = self.errors.iter().find(|(path, _)| path == job) {
@@ -150,16 +151,16 @@ impl Run<'_> {
         let (base, mode) = self.evaluate_base(&mut || {})?;
         self.mode = mode;
         let mut connection = LazyConnection::new(&self.surroundings.store);
-        let mut planned = self.plan(base, &mut connection)?;
-        planned.find(job)?;
-        planned.jobs.retain(|known| known.attr_path == *job);
-        let before = self.choose(&mut planned, &mut connection)?;
+        let mut survey = self.plan(base, &mut connection)?;
+        survey.find(job)?;
+        survey.jobs.retain(|known| known.attr_path == *job);
+        let Choices { survey, before } = self.choose(survey, &mut connection)?;
         let own_key = before
             .entries
             .as_ref()
             .and_then(|entries| entries.get(job)?.as_ref().ok())
             .map(|entry| entry.key.clone());
-        let found = planned.find(job)?;
+        let found = survey.find(job)?;
         let dir = self.surroundings.store.dir();
         let mut why = Why {
             attr_path: job.clone(),
