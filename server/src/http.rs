@@ -5,6 +5,7 @@
 mod acting;
 mod api;
 mod apps;
+mod aside;
 mod connections;
 mod cookies;
 mod health;
@@ -37,6 +38,7 @@ use crate::pages::Renderer;
 use crate::pages::log_file::Indexes;
 use crate::projects::Project;
 use crate::serving::Acted;
+use aside::Aside;
 use cookies::Cookies;
 use incoming::Room;
 pub use openapi::document;
@@ -161,6 +163,8 @@ struct App {
     watched: pages::Watched,
     /// Who may watch.
     watchers: Places,
+    /// Where what takes long is done.
+    aside: Aside,
     /// Who may leave to sign in.
     sign_ins: Turns,
     /// Who is believed about who asks.
@@ -232,6 +236,7 @@ pub fn table(site: Site) -> Table {
         public_url: public_url.trim_end_matches('/').into(),
         watched: pages::Watched::default(),
         watchers: Places::new(MOST_WATCHERS, WATCHED_BY_ONE),
+        aside: Aside::new(),
         sign_ins: Turns::new(SIGN_INS, SIGN_INS_IN),
         proxies,
     };

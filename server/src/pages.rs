@@ -13,6 +13,7 @@ pub mod links;
 pub mod log_file;
 pub mod marks;
 pub mod moment;
+pub mod places;
 pub mod renderer;
 pub mod reproduce;
 

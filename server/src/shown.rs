@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::apps::App;
 use crate::deliveries::Delivery;
 use crate::live::LiveRun;
+use crate::pages::places;
 use crate::people::{ApiToken, SignInForge};
 use crate::projects::Project;
 use crate::runs::{Details, Run};
@@ -54,6 +55,14 @@ impl ShownProject {
             looked_at: project.looked_at.map(|time| time.millis()),
             look_failed: project.look_failed.clone(),
         }
+    }
+}
+
+impl ShownProject {
+    /// Returns it for those who do not operate the server.
+    #[must_use]
+    pub fn without_places(self) -> Self {
+        Self { look_failed: places::some(self.look_failed.as_ref()), ..self }
     }
 }
 
@@ -119,6 +128,19 @@ impl ShownRun {
             report: None,
             live: None,
         }
+    }
+
+    /// Returns it for those who do not operate the server; `address` is the project's.
+    #[must_use]
+    pub fn without_places(mut self, address: &str) -> Self {
+        self.summary = places::some(self.summary.as_ref());
+        for notice in self.notices.iter_mut().flatten() {
+            *notice = places::text(notice);
+        }
+        if let Some(report) = &mut self.report {
+            places::of_report(report, self.id, address);
+        }
+        self
     }
 
     /// Adds what is kept besides.

@@ -37,19 +37,24 @@ async fn whoever(visitor: Visitor) -> Response {
 
 async fn projects(State(app): State<App>, visitor: Visitor) -> Result<Response, Refused> {
     let projects = app.readable(&visitor).await?;
-    let shown: Vec<_> = projects.iter().map(shown::ShownProject::new).collect();
+    let shown = projects.iter().map(shown::ShownProject::new);
+    let shown: Vec<_> = shown.map(shown::ShownProject::without_places).collect();
     Ok(Json(shown).into_response())
 }
 
 async fn runs(State(app): State<App>, OfProject(project): OfProject) -> Result<Response, Refused> {
     let runs = app.database.runs(project.id, LISTED).await?;
-    let shown: Vec<_> = runs.iter().map(|run| shown::ShownRun::new(&project.name, run)).collect();
+    let shown = runs.iter().map(|run| shown::ShownRun::new(&project.name, run));
+    let shown: Vec<_> = shown.map(|run| run.without_places(&project.url)).collect();
     Ok(Json(shown).into_response())
 }
 
 async fn run(State(app): State<App>, OfRun(run, project): OfRun) -> Result<Response, Refused> {
     let details = app.database.run_details(run.id).await?.ok_or(Refused::Nothing)?;
-    let shown = shown::ShownRun::new(&project.name, &run).with(details);
     let live = app.live.run(run.id);
-    Ok(Json(shown::ShownRun { live, ..shown }).into_response())
+    let made = app.aside(move || {
+        let shown = shown::ShownRun::new(&project.name, &run).with(details);
+        Json(shown::ShownRun { live, ..shown }.without_places(&project.url)).into_response()
+    });
+    made.await
 }

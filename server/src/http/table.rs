@@ -176,6 +176,8 @@ pub(super) enum Refused {
     File(std::io::Error),
     /// The machine gives no secret.
     Secret(ProjectError),
+    /// What was to be done broke: a mistake of the product's.
+    Broken(String),
 }
 
 impl From<ProjectError> for Refused {
@@ -226,6 +228,10 @@ impl IntoResponse for Refused {
             Self::Secret(error) => {
                 tracing::error!(%error, "cannot make a secret");
                 StatusCode::SERVICE_UNAVAILABLE.into_response()
+            }
+            Self::Broken(error) => {
+                tracing::error!(error, "cannot answer");
+                StatusCode::INTERNAL_SERVER_ERROR.into_response()
             }
             Self::Page(error) => {
                 tracing::error!(%error, "cannot show a page");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use levain_engine::event::{Event, WaitReason, What};
 use levain_engine::report::{JobReport, JobStatus};
 use levain_server::Database;
+use levain_server::deliveries::DeliveryState;
 use levain_server::http::{Readers, Site};
 use levain_server::live::Live;
 use levain_server::runs::state::{RunState, Verdict};
@@ -665,4 +666,57 @@ async fn what_is_being_built_is_shown_with_its_log() {
 
 fn owned((before, after): (&str, &str)) -> (String, String) {
     (before.to_owned(), after.to_owned())
+}
+
+#[tokio::test]
+async fn no_place_of_the_machine_leaves_it() {
+    for test in databases().await {
+        let database = test.open().await;
+        let directory = tempfile::tempdir().unwrap();
+        let mut filling =
+            Filling::new(&database, "bread", "https://git.example.org/bakery/bread").await;
+        let mut job = sample::job("x86_64-linux.parser", "error");
+        job["error"] = "cannot write /var/lib/levain/mirrors/bread.git/levain/x: no space".into();
+        job["log"] = sample::log(directory.path(), 10).into();
+        let report = Some(sample::report(vec![job]));
+        let summary = "cannot read the forge token from `/var/lib/levain/token`";
+        let run = filling.run("pull/7", Verdict::Errored, summary, report).await;
+        let why = Some("cannot lock /var/lib/levain/mirrors/bread.git".to_owned());
+        database.note_look(filling.project, why).await.unwrap();
+        filling.deliver("k", DeliveryState::Failed, "cannot open `/var/lib/levain/token`").await;
+        let browsing = Browsing::new(&database).await;
+        let run = run.number();
+        let api = format!("/api/v1/runs/{run}");
+        let mut shown = Vec::new();
+        for path in [
+            "/",
+            "/health",
+            "/deliveries",
+            "/projects/bread",
+            "/projects/bread/pull/7",
+            "/projects/bread/runs.atom",
+            &format!("/runs/{run}"),
+            &format!("/runs/{run}/jobs/x86_64-linux.parser"),
+            &api,
+            "/api/v1/projects",
+            "/api/v1/projects/bread/runs",
+        ] {
+            let is_page = !path.starts_with("/api/") && !path.ends_with(".atom");
+            let twin = if path == "/" { "/.json".to_owned() } else { format!("{path}.json") };
+            for path in [path.to_owned(), twin].into_iter().take(if is_page { 2 } else { 1 }) {
+                let response = browsing.get(&path).await;
+                assert_eq!(response.status(), StatusCode::OK, "{path}");
+                let text = response.text().await.unwrap();
+                assert!(!text.contains("/var/lib"), "{path}: {text}");
+                let log = directory.path().display().to_string();
+                assert!(!text.contains(&log), "{path}: {text}");
+                shown.push(text);
+            }
+        }
+        let flake = "git+https://git.example.org/bakery/bread?rev=1";
+        assert!(shown.iter().filter(|text| text.contains(flake)).count() >= 2);
+        let answer: Value = browsing.get(&api).await.json().await.unwrap();
+        let log = answer["report"]["jobs"][0]["log"].as_str().unwrap();
+        assert_eq!(browsing.get(log).await.status(), StatusCode::OK, "{log}");
+    }
 }

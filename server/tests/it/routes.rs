@@ -373,6 +373,30 @@ async fn what_is_no_number_is_no_run() {
     }
 }
 
+/// One thread answers everybody. Who reads a report there keeps all others waiting.
+#[test]
+fn reports_are_read_on_other_threads_than_those_that_answer() {
+    let mut places = vec![std::path::PathBuf::from("src/http")];
+    let mut reading = 0;
+    while let Some(place) = places.pop() {
+        for entry in std::fs::read_dir(place).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                places.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for (at, _) in text.match_indices("KeptReport::read") {
+                reading += 1;
+                let function = text[..at].rfind("async fn").unwrap_or(0);
+                let end = text[at..].find("\n}\n").map_or(text.len(), |end| at + end);
+                assert!(text[function..end].contains(".aside("), "{}: {at}", path.display());
+            }
+        }
+    }
+    assert!(reading >= 4, "{reading}");
+}
+
 /// There is one way to add a route, so that each has said what it needs.
 #[test]
 fn routes_are_added_to_the_table_only() {

@@ -172,7 +172,7 @@ pub(crate) fn report(jobs: Vec<Value>) -> Value {
         "repository": "https://git.example.org/bakery/bread",
         "mode": "incremental",
         "shadow": { "ref": "refs/levain/heads/main", "evaluated": "5feceb66ffc86f38d952786c6d696c79c2dbc239", "pushed": true },
-        "evaluations": [{ "flake": "git+https://git.example.org/bakery/bread?rev=1", "pointer": null, "output": "levainJobs", "memoized": false, "seconds": 1.4 }],
+        "evaluations": [{ "flake": "git+file:///var/lib/levain/mirrors/bread.git?rev=1", "pointer": null, "output": "levainJobs", "memoized": false, "seconds": 1.4 }],
         "jobs": jobs,
         "seconds": { "git": 0.8, "evaluateBase": 1.4, "evaluateShadow": 0.9, "plan": 0.2, "build": 48.0, "postBuild": 3.1, "statuses": 0.6, "total": 55.0 },
     })

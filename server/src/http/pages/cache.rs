@@ -73,11 +73,14 @@ async fn cache(
         (None, name) => JobsetName::branch(name.as_deref().unwrap_or("main")),
     };
     let reports = app.database.reports_of_jobset(project.id, &jobset, None, EARLIER).await?;
-    let reports: Vec<(Run, KeptReport)> = reports
-        .into_iter()
-        .filter_map(|(run, text)| Some((run, KeptReport::read(&text)?)))
-        .collect();
-    let mut pointers = pointers(&reports);
+    let (newest, mut pointers) = app
+        .aside(move || {
+            let read = |(run, text): (Run, String)| Some((run, KeptReport::read(&text)?));
+            let reports: Vec<(Run, KeptReport)> = reports.into_iter().filter_map(read).collect();
+            let pointers = pointers(&reports);
+            (reports.into_iter().next().map(|(run, _)| run), pointers)
+        })
+        .await?;
     let more = pointers.len().saturating_sub(LISTED);
     pointers.truncate(LISTED);
     let now = Timestamp::now();
@@ -90,13 +93,13 @@ async fn cache(
         page: CachePage {
             project: Link::new(&project.name, links::project(&project.name)),
             jobset: jobset.to_string(),
-            run: reports.first().map(|(run, _)| RunRow::new(&project.name, run, now)),
+            run: newest.map(|run| RunRow::new(&project.name, &run, now)),
             pointers,
             more,
         },
         path,
     };
-    answer(&app, format, "cache", &view)
+    answer(&app, format, "cache", view).await
 }
 
 /// Reads pointers off the newest report, and who moved them there off it and those before.

@@ -16,6 +16,7 @@ use crate::http::visitor::Visitor;
 use crate::pages::links;
 use crate::pages::marks::{self, Mark};
 use crate::pages::moment::Moment;
+use crate::pages::places;
 use crate::pages::renderer::View;
 use crate::projects::Project;
 use crate::rights::Right;
@@ -65,7 +66,7 @@ impl DeliveryRow {
             event: delivery.event.clone(),
             key: delivery.key.clone(),
             received: Moment::new(delivery.received_at, now),
-            outcome: delivery.outcome.clone(),
+            outcome: places::some(delivery.outcome.as_ref()),
             repeats: delivery.repeats,
             conflicts: delivery.conflicts,
             replay: may_act.then(|| format!("{href}/replay")),
@@ -127,7 +128,7 @@ async fn list(
         page: DeliveriesPage { project: of, deliveries },
         path,
     };
-    answer(app, format, "deliveries", &view)
+    answer(app, format, "deliveries", view).await
 }
 
 #[derive(Serialize)]
@@ -165,7 +166,7 @@ async fn delivery(
         },
         path,
     };
-    answer(&app, format, "delivery", &view)
+    answer(&app, format, "delivery", view).await
 }
 
 async fn replay(

@@ -1,5 +1,7 @@
 //! A page as HTML, or its model as JSON: which of them an address asks for.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
@@ -10,7 +12,7 @@ use serde::Serialize;
 use crate::http::App;
 use crate::http::table::{OfProject, Refused, TWIN};
 use crate::pages::links;
-use crate::pages::renderer::View;
+use crate::pages::renderer::{Renderer, View};
 
 /// How a page is to be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,14 +45,26 @@ impl FromRequestParts<App> for Format {
 }
 
 /// Answers with a page.
-pub(super) fn answer<M: Serialize>(
+///
+/// A page may have thousands of rows.
+pub(super) async fn answer<M: Serialize + Send + 'static>(
     app: &App,
+    format: Format,
+    template: &'static str,
+    view: View<M>,
+) -> Result<Response, Refused> {
+    let renderer = Arc::clone(&app.renderer);
+    app.aside(move || made(&renderer, format, template, &view)).await?
+}
+
+fn made<M: Serialize>(
+    renderer: &Renderer,
     format: Format,
     template: &'static str,
     view: &View<M>,
 ) -> Result<Response, Refused> {
     match format {
-        Format::Html => Ok(Html(app.renderer.page(template, view)?).into_response()),
+        Format::Html => Ok(Html(renderer.page(template, view)?).into_response()),
         Format::Json => {
             let text = serde_json::to_string(&view.page).unwrap_or_else(|error| {
                 tracing::error!(%error, "a model is no JSON");

@@ -17,6 +17,7 @@ use crate::http::visitor::Visitor;
 use crate::pages::links;
 use crate::pages::marks::Mark;
 use crate::pages::moment::Moment;
+use crate::pages::places;
 use crate::pages::renderer::View;
 use crate::statuses::outbox::OpenStatuses;
 
@@ -111,7 +112,7 @@ async fn health(
         project: Link::new(&project.name, links::project(&project.name)),
         mark: if project.look_failed.is_some() { error } else { good },
         when: project.looked_at.map(|time| Moment::new(time, now)),
-        failed: project.look_failed.clone(),
+        failed: places::some(project.look_failed.as_ref()),
     });
     let findings = match &visitor {
         Visitor::Person(person) if person.is_operator() => app.database.examine(now).await?,
@@ -130,7 +131,7 @@ async fn health(
             findings: findings.into_iter().map(Told::new).collect(),
         },
     };
-    answer(&app, format, "health", &view)
+    answer(&app, format, "health", view).await
 }
 
 impl Told {

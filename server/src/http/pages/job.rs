@@ -97,24 +97,24 @@ async fn job(
     Path((_, last)): Path<(String, String)>,
 ) -> Result<Response, Refused> {
     let id = run.id.number();
-    let (report, _) = details(&app, run.id).await?;
+    let (report, _) = details(&app, run.id, &project).await?;
     let report = report.ok_or(Refused::Nothing)?;
     let (format, job) = named(&report, &last)?;
     let before =
         app.database.reports_of_jobset(run.project, &run.jobset, Some(run.id), EARLIER).await?;
     let now = Timestamp::now();
-    let mut earlier = Vec::new();
-    for (run, text) in before {
-        let report = KeptReport::read(&text).unwrap_or_default();
-        let Some(job) = report.job(&job.attr_path) else { continue };
+    let (name, address) = (job.attr_path.clone(), project.url.clone());
+    let earlier = move |(run, text): (Run, String)| {
+        let report = KeptReport::read(&text)?.without_places(&address);
         let number = run.id.number();
-        earlier.push(Earlier {
+        Some(Earlier {
             run: Link::new(format!("#{number}"), links::run(number)),
             commit: short(&run.commit.to_string()),
             when: Moment::new(run.ended_at.unwrap_or(run.created_at), now),
-            job: JobRow::new(number, job),
-        });
-    }
+            job: JobRow::new(number, report.job(&name)?),
+        })
+    };
+    let earlier = app.aside(move || before.into_iter().filter_map(earlier).collect()).await?;
     let path = links::job(id, &job.attr_path);
     let view = View {
         title: format!("{} · {id} · {}", job.attr_path, project.name),
@@ -124,7 +124,7 @@ async fn job(
         page: JobPage { earlier, ..page(&project, &run, &report, job, now) },
         path,
     };
-    answer(&app, format, "job", &view)
+    answer(&app, format, "job", view).await
 }
 
 fn page(project: &Project, run: &Run, report: &KeptReport, job: &Job, now: Timestamp) -> JobPage {

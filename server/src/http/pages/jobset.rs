@@ -93,7 +93,7 @@ async fn jobset(
             },
             path,
         };
-        return answer(&app, format, "jobset", &view);
+        return answer(&app, format, "jobset", view).await;
     }
     Err(Refused::Nothing)
 }

@@ -74,7 +74,7 @@ impl Log {
         OfRun(run, project): OfRun,
         job: &str,
     ) -> Result<Self, Refused> {
-        let (report, _) = details(app, run.id).await?;
+        let (report, _) = details(app, run.id, &project).await?;
         let report = report.ok_or(Refused::Nothing)?;
         let job = report.job(job).ok_or(Refused::Nothing)?.clone();
         let path = job.log.as_deref().and_then(place).ok_or(Refused::Nothing)?;
@@ -233,7 +233,7 @@ async fn page(
         },
         path,
     };
-    answer(&app, format, "log", &view)
+    answer(&app, format, "log", view).await
 }
 
 #[derive(Debug, Deserialize)]

@@ -15,6 +15,7 @@ use crate::http::visitor::Visitor;
 use crate::pages::links;
 use crate::pages::marks::{self, Mark};
 use crate::pages::moment::Moment;
+use crate::pages::places;
 use crate::pages::renderer::View;
 use crate::projects::Project;
 use crate::rights::Right;
@@ -118,7 +119,7 @@ async fn overview(
             query,
         },
     };
-    answer(&app, format, "overview", &view)
+    answer(&app, format, "overview", view).await
 }
 
 async fn needs(
@@ -161,7 +162,7 @@ async fn needs(
         needs.push(Need {
             mark: Mark { class: "error", word: "cannot be looked at" },
             what: Link::new(&project.name, links::project(&project.name)),
-            why: why.lines().next().unwrap_or_default().to_owned(),
+            why: places::text(why.lines().next().unwrap_or_default()),
             when: Moment::new(project.looked_at.unwrap_or(now), now),
         });
     }
@@ -192,7 +193,7 @@ async fn needs(
             true => links::delivery(name, number),
             false => links::deliveries(name),
         };
-        let outcome = delivery.outcome.clone();
+        let outcome = places::some(delivery.outcome.as_ref());
         needs.push(Need {
             mark: marks::of_delivery(delivery.state),
             what: Link::new(format!("delivery {number} of {name}"), href),

@@ -18,6 +18,7 @@ use crate::pages::gain::{self, Gain};
 use crate::pages::kept_report::KeptReport;
 use crate::pages::links;
 use crate::pages::moment::{Moment, duration};
+use crate::pages::places;
 use crate::pages::renderer::View;
 use crate::rights::Right;
 use crate::roles::Role;
@@ -172,8 +173,12 @@ async fn project(
         Some(oldest) => app.database.reports_of_project(project.id, oldest.id, REPORTS).await?,
         None => Vec::new(),
     };
-    let reports: Vec<(i64, KeptReport)> =
-        reports.iter().filter_map(|(run, text)| Some((*run, KeptReport::read(text)?))).collect();
+    let gains = app.aside(move || {
+        let read = |(run, text): &(i64, String)| Some((*run, KeptReport::read(text)?));
+        let reports: Vec<(i64, KeptReport)> = reports.iter().filter_map(read).collect();
+        Gains::new(&reports)
+    });
+    let gains = gains.await?;
     let row = |head: &HeadRun| {
         let commit = head.commit.to_string();
         let text = match head.jobset.named() {
@@ -203,7 +208,7 @@ async fn project(
             url: levain_actions::git::masked(&project.url),
             builds_pull_requests: project.pull_requests.name(),
             looked_at: project.looked_at.map(|time| Moment::new(time, now)),
-            look_failed: project.look_failed.clone(),
+            look_failed: places::some(project.look_failed.as_ref()),
             other_repository: OtherRepository::of(&project).map(|other| Other {
                 known: other.known,
                 number: other.other,
@@ -215,11 +220,11 @@ async fn project(
             branches: rows(sorted.branches),
             tags: rows(sorted.tags),
             more_heads,
-            gains: Gains::new(&reports),
+            gains,
             runs: runs.iter().map(|run| RunRow::new(&project.name, run, now)).collect(),
             name: project.name.clone(),
         },
         path,
     };
-    answer(&app, format, "project", &view)
+    answer(&app, format, "project", view).await
 }

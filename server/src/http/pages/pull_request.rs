@@ -76,15 +76,19 @@ async fn pull_request(
     let (format, number) = named.next().ok_or(Refused::Nothing)?;
     let jobset = JobsetName::pull_request(number);
     let runs = app.database.runs_of_jobset(project.id, &jobset, None, RUNS).await?;
-    let newest = runs.first().ok_or(Refused::Nothing)?;
+    let newest = runs.first().ok_or(Refused::Nothing)?.clone();
     let reported = read_newest(&app, &project, &jobset).await?;
     // What it is to be merged into, as far as that is known.
-    let base_name = newest.base.as_ref().or(project.default_branch.as_ref());
-    let base = match base_name {
+    let base_name = newest.base.clone().or_else(|| project.default_branch.clone());
+    let base = match &base_name {
         Some(name) => read_newest(&app, &project, &JobsetName::branch(name)).await?,
         None => None,
     };
     let path = links::jobset(&project.name, &jobset);
+    let of = project.clone();
+    let rest = app
+        .aside(move || page(&of, number, &newest, &runs, reported, base_name.as_ref().zip(base)))
+        .await?;
     let view = View {
         title: format!("Pull request {number} · {}", project.name),
         json: twin(&path),
@@ -92,11 +96,11 @@ async fn pull_request(
         live: Some(live(&app, Topic::Project(project.id), &links::project(&project.name)).await?),
         page: PullRequestPage {
             may_approve: app.rights.of(&visitor, Some(&project)).await >= Right::Write,
-            ..page(&project, number, newest, &runs, reported, base_name.zip(base))
+            ..rest
         },
         path,
     };
-    answer(&app, format, "pull_request", &view)
+    answer(&app, format, "pull_request", view).await
 }
 
 async fn read_newest(
@@ -105,7 +109,11 @@ async fn read_newest(
     jobset: &JobsetName,
 ) -> Result<Option<(Run, KeptReport)>, Refused> {
     let newest = app.database.newest_report(project.id, jobset).await?;
-    Ok(newest.and_then(|(run, text)| Some((run, KeptReport::read(&text)?))))
+    let address = project.url.clone();
+    let read = move |(run, text): (Run, String)| {
+        Some((run, KeptReport::read(&text)?.without_places(&address)))
+    };
+    app.aside(move || newest.and_then(read)).await
 }
 
 fn page(

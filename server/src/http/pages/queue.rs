@@ -86,7 +86,7 @@ async fn queue(
         live: Some(live(&app, Topic::of(&projects), "").await?),
         page: QueuePage { running, waiting, more },
     };
-    answer(&app, format, "queue", &view)
+    answer(&app, format, "queue", view).await
 }
 
 /// Says what a run waits for.

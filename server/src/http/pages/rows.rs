@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::pages::links;
 use crate::pages::marks::{self, Mark};
 use crate::pages::moment::{Moment, between};
+use crate::pages::places;
 use crate::runs::Run;
 
 /// A name that leads to a page.
@@ -55,7 +56,7 @@ impl RunRow {
             jobset: Link::new(title(run), links::jobset(project, &run.jobset)),
             short_commit: commit.chars().take(12).collect(),
             commit,
-            summary: run.summary.clone(),
+            summary: places::some(run.summary.as_ref()),
             when: Moment::new(when, now),
             took: run.started_at.map(|started| between(started, run.ended_at.unwrap_or(now))),
             attempts: run.attempts,

@@ -18,7 +18,7 @@ use crate::pages::kept_report::{Evaluation, JobStatus, KeptReport, Lie, Seconds,
 use crate::pages::marks::{self, Mark};
 use crate::pages::moment::{self, Moment};
 use crate::pages::renderer::View;
-use crate::pages::{ansi, links};
+use crate::pages::{ansi, links, places};
 use crate::projects::Project;
 use crate::rights::Right;
 use crate::runs::{Details, Run, RunId};
@@ -111,12 +111,18 @@ struct Count {
 pub(super) async fn details(
     app: &App,
     id: RunId,
+    project: &Project,
 ) -> Result<(Option<KeptReport>, Vec<String>), Refused> {
     let Details { report, notices } =
         app.database.run_details(id).await?.ok_or(Refused::Nothing)?;
-    let kept = report.as_deref().and_then(KeptReport::read);
-    let report = kept.or_else(|| app.live.run(id).as_ref().map(KeptReport::of_live));
-    Ok((report, notices))
+    let (live, address) = (app.live.run(id), project.url.clone());
+    app.aside(move || {
+        let kept = report.as_deref().and_then(KeptReport::read);
+        let report = kept.or_else(|| live.as_ref().map(KeptReport::of_live));
+        let notices = notices.iter().map(|notice| places::text(notice)).collect();
+        (report.map(|report| report.without_places(&address)), notices)
+    })
+    .await
 }
 
 async fn run(
@@ -127,18 +133,22 @@ async fn run(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Refused> {
     let id = run.id.number();
-    let (report, notices) = details(&app, run.id).await?;
+    let (report, notices) = details(&app, run.id, &project).await?;
     let before =
         app.database.runs_of_jobset(run.project, &run.jobset, Some(run.id), 1).await?.pop();
     let path = links::run(id);
     let row = RunRow::new(&project.name, &run, Timestamp::now());
     let listed = if asked.all.is_some() { MOST_LISTED } else { LISTED };
+    let rest = {
+        let (project, run) = (project.clone(), run.clone());
+        app.aside(move || page(&project, &run, report, notices, listed)).await?
+    };
     let page = RunPage {
         may_act: app.rights.of(&visitor, Some(&project)).await >= Right::Write
             || Permissions::is_author(&visitor, &project, run.author),
         previous: before
             .map(|run| Link::new(format!("#{}", run.id.number()), links::run(run.id.number()))),
-        ..page(&project, &run, report, notices, listed)
+        ..rest
     };
     let view = View {
         title: format!("{} {} · {} · {}", row.id, row.mark.word, row.jobset.text, project.name),
@@ -151,7 +161,7 @@ async fn run(
         page,
         path,
     };
-    answer(&app, format, "run", &view)
+    answer(&app, format, "run", view).await
 }
 
 fn page(

@@ -76,7 +76,7 @@ async fn settings(
         },
         path,
     };
-    answer(&app, format, "settings", &view)
+    answer(&app, format, "settings", view).await
 }
 
 fn all_settings(project: &Project) -> Vec<Setting> {
