@@ -171,6 +171,14 @@ impl<'a> KnownEntries<'a> {
     }
 }
 
+/// Returns whether a cache that `job` would start from is dropped.
+///
+/// By whatever name: the job that made it may be another one with the same key.
+pub(crate) fn is_dropped(entry: &Entry, job: &JobName, dropped: &Dropped) -> bool {
+    let maker = entry.maker.as_ref().map_or(job, |maker| &maker.job);
+    [job, maker].iter().any(|job| entry.time <= dropped::before(dropped, job))
+}
+
 /// The entries as seen by one job.
 pub(crate) struct KnownToJob<'a, 'b> {
     known: &'b mut KnownEntries<'a>,
@@ -206,12 +214,7 @@ impl Sources for KnownToJob<'_, '_> {
 
     fn verify(&mut self, entry: &Entry) -> Result<(), Refusal> {
         let path = &entry.path;
-        // By whatever name: the job that made it may be another one with the same key.
-        let maker = entry.maker.as_ref().map_or(self.job, |maker| &maker.job);
-        if [self.job, maker]
-            .iter()
-            .any(|job| entry.time <= dropped::before(&self.known.dropped, job))
-        {
+        if is_dropped(entry, self.job, &self.known.dropped) {
             return Err(Refusal::new(Reason::Rejected, "dropped by hand"));
         }
         // First the root, then the questions, so that the answers stay true. Held until the

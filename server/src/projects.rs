@@ -15,6 +15,7 @@ use sqlx::any::AnyRow;
 use crate::apps::AppId;
 use crate::clock::Timestamp;
 use crate::database::{Database, DatabaseError};
+use crate::records;
 use crate::schedule::{Schedule, ScheduleError};
 pub use changing::ProjectSettings;
 pub use secrets::MOST_SECRETS;
@@ -314,7 +315,7 @@ impl Database {
     pub async fn add_project(&self, project: NewProject) -> Result<Added, ProjectError> {
         let (hook, secret) = (random::<16>()?, random::<32>()?);
         let added = Added { id: ProjectId(0), hook: HookId(hook.clone()), secret: secret.clone() };
-        let name = project.name.clone();
+        let (name, url) = (project.name.clone(), project.url.clone());
         let token_file = match project.token_file.as_deref().map(|path| path.to_str()) {
             Some(None) => return Err(ProjectError::TokenFile),
             Some(Some(path)) => Some(path.to_owned()),
@@ -360,6 +361,14 @@ impl Database {
                     .bind(now)
                     .execute(&mut *connection)
                     .await?;
+                    let others = sqlx::query("SELECT 1 FROM projects WHERE url = $1 AND id <> $2")
+                        .bind(url.clone())
+                        .bind(id)
+                        .fetch_optional(&mut *connection)
+                        .await?;
+                    if others.is_none() {
+                        records::begin_anew(connection, &url).await?;
+                    }
                     Ok(Some(id))
                 })
             })

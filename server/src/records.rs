@@ -26,6 +26,7 @@ use tokio::runtime::Handle;
 use crate::database::{Database, DatabaseError, DatabaseUrl};
 use crate::points::Point;
 use rows::NewRow;
+pub(crate) use rows::begin_anew;
 pub use taking_over::Home;
 
 /// The number of a repository, of which something is remembered.

@@ -1,7 +1,7 @@
 //! Caches that cannot be relied on: always a clean build with the reason, never an aborted run.
 
 use crate::environment::{BUILDER, Environment, Repository, flake};
-use crate::shadow::{EVERYWHERE, History, attr_path, job};
+use crate::shadow::{EVERYWHERE, History, Started, attr_path, job};
 
 const BRANCH: &str = "heads/main";
 
@@ -261,4 +261,33 @@ fn a_build_that_fails_from_its_cache_is_done_clean_before_that_counts() {
     let app = job(&report, "app");
     assert!(app["error"].as_str().unwrap().contains("exit code 7"), "{app:#}");
     assert_ne!(app["builtDrvPath"], app["baseDrvPath"]);
+}
+
+/// As another server does, whose audit found out that the cache lies.
+#[test]
+fn a_cache_that_is_dropped_while_it_is_used_made_nothing() {
+    let environment = Environment::new();
+    let repository = built(&environment, &["app"]);
+    let entry = repository.entry(BRANCH, "app");
+    let gate = environment.path("gate");
+    repository.write("src/app/wait", gate.to_str().unwrap());
+    let commit = repository.commit("edit");
+    let mut started = Started::levain(&environment, &repository.path, &["run", "--format", "json"]);
+    started.wait_for("building app");
+    let dropped = repository.path.join(".git/levain/dropped");
+    std::fs::create_dir_all(&dropped).unwrap();
+    let mark = serde_json::json!({
+        "until": { "jobset": "*", "job": attr_path("app"), "time": entry.time }
+    });
+    std::fs::write(dropped.join("another.json"), mark.to_string()).unwrap();
+    std::fs::write(&gate, "").unwrap();
+    let report = started.end().ok().json();
+    let found = job(&report, "app");
+    assert_eq!((&found["status"], &found["reason"]), (&"clean".into(), &"rejected".into()));
+    let said = found["reasonDetail"].as_str().unwrap();
+    assert!(said.contains("was dropped while it was used"), "{said}");
+    let entry = repository.entry(BRANCH, "app");
+    assert_eq!((entry.commit, entry.depth), (commit, 0));
+    // Nothing is left to be done, and the next build starts from what was built clean.
+    assert_eq!(repository.report(&[])["counters"]["fresh"], 1);
 }

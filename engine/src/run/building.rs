@@ -16,9 +16,11 @@ use super::surveying::{Survey, stage_of};
 use super::{Run, RunError};
 use crate::aggregate::{self, Constituents};
 use crate::build::{Building, Ending, Traces, Wanted, unix_now};
+use crate::candidates::is_dropped;
 use crate::choose::{Reason, Refusal};
 use crate::connections::{Connections, LazyConnection};
 use crate::declaration::Mode;
+use crate::dropped;
 use crate::event::{Tell, What};
 use crate::exposure::exposed_in;
 use crate::kept::KeptOutputs;
@@ -390,7 +392,9 @@ impl Run<'_> {
                         .flatten();
                     let in_vain = match &exposed {
                         Some(detail) => Some((Reason::CacheInOutput, detail.clone())),
-                        None => self.failed_with_cache(job, target, &ending, traces),
+                        None => self
+                            .dropped_meanwhile(job, target, &ending)
+                            .or_else(|| self.failed_with_cache(job, target, &ending, traces)),
                     };
                     if let (Some((reason, detail)), false) = (in_vain, target.caches.is_empty()) {
                         let text = format!("{detail}; it is built clean");
@@ -458,6 +462,33 @@ impl Run<'_> {
         let why = ending.reason()?;
         let why = why.lines().next().unwrap_or_default();
         Some((Reason::FailedWithCache, format!("built from a cache, it failed: {why}")))
+    }
+
+    /// Says that a cache which a build started from was dropped before it ended: another run on this repository, or
+    /// another server, found out that it lies.
+    fn dropped_meanwhile(
+        &self,
+        job: &PlannedJob,
+        target: &Target,
+        ending: &Ending,
+    ) -> Option<(Reason, String)> {
+        if target.caches.is_empty() || !matches!(ending, Ending::Success) {
+            return None;
+        }
+        let jobset = self.head.jobset.name();
+        let why = match self.project.records.marks() {
+            Ok(marks) => {
+                let dropped = dropped::of_jobset(&marks, &jobset);
+                let is_off = dropped::switched_off(&marks, &jobset).contains_key(&job.attr_path);
+                let given = &mut target.caches.iter();
+                let is_dropped =
+                    given.any(|(_, cache)| is_dropped(&cache.entry, &job.attr_path, &dropped));
+                (is_off || is_dropped).then(|| "was dropped while it was used".to_owned())
+            }
+            // In doubt it counts as dropped.
+            Err(error) => Some(format!("may have been dropped while it was used ({error})")),
+        };
+        why.map(|why| (Reason::Rejected, format!("the cache that it was built from {why}")))
     }
 
     /// Says how a cache is part of what users get of a build, if it is.

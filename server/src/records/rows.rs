@@ -12,6 +12,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row};
 
 use super::RepositoryId;
+use crate::clock::Timestamp;
 use crate::database::{Database, DatabaseError};
 
 /// How many names one statement asks for. SQLite takes 32,766, PostgreSQL 65,535.
@@ -238,6 +239,25 @@ pub(super) async fn forget(
     }
     query.execute(connection).await?;
     Ok(usize::try_from(forgotten).unwrap_or(usize::MAX))
+}
+
+/// Has nothing that was recorded of an address until now count any more, but that derivations were built as they are.
+///
+/// Whoever adds a project says what is to be built at an address, and not that it was always theirs.
+pub(crate) async fn begin_anew(
+    connection: &mut AnyConnection,
+    url: &str,
+) -> Result<(), DatabaseError> {
+    let row = sqlx::query("SELECT id FROM repositories WHERE url = $1")
+        .bind(url.to_owned())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(row) = row else { return Ok(()) };
+    let repository = RepositoryId(row.try_get(0)?);
+    let now = u64::try_from(Timestamp::now().millis() / 1000).unwrap_or_default();
+    forget(connection, repository, None, None, now).await?;
+    put_mark(connection, repository, &Mark::Until { jobset: Jobsets::All, job: None, time: now })
+        .await
 }
 
 /// Notes a mark; of two times for the same caches the later one counts.

@@ -17,7 +17,7 @@ use levain_store::DerivationPath;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-use crate::support::databases;
+use crate::support::{GITHUB, databases, project};
 
 const URL: &str = "https://example.org/o/r";
 const ONE: &str = "prwm9syyq3qlrywj4hir7c92gf7kbl1q-app.drv";
@@ -306,6 +306,45 @@ async fn servers_of_one_database_share_what_is_known() {
         })
         .await
         .unwrap();
+    }
+}
+
+/// Whose repository it was until then, nobody says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_that_is_added_starts_from_no_cache_that_is_known_already() {
+    for test in databases().await {
+        let database = test.open().await;
+        let open = in_database(database.clone(), Handle::current(), URL.to_owned());
+        let kept = Arc::new(Kept::new("", open));
+        let branch = JobsetName::branch("topic");
+        let record = |time| {
+            let (kept, branch) = (Arc::clone(&kept), branch.clone());
+            tokio::task::spawn_blocking(move || {
+                kept.add(ONE, None, &success("a", time, Tier::DefaultBranch, entry()));
+                kept.add(TWO, Some(&branch), &success("b", time, Tier::Branch, entry()));
+            })
+        };
+        let known = || {
+            let kept = Arc::clone(&kept);
+            tokio::task::spawn_blocking(move || (kept.of(ONE), kept.of(TWO), kept.marks()))
+        };
+        record(1).await.unwrap();
+        project(&database, "p", GITHUB).await;
+        let (clean, incremental, marks) = known().await.unwrap();
+        assert_eq!(
+            clean.clean.unwrap().cache,
+            RecordedCache::Unusable,
+            "it was built all the same"
+        );
+        assert!(incremental.incremental.is_empty());
+        let [Mark::Until { jobset: Jobsets::All, job: None, time }] = &*Vec::from_iter(marks)
+        else {
+            panic!("no mark for all")
+        };
+        // Another project with the same repository takes nothing away.
+        record(*time + 1).await.unwrap();
+        project(&database, "q", GITHUB).await;
+        assert_eq!(known().await.unwrap().1.incremental.len(), 1);
     }
 }
 
