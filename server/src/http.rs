@@ -6,6 +6,7 @@ mod acting;
 mod api;
 mod apps;
 mod aside;
+mod caches;
 mod connections;
 mod cookies;
 mod health;
@@ -19,6 +20,7 @@ mod permissions;
 mod proxies;
 mod shares;
 mod sign_in;
+mod sizes;
 mod table;
 mod visitor;
 mod webhook;
@@ -45,6 +47,7 @@ pub use openapi::document;
 use permissions::Permissions;
 pub use proxies::{Network, NoNetwork, Proxies};
 use shares::{Places, Turns};
+pub use sizes::Sizes;
 pub use table::{Listed, Needs, Table};
 use visitor::Visitor;
 use webhook::Stranger;
@@ -86,6 +89,8 @@ pub struct Site {
     pub patience: Duration,
     /// The proxies that are believed about who asks.
     pub proxies: Proxies,
+    /// What knows how big store paths are.
+    pub sizes: Sizes,
 }
 
 /// How much of the server others may take, whoever they are.
@@ -130,6 +135,7 @@ impl Site {
             acted: Acted::default(),
             patience: PATIENCE,
             proxies: Proxies::default(),
+            sizes: Sizes::default(),
             live: Live::default(),
         }
     }
@@ -169,6 +175,8 @@ struct App {
     sign_ins: Turns,
     /// Who is believed about who asks.
     proxies: Proxies,
+    /// How big store paths are.
+    sizes: Sizes,
 }
 
 impl App {
@@ -215,6 +223,7 @@ pub fn table(site: Site) -> Table {
         acted,
         patience,
         proxies,
+        sizes,
     } = site;
     let app = App {
         database,
@@ -239,6 +248,7 @@ pub fn table(site: Site) -> Table {
         aside: Aside::new(),
         sign_ins: Turns::new(SIGN_INS, SIGN_INS_IN),
         proxies,
+        sizes,
     };
     let all = [
         webhook::routes,
@@ -249,6 +259,7 @@ pub fn table(site: Site) -> Table {
         sign_in::routes,
         apps::routes,
         acting::routes,
+        caches::routes,
         pages::routes,
     ];
     all.into_iter().fold(Table::new(app), |table, routes| routes(table))

@@ -7,6 +7,7 @@
 //! The engine blocks and knows no database. Its threads wait here for the database's tasks, so nothing of this may be
 //! called on a thread of the runtime.
 
+mod dropping;
 mod rows;
 mod taking_over;
 

@@ -13,7 +13,7 @@ mod repository;
 mod scheduling;
 pub mod standing;
 mod telling;
-mod thread;
+pub(crate) mod thread;
 mod working;
 
 use std::future::Future;

@@ -207,6 +207,36 @@ fn a_push_is_built_and_the_next_one_incrementally() {
 }
 
 #[test]
+fn what_is_dropped_on_the_cache_page_is_built_clean_next_time() {
+    let environment = Environment::new().with("no_proxy", "*");
+    let pushed = Pushed::new(&environment);
+    let server = Server::start(&environment);
+    pushed.add();
+    let home = environment.path("home");
+    newest(&environment, &pushed.push("first\n"), "succeeded");
+    let run = newest(&environment, &pushed.push("second\n"), "succeeded");
+    assert_eq!(run["summary"], "1 incremental", "{}", logged(&environment));
+    let page: Value =
+        serde_json::from_str(&server.get("/projects/bread/cache.json?jobset=heads/main")).unwrap();
+    let pointer = &page["pointers"][0];
+    assert!(pointer["narSize"].as_u64().unwrap() > 0, "the store has it: {page:#}");
+    let job = pointer["job"]["name"]["text"].as_str().unwrap();
+    let token = environment.levain(&home, &["token", "add", "t", "--scope", "write"]).ok().stdout;
+    let header = format!("Authorization: Bearer {}", token.trim());
+    let url = format!("{}/api/v1/projects/bread/cache/drop", server.url);
+    let body = serde_json::json!({ "job": job, "jobset": "heads/main" }).to_string();
+    let arguments = ["--silent", "--fail-with-body", "--noproxy", "*", "--header", &header];
+    let sent = ["--header", "Content-Type: application/json", "--data", &body, &url];
+    let dropped = environment.run("curl", &home, &[&arguments[..], &sent].concat()).ok().json();
+    assert_eq!(dropped["forgotten"], 1);
+    let run = newest(&environment, &pushed.push("third\n"), "succeeded");
+    assert_eq!(run["summary"], "1 clean", "{}", logged(&environment));
+    let run = newest(&environment, &pushed.push("fourth\n"), "succeeded");
+    assert_eq!(run["summary"], "1 incremental", "{}", logged(&environment));
+    server.end();
+}
+
+#[test]
 fn a_server_that_is_killed_or_ended_is_gone_on_with() {
     let environment = Environment::new().with("no_proxy", "*");
     let pushed = Pushed::new(&environment);

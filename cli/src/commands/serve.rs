@@ -10,7 +10,7 @@ use levain_engine::project::{Surroundings, WriteAccess};
 use levain_server::Database;
 use levain_server::clock::Timestamp;
 use levain_server::forges::Forges;
-use levain_server::http::{self, Proxies, Readers, Site};
+use levain_server::http::{self, Proxies, Readers, Site, Sizes};
 use levain_server::live::Live;
 use levain_server::logins::Logins;
 use levain_server::runs::Owner;
@@ -45,7 +45,7 @@ pub(crate) fn serve(
         ));
     }
     // What is missing is missing for every run: better told now.
-    let Surroundings { scheduler, holds, .. } =
+    let Surroundings { store, scheduler, holds, .. } =
         setup::surroundings(global, Trust::Branch, runtime)?;
     let equip = {
         let (global, handle) = (global.clone(), runtime.clone());
@@ -80,7 +80,14 @@ pub(crate) fn serve(
     let company = if lock.is_some() { Company::Alone } else { Company::Others };
     let forges = Forges { logins };
     let settings = Settings { workers: args.workers, forges, ..Settings::default() };
-    runtime.block_on(until(args, database, workshop, company, settings, terminal, async move {
+    let site = Site {
+        live: workshop.live.clone(),
+        // What was asked for on a page serves runs as well.
+        forges: settings.forges.clone(),
+        sizes: Sizes::of_store(store),
+        ..Site::new(database)
+    };
+    runtime.block_on(until(args, site, workshop, company, settings, terminal, async move {
         end.notified().await;
     }))?;
     Ok(ExitCode::SUCCESS)
@@ -114,13 +121,14 @@ fn local(mut address: SocketAddr) -> String {
 
 async fn until(
     args: &Serve,
-    database: Database,
+    site: Site,
     workshop: EngineWorkshop,
     company: Company,
     settings: Settings,
     terminal: &Terminal,
     end: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
+    let database = site.database.clone();
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
         Failure::user(format!(
             "cannot listen on {}: {error}\nhint: choose another address with `--listen`",
@@ -141,9 +149,6 @@ async fn until(
     let pages = args.public_url.as_ref().map(|url| url.as_str().to_owned());
     database.note_pages_url(pages).await.map_err(|error| Failure::error(&error))?;
     let owner = Owner::unique().map_err(|error| Failure::error(&error))?;
-    let live = workshop.live.clone();
-    // What was asked for on a page serves runs as well.
-    let forges = settings.forges.clone();
     let workshop = Arc::new(workshop);
     let running = Running::start(database.clone(), workshop, owner, company, settings)
         .await
@@ -153,13 +158,11 @@ async fn until(
     let link = operator_link(&database, &url).await?;
     let site = Site {
         arrived,
-        live,
         readers,
         public_url: url,
-        forges,
         acted: running.acted(),
         proxies: Proxies::new(args.trusted_proxy.iter().copied()),
-        ..Site::new(database.clone())
+        ..site
     };
     let ending = Arc::new(Notify::new());
     let answering = tokio::spawn(http::serve(listener, site, Arc::clone(&ending)));

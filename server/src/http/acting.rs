@@ -191,6 +191,6 @@ fn named(run: &Run) -> String {
     }
 }
 
-fn to(place: &str) -> Response {
+pub(super) fn to(place: &str) -> Response {
     Redirect::to(place).into_response()
 }

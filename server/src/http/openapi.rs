@@ -60,6 +60,27 @@ fn paths() -> Value {
             "parameters": [parameter("run", number(), "The run's number.")],
             "responses": acting(schema("Acted"), "The run that is queued, or waits for an approval."),
         } },
+        "/api/v1/projects/{project}/cache/drop": { "post": {
+            "summary": "Has no build start any more from the caches of a job that were recorded until now.",
+            "parameters": [parameter("project", json!({ "type": "string" }), "The project's name.")],
+            "requestBody": body(object(json!({
+                "job": text("The job, as in `x86_64-linux.server`."),
+                "jobset": or_null(text("`heads/BRANCH`, `pull/NUMBER` or `tags/TAG`; everywhere, if absent.")),
+            }), &["jobset"])),
+            "responses": done(object(json!({
+                "forgotten": described(number(), "How many incremental successes were forgotten."),
+            }), &[]), "They are dropped."),
+        } },
+        "/api/v1/projects/{project}/cache/allow": { "post": {
+            "summary": "Lets a job use caches again that an audit kept from it.",
+            "parameters": [parameter("project", json!({ "type": "string" }), "The project's name.")],
+            "requestBody": body(object(json!({
+                "job": text("The job, as in `x86_64-linux.server`."),
+            }), &[])),
+            "responses": done(object(json!({
+                "wasOff": { "type": "boolean", "description": "Whether it was kept from any." },
+            }), &[]), "It may use caches."),
+        } },
         "/api/v1/projects": { "get": {
             "summary": "The projects that whoever asks may see, by name.",
             "responses": {
@@ -100,16 +121,32 @@ fn responses() -> Value {
     })
 }
 
-/// Describes the answers to what changes something.
+/// Describes the answers to what changes something, if that can be done.
 fn acting(done: Value, description: &str) -> Value {
+    let mut answers = self::done(done, description);
+    answers["409"] = response("Conflict");
+    answers
+}
+
+/// Describes the answers to what changes something, however things are.
+fn done(done: Value, description: &str) -> Value {
     json!({
         "200": of(done, description),
         "401": response("Anonymous"),
         "403": response("Forbidden"),
         "404": response("Nothing"),
-        "409": response("Conflict"),
         "503": response("Unavailable"),
     })
+}
+
+/// Describes what is sent.
+fn body(schema: Value) -> Value {
+    json!({ "required": true, "content": { "application/json": { "schema": schema } } })
+}
+
+fn described(mut value: Value, description: &str) -> Value {
+    value["description"] = json!(description);
+    value
 }
 
 fn schemas() -> Value {

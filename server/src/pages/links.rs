@@ -53,6 +53,11 @@ pub fn log(run: i64, job: &str) -> String {
     format!("{}/log", self::job(run, job))
 }
 
+/// Returns the page of the caches of a branch, pull request or tag.
+pub fn caches(project: &str, jobset: &JobsetName) -> String {
+    format!("{}/cache?jobset={}", self::project(project), segment(jobset.as_str()))
+}
+
 /// Returns the list of a project's deliveries.
 pub fn deliveries(project: &str) -> String {
     format!("{}/deliveries", self::project(project))

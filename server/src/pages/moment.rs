@@ -1,4 +1,4 @@
-//! Times and durations, as people read them.
+//! Times, durations and sizes, as people read them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -63,6 +63,22 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// Returns how big something is.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    let (mut whole, mut rest, mut unit) = (bytes, 0, "B");
+    for next in UNITS {
+        if whole < 1_000 {
+            break;
+        }
+        (whole, rest, unit) = (whole / 1_000, whole % 1_000 / 100, next);
+    }
+    match unit {
+        "B" => format!("{bytes} B"),
+        _ => format!("{whole}.{rest} {unit}"),
+    }
+}
+
 /// Returns how long it was from one time to another.
 pub fn between(from: Timestamp, to: Timestamp) -> String {
     let millis = u64::try_from(to.millis().saturating_sub(from.millis())).unwrap_or(0);
@@ -104,5 +120,11 @@ mod tests {
             assert_eq!(duration(seconds), expected);
         }
         assert_eq!(between(at(1), at(31)), "30 s");
+    }
+
+    #[test]
+    fn sizes_in_words() {
+        let shown = [0, 999, 1_000, 48_190_000, u64::MAX].map(size);
+        assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "48.1 MB", "18446744.0 TB"]);
     }
 }

@@ -241,6 +241,21 @@ pub(super) async fn forget(
     Ok(usize::try_from(forgotten).unwrap_or(usize::MAX))
 }
 
+/// Returns when the newest success of a job was made.
+pub(super) async fn newest(
+    connection: &mut AnyConnection,
+    repository: RepositoryId,
+    job: &JobName,
+) -> Result<Option<u64>, DatabaseError> {
+    let row = sqlx::query("SELECT MAX(made_at) FROM successes WHERE repository = $1 AND job = $2")
+        .bind(repository.0)
+        .bind(job.as_str().to_owned())
+        .fetch_one(connection)
+        .await?;
+    let newest: Option<i64> = row.try_get(0)?;
+    Ok(newest.map(|time| u64::try_from(time).unwrap_or_default()))
+}
+
 /// Has nothing that was recorded of an address until now count any more, but that derivations were built as they are.
 ///
 /// Whoever adds a project says what is to be built at an address, and not that it was always theirs.

@@ -11,7 +11,7 @@ const STACK: usize = 16 << 20;
 
 /// Work that did not come to a result.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     /// It panicked.
     #[error("levain panicked: {0}\nhint: this is a bug in levain; please report it")]
     Panic(String),
@@ -21,7 +21,7 @@ pub(super) enum Broken {
 }
 
 /// Does something on a thread of its own.
-pub(super) fn on_thread<T: Send + 'static>(
+pub(crate) fn on_thread<T: Send + 'static>(
     name: String,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> impl Future<Output = Result<T, Broken>> + Send {

@@ -54,9 +54,15 @@ impl Listening {
 
     /// Of a server that believes some proxies.
     pub(crate) async fn behind(database: &Database, proxies: Proxies) -> Self {
+        Self::with(database, |site| site.proxies = proxies).await
+    }
+
+    /// Of a server that is changed before it begins.
+    pub(crate) async fn with(database: &Database, change: impl FnOnce(&mut Site)) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let site = Site { proxies, ..site(database, &base) };
+        let mut site = site(database, &base);
+        change(&mut site);
         tokio::spawn(http::serve(listener, site, Arc::default()));
         trust_nobody_else();
         let no_redirects = reqwest::redirect::Policy::none();

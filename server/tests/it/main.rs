@@ -5,6 +5,7 @@
 mod app_hooks;
 mod approvals;
 mod apps;
+mod caches;
 mod checks;
 mod comments;
 mod deliveries;

@@ -1,18 +1,22 @@
-//! `GET /projects/NAME/cache`: where the pointers of a branch point, job by job, as its newest report says.
+//! `GET /projects/NAME/cache`: where the pointers of a branch point, job by job, as its newest report says; and what was
+//! dropped of that, and which jobs audits keep from caches. [`crate::http`] has the routes of the buttons.
 
 use axum::extract::{Query, State};
 use axum::response::Response;
-use levain_evaluator::JobsetName;
+use levain_engine::records::{Jobsets, Mark, dropped_until};
+use levain_evaluator::{JobName, JobsetName};
 use serde::{Deserialize, Serialize};
 
 use super::format::{Format, answer, twin};
-use super::jobs::JobRow;
+use super::jobs::{JobRow, short};
 use super::rows::{Link, RunRow};
 use crate::clock::Timestamp;
 use crate::http::App;
 use crate::http::table::{Needs, OfProject, Refused, Table};
+use crate::http::visitor::Visitor;
 use crate::pages::kept_report::KeptReport;
 use crate::pages::links;
+use crate::pages::moment::{Moment, size};
 use crate::pages::renderer::View;
 use crate::rights::Right;
 use crate::runs::Run;
@@ -42,6 +46,10 @@ struct Asked {
 struct PointerRow {
     job: JobRow,
     path: String,
+    /// Its NAR size in bytes, if the store has it and answers.
+    nar_size: Option<u64>,
+    /// The same, or `unknown`.
+    size: String,
     key: Option<String>,
     /// Incremental builds behind it, if the run that made it says so.
     depth: Option<u32>,
@@ -49,19 +57,36 @@ struct PointerRow {
     /// The run that moved it there, if it is among the last ones.
     made_by: Option<Link>,
     made_of: Option<String>,
+    /// When it was dropped, if nothing starts from it any more.
+    dropped: Option<Moment>,
+}
+
+/// A job that an audit keeps from caches.
+#[derive(Serialize)]
+struct KeptOff {
+    job: String,
+    /// Where, if not everywhere.
+    jobset: Option<String>,
+    /// The commit that was audited.
+    commit: String,
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct CachePage {
     project: Link,
     jobset: String,
     run: Option<RunRow>,
     pointers: Vec<PointerRow>,
     more: usize,
+    kept_off: Vec<KeptOff>,
+    /// Whether whoever looks may drop caches and allow them.
+    may_act: bool,
 }
 
 async fn cache(
     State(app): State<App>,
+    visitor: Visitor,
     OfProject(project): OfProject,
     format: Format,
     Query(asked): Query<Asked>,
@@ -73,17 +98,29 @@ async fn cache(
         (None, name) => JobsetName::branch(name.as_deref().unwrap_or("main")),
     };
     let reports = app.database.reports_of_jobset(project.id, &jobset, None, EARLIER).await?;
+    let marks = app.database.cache_marks(&project.url).await?;
+    let kept_off = kept_off(&marks, &jobset);
+    let now = Timestamp::now();
     let (newest, mut pointers) = app
-        .aside(move || {
-            let read = |(run, text): (Run, String)| Some((run, KeptReport::read(&text)?));
-            let reports: Vec<(Run, KeptReport)> = reports.into_iter().filter_map(read).collect();
-            let pointers = pointers(&reports);
-            (reports.into_iter().next().map(|(run, _)| run), pointers)
+        .aside({
+            let jobset = jobset.clone();
+            move || {
+                let read = |(run, text): (Run, String)| Some((run, KeptReport::read(&text)?));
+                let reports: Vec<(Run, KeptReport)> =
+                    reports.into_iter().filter_map(read).collect();
+                let pointers = pointers(&reports, &marks, &jobset, now);
+                (reports.into_iter().next().map(|(run, _)| run), pointers)
+            }
         })
         .await?;
     let more = pointers.len().saturating_sub(LISTED);
     pointers.truncate(LISTED);
-    let now = Timestamp::now();
+    let sizes = app.sizes.of(pointers.iter().map(|row| row.path.clone()).collect()).await;
+    for (row, bytes) in pointers.iter_mut().zip(sizes) {
+        row.nar_size = bytes;
+        row.size = bytes.map_or_else(|| "unknown".to_owned(), size);
+    }
+    let may_act = app.rights.of(&visitor, Some(&project)).await >= Right::Write;
     let path = format!("{}/cache", links::project(&project.name));
     let view = View {
         title: format!("Caches · {}", project.name),
@@ -96,6 +133,8 @@ async fn cache(
             run: newest.map(|run| RunRow::new(&project.name, &run, now)),
             pointers,
             more,
+            kept_off,
+            may_act,
         },
         path,
     };
@@ -103,7 +142,12 @@ async fn cache(
 }
 
 /// Reads pointers off the newest report, and who moved them there off it and those before.
-fn pointers(reports: &[(Run, KeptReport)]) -> Vec<PointerRow> {
+fn pointers(
+    reports: &[(Run, KeptReport)],
+    marks: &[Mark],
+    jobset: &JobsetName,
+    now: Timestamp,
+) -> Vec<PointerRow> {
     let Some((newest, report)) = reports.first() else { return Vec::new() };
     let jobs = report.jobs.iter().filter_map(|job| Some((job, job.pointer.as_ref()?)));
     jobs.map(|(job, pointer)| {
@@ -113,16 +157,90 @@ fn pointers(reports: &[(Run, KeptReport)]) -> Vec<PointerRow> {
             (moved.moved && moved.path == pointer.path).then_some((run, job))
         });
         let id = moved.map(|(run, _)| run.id.number());
+        // An older run made it if none of these did.
+        let made = moved.map(|(run, _)| run).or(reports.last().map(|(run, _)| run));
+        let made = made.map_or(newest.created_at, |run| run.ended_at.unwrap_or(run.created_at));
         PointerRow {
             job: JobRow::new(newest.id.number(), job),
             path: pointer.path.clone(),
+            nar_size: None,
+            size: "unknown".to_owned(),
             key: job.key.clone(),
             depth: moved
                 .map(|(_, job)| job.caches.iter().map(|cache| cache.depth + 1).max().unwrap_or(0)),
             audit: job.audit.clone(),
             made_by: id.map(|id| Link::new(format!("#{id}"), links::run(id))),
             made_of: moved.map(|(run, _)| run.commit.to_string()),
+            dropped: dropped(marks, jobset, &job.attr_path, made)
+                .map(|time| Moment::new(time, now)),
         }
     })
     .collect()
+}
+
+/// Returns when the caches of a job were dropped, if one that was made at some time is among them.
+fn dropped(marks: &[Mark], jobset: &JobsetName, job: &str, made: Timestamp) -> Option<Timestamp> {
+    let until = dropped_until(marks, Some(jobset), &JobName::from(job));
+    let until = i64::try_from(until).unwrap_or(i64::MAX);
+    // In whole seconds: whatever was made in the last of them is dropped.
+    let is_dropped = until > 0 && made.millis() / 1_000 <= until;
+    is_dropped.then(|| Timestamp::from_millis(until.saturating_mul(1_000)))
+}
+
+/// Returns the jobs that audits keep from caches on a jobset.
+fn kept_off(marks: &[Mark], wanted: &JobsetName) -> Vec<KeptOff> {
+    let off = marks.iter().filter_map(|mark| match mark {
+        Mark::Off { jobset, job, commit } => {
+            let jobset = match jobset {
+                Jobsets::All => None,
+                Jobsets::One(one) if one == wanted => Some(one.to_string()),
+                Jobsets::One(_) => return None,
+            };
+            Some(KeptOff { job: job.to_string(), jobset, commit: short(&commit.to_string()) })
+        }
+        Mark::Until { .. } => None,
+    });
+    let mut off: Vec<KeptOff> = off.collect();
+    off.sort_by(|one, other| one.job.cmp(&other.job));
+    off.truncate(LISTED);
+    off
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_made_until_then_is_dropped_where_it_was() {
+        let main = JobsetName::branch("main");
+        let mark = |jobset| Mark::Until { jobset, job: Some("a".into()), time: 10 };
+        let at = Timestamp::from_millis;
+        let is_dropped =
+            |marks: &[Mark], job: &str, made| dropped(marks, &main, job, at(made)).is_some();
+        for jobset in [Jobsets::All, Jobsets::One(main.clone())] {
+            let marks = [mark(jobset)];
+            assert!(is_dropped(&marks, "a", 9_000) && is_dropped(&marks, "a", 10_999));
+            assert!(!is_dropped(&marks, "a", 11_000) && !is_dropped(&marks, "b", 9_000));
+        }
+        assert!(!is_dropped(&[mark(Jobsets::One(JobsetName::pull_request(7)))], "a", 9_000));
+        assert!(!is_dropped(&[], "a", 0));
+    }
+
+    #[test]
+    fn jobs_are_kept_off_everywhere_or_on_the_jobset() {
+        let (main, other) = (JobsetName::branch("main"), JobsetName::pull_request(7));
+        let off = |jobset, job: &str| Mark::Off {
+            jobset,
+            job: job.into(),
+            commit: "1".repeat(40).parse().unwrap(),
+        };
+        let marks = [
+            off(Jobsets::One(main.clone()), "b"),
+            off(Jobsets::One(other), "c"),
+            off(Jobsets::All, "a"),
+        ];
+        let rows = kept_off(&marks, &main);
+        let rows: Vec<_> = rows.iter().map(|row| (&*row.job, row.jobset.as_deref())).collect();
+        assert_eq!(rows, [("a", None), ("b", Some("heads/main"))]);
+    }
 }
