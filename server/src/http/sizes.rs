@@ -126,7 +126,7 @@ mod tests {
         let counted = Arc::clone(&begun);
         let sizes = Sizes::new(move |paths| {
             *counted.lock().unwrap() += 1;
-            drop(gate.lock().unwrap().recv());
+            assert!(gate.lock().unwrap().recv().is_err());
             vec![Some(1); paths.len()]
         });
         let asked: Vec<_> = (0..5)
