@@ -9,6 +9,7 @@ mod aside;
 mod caches;
 mod connections;
 mod cookies;
+mod forecast;
 mod health;
 mod incoming;
 mod local;

@@ -7,6 +7,7 @@
 pub mod ansi;
 pub mod comparison;
 pub mod escape;
+pub mod eta;
 pub mod gain;
 pub mod kept_report;
 pub mod links;

@@ -97,6 +97,16 @@ fn paths() -> Value {
                 "503": response("Unavailable"),
             },
         } },
+        "/api/v1/queue": { "get": {
+            "summary": "The runs that whoever asks may see and that are under way or wait for their turn, the next first: at most 100.",
+            "responses": {
+                "200": of(object(json!({
+                    "running": list("Queued"),
+                    "waiting": list("Queued"),
+                }), &[]), "The runs, without their reports."),
+                "503": response("Unavailable"),
+            },
+        } },
         "/api/v1/runs/{run}": { "get": {
             "summary": "A run with its notices and its report.",
             "parameters": [parameter("run", number(), "The run's number.")],
@@ -158,6 +168,14 @@ fn schemas() -> Value {
         "Acted": object(json!({
             "run": { "type": "integer", "format": "int64", "description": "The run's number." },
             "state": text("Where it stands."),
+        }), &[]),
+        "Queued": object(json!({
+            "run": schema("Run"),
+            "eta": or_null(described(object(json!({
+                "seconds": described(number(), "How long until it is over."),
+                "error": described(number(), "How many seconds more or less it may be: half of the earlier runs were nearer."),
+                "text": text("Both, in words."),
+            }), &[]), "By how long earlier runs took that succeeded; null if they do not tell.")),
         }), &[]),
         "Project": object(json!({
             "name": text("What people call it."),

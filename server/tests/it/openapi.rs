@@ -56,7 +56,7 @@ async fn every_route_is_described() {
 }
 
 /// Fails unless a value is as a schema says.
-fn check(value: &Value, schema: &Value, place: &str) {
+pub(crate) fn check(value: &Value, schema: &Value, place: &str) {
     let kinds: Vec<&str> = match schema["type"].as_array() {
         Some(kinds) => kinds.iter().map(|kind| kind.as_str().unwrap()).collect(),
         None => vec![schema["type"].as_str().unwrap()],

@@ -494,6 +494,63 @@ async fn the_queue_says_what_each_run_waits_for() {
 }
 
 #[tokio::test]
+async fn the_queue_says_when_runs_will_be_over_if_earlier_ones_tell() {
+    for test in databases().await {
+        let database = test.open().await;
+        let mut bread = Filling::new(&database, "bread", "/srv/git/bread").await;
+        // Other jobsets of the project tell, too; what failed does not.
+        for (jobset, verdict) in [
+            ("heads/one", Verdict::Succeeded),
+            ("heads/one", Verdict::Failed),
+            ("heads/two", Verdict::Succeeded),
+            ("heads/two", Verdict::Succeeded),
+        ] {
+            bread.run(jobset, verdict, "over", None).await;
+        }
+        let server = Browsing::new(&database).await;
+        // However slow this machine is, what is under way is nowhere near its end.
+        let took = "UPDATE runs SET started_at = 0, ended_at = CASE jobset
+            WHEN 'heads/one' THEN 360000000 ELSE 396000000 END WHERE state = 'succeeded'";
+        sqlx::query(took).execute(&mut test.connect().await).await.unwrap();
+        bread.push("heads/main").await;
+        let running = bread.begin().await;
+        bread.push("heads/three").await;
+        bread.push("heads/four").await;
+        // Nobody knows how long those of another project take, nor what comes after them.
+        let mut flour = Filling::new(&database, "flour", "/srv/git/flour").await;
+        flour.push("heads/main").await;
+        bread.push("heads/five").await;
+
+        let twin = server.twin("/queue.json").await;
+        assert_eq!(twin["running"][0]["run"]["id"], running.number());
+        assert_eq!(twin["running"][0]["eta"]["text"], "about 110 h (± 1 s)");
+        let waiting: Vec<&Value> =
+            twin["waiting"].as_array().unwrap().iter().map(|one| &one["eta"]["text"]).collect();
+        let none = &Value::Null;
+        let [next, last] = ["about 220 h (± 1 s)", "about 330 h (± 1 s)"].map(Value::from);
+        assert_eq!(waiting, [&next, &last, none, none], "{twin:#}");
+        let page = server.page("/queue").await;
+        assert!(page.contains("about 110 h (± 1 s) left"), "{page}");
+        assert!(page.contains("over in about 220 h (± 1 s)"), "{page}");
+
+        let answer = server.twin("/api/v1/queue").await;
+        assert_eq!(answer["running"][0]["run"]["id"], running.number());
+        assert_eq!(answer["waiting"].as_array().unwrap().len(), 4);
+        let schema = &levain_server::http::document()["components"]["schemas"]["Queued"];
+        for one in answer["running"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .chain(answer["waiting"].as_array().unwrap())
+        {
+            crate::openapi::check(&one["eta"], &schema["properties"]["eta"], "an estimate");
+        }
+        let seen = [&answer["running"][0]["eta"], &answer["waiting"][0]["eta"]];
+        assert!(seen.iter().all(|eta| eta["seconds"].as_u64().unwrap() > 300_000), "{answer:#}");
+    }
+}
+
+#[tokio::test]
 async fn deliveries_are_listed_and_shown() {
     for test in databases().await {
         let database = test.open().await;
