@@ -7,6 +7,7 @@ use std::fmt;
 
 use levain_evaluator::key::Key;
 use levain_evaluator::pointer::Entry;
+use levain_store::counted;
 use serde::{Deserialize, Serialize};
 
 use crate::pointers::ShadowName;
@@ -254,11 +255,12 @@ fn check(
     }
     let age = limits.now.saturating_sub(entry.time);
     if age >= limits.max_age {
-        let detail = format!("recorded {} days ago", age / 86_400);
+        let detail = format!("recorded {} ago", counted(age / 86_400, "day"));
         return Err(Refusal::new(Reason::Expired, detail));
     }
     if entry.depth >= limits.depth {
-        let detail = format!("{} incremental builds since the last clean one", entry.depth);
+        let detail =
+            format!("{} since the last clean one", counted(entry.depth, "incremental build"));
         return Err(Refusal::new(Reason::DepthLimit, detail));
     }
     sources.verify(entry)

@@ -9,6 +9,7 @@ pub mod departures;
 
 use levain_actions::forge::webhook::{WebhookSecret, WebhookSecretError};
 use levain_actions::forge::{AppKey, AppKeyError, ForgeKind};
+use levain_store::counted;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -117,7 +118,7 @@ pub enum NotAnApp {
     },
     /// Projects need it.
     #[error(
-        "{projects} projects are looked after by the App `{name}`\nhint: `levain project remove` them first"
+        "the App `{name}` looks after {}\nhint: `levain project remove` them first", counted(*.projects, "project")
     )]
     Needed {
         /// The name.

@@ -93,7 +93,7 @@ fn nothing_is_written_and_the_jobs_are_built() {
             format!("a shadow commit for {commit} on `refs/levain/heads/main`"),
             format!("the cache of `{APP}` and its pointer"),
             "a push of `refs/levain/heads/main` to `origin`",
-            format!("statuses of 1 jobs and a summary on {commit}, to github"),
+            format!("statuses of 1 job and a summary on {commit}, to github"),
         ])
     );
     assert_eq!(report["shadow"]["after"], Value::Null);

@@ -233,7 +233,7 @@ fn statuses_go_to_the_original_commit() {
     let [state, description] = last(context);
     assert_eq!(state, "success");
     assert!(description.starts_with("built incrementally in "), "{description}");
-    assert_eq!(last("levain")[1], "1 jobs: 0 unchanged, 1 incremental, 0 clean");
+    assert_eq!(last("levain")[1], "1 job: 0 unchanged, 1 incremental, 0 clean");
 
     // The same commit again: the forge shows all that there is to say.
     let before = forge.requests().len();
@@ -245,7 +245,7 @@ fn statuses_go_to_the_original_commit() {
     repository.levain_with_token(&["run"]).ok();
     let since = format!("unchanged since {}", &commits[1][..12]);
     assert_eq!(last(context), ["success".to_owned(), since]);
-    assert_eq!(last("levain")[1], "1 jobs: 1 unchanged, 0 incremental, 0 clean");
+    assert_eq!(last("levain")[1], "1 job: 1 unchanged, 0 incremental, 0 clean");
 
     for request in forge.requests() {
         let commit = request.url.path().rsplit('/').next().unwrap();

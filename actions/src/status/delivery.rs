@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use levain_store::counted;
+
 /// A status that the forge now shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivered {
@@ -113,7 +115,7 @@ pub enum DeliveryError {
         message: String,
     },
     /// It failed for a passing reason, and went on failing.
-    #[error("gave up after {attempts} attempts: {last}")]
+    #[error("gave up after {}: {last}", counted(*.attempts, "attempt"))]
     GivingUp {
         /// How many requests were made.
         attempts: u32,

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use levain_store::counted;
 use serde::{Deserialize, Serialize};
 
 use super::{InvalidStatus, State, Status};
@@ -101,6 +102,8 @@ pub struct SummaryText {
     pub commit: String,
     /// How many jobs the jobset has, those that cannot be evaluated included.
     pub jobs: usize,
+    /// The same in words, as in `1 job`; filled in when it is worded.
+    pub counted_jobs: String,
     /// How many of them are done.
     pub done: usize,
     /// How many had nothing to build.
@@ -322,34 +325,38 @@ impl Texts {
             ("summaryUnapproved", &self.summary_unapproved, "waiting for approval"),
             ("summaryQueued", &self.summary_queued, "waiting"),
             ("summaryPending", &self.summary_pending, "evaluating"),
-            ("summaryRunning", &self.summary_running, "building, {{done}} of {{jobs}} jobs done"),
+            (
+                "summaryRunning",
+                &self.summary_running,
+                "building, {{done}} of {{counted_jobs}} done",
+            ),
             (
                 "summarySuccess",
                 &self.summary_success,
-                "{{jobs}} jobs: {{fresh}} unchanged, {{incremental}} incremental, {{clean}} clean\
+                "{{counted_jobs}}: {{fresh}} unchanged, {{incremental}} incremental, {{clean}} clean\
                  {{#if skipped}}, {{skipped}} skipped{{/if}}",
             ),
             (
                 "summarySkipped",
                 &self.summary_skipped,
-                "nothing was built: {{skipped}} of {{jobs}} jobs skipped",
+                "nothing was built: {{skipped}} of {{counted_jobs}} skipped",
             ),
             (
                 "summaryFailure",
                 &self.summary_failure,
-                "{{#if error}}{{error}}{{else}}{{failed}} of {{jobs}} jobs failed\
+                "{{#if error}}{{error}}{{else}}{{failed}} of {{counted_jobs}} failed\
                  {{#if errors}}, {{errors}} in error{{/if}}{{#if failing}}: {{failing}}{{/if}}{{/if}}",
             ),
             (
                 "summaryError",
                 &self.summary_error,
-                "{{#if error}}{{error}}{{else}}{{errors}} of {{jobs}} jobs in error\
+                "{{#if error}}{{error}}{{else}}{{errors}} of {{counted_jobs}} in error\
                  {{#if failing}}: {{failing}}{{/if}}{{/if}}",
             ),
             (
                 "summaryCancelled",
                 &self.summary_cancelled,
-                "cancelled{{#if jobs}}, {{done}} of {{jobs}} jobs done\
+                "cancelled{{#if jobs}}, {{done}} of {{counted_jobs}} done\
                  {{else}}{{#if error}}: {{error}}{{/if}}{{/if}}",
             ),
         ]
@@ -396,6 +403,8 @@ impl StatusTexts {
         phase: SummaryPhase,
         summary: &SummaryText,
     ) -> Result<Status, TextsError> {
+        let counted_jobs = counted(summary.jobs, "job");
+        let summary = &SummaryText { counted_jobs, ..summary.clone() };
         let context = self.templates.render("summaryContext", summary)?;
         let text = self.templates.render(phase.template(), summary)?;
         Ok(self.status(&summary.commit, &context, phase.state(), &text)?)
@@ -522,6 +531,9 @@ mod tests {
             Error: 1 of 12 jobs in error
             Cancelled: cancelled, 11 of 12 jobs done"#]]
         .assert_eq(&shown.join("\n"));
+        let one = SummaryText { jobs: 1, ..summary.clone() };
+        let status = texts.summary(SummaryPhase::Success, &one).unwrap();
+        assert_eq!(status.description(), "1 job: 7 unchanged, 2 incremental, 1 clean");
         let broken = SummaryText { error: Some("no lock file".to_owned()), ..summary };
         let status = texts.summary(SummaryPhase::Failure, &broken).unwrap();
         assert_eq!(status.description(), "no lock file");

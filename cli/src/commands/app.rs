@@ -7,6 +7,7 @@ use levain_actions::forge::{ForgeKind, Token};
 use levain_server::Database;
 use levain_server::apps::{AddedApp, App, NewApp};
 use levain_server::shown::ShownApp;
+use levain_store::counted;
 use tokio::runtime::Handle;
 
 use crate::args::{AppArgs, AppCommand, Format};
@@ -66,7 +67,7 @@ async fn with(
                 Format::Json => terminal.print_json(&shown),
                 Format::Text => {
                     let row = |app: &ShownApp| {
-                        let projects = format!("{} projects", app.projects);
+                        let projects = counted(app.projects, "project");
                         vec![app.name.clone(), app.number.to_string(), app.url.clone(), projects]
                     };
                     terminal.print(&columns(&shown.iter().map(row).collect::<Vec<_>>()))

@@ -82,8 +82,12 @@ pub(crate) fn cache(
                 false => dropped.jobs.iter().map(JobName::as_str).collect::<Vec<_>>().join(", "),
             };
             terminal.print(&format!(
-                "dropped on {}: {jobs}; {} incremental successes forgotten\n",
-                dropped.jobset, dropped.forgotten
+                "dropped on {}: {jobs}; {} forgotten\n",
+                dropped.jobset,
+                match dropped.forgotten {
+                    1 => "1 incremental success".to_owned(),
+                    many => format!("{many} incremental successes"),
+                }
             ))?;
         }
     }

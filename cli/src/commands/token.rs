@@ -8,6 +8,7 @@ use levain_server::clock::Timestamp;
 use levain_server::people::NewToken;
 use levain_server::rights::Right;
 use levain_server::shown::ShownToken;
+use levain_store::counted;
 use tokio::runtime::Handle;
 
 use crate::args::{Format, Scope, TokenArgs, TokenCommand};
@@ -98,8 +99,11 @@ fn listed(tokens: &[ShownToken]) -> String {
                 None => "never used".to_owned(),
             };
             let left = (token.expires_at - now) / (24 * 60 * 60 * 1000);
-            let ends =
-                if token.expires_at > now { format!("{left} days left") } else { "ended".into() };
+            let ends = if token.expires_at > now {
+                format!("{} left", counted(left.unsigned_abs(), "day"))
+            } else {
+                "ended".into()
+            };
             vec![token.name.clone(), token.scope.to_owned(), project, used, ends]
         })
         .collect();

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use levain_store::DerivationPath;
+use levain_store::{DerivationPath, counted};
 use serde::Deserialize;
 
 /// The most of a log's end that waits in memory.
@@ -106,8 +106,8 @@ impl<W: Write> KeptLog<W> {
     /// Writes the end of the log; returns how many bytes are kept and how many were left out.
     pub(super) fn finish(mut self) -> io::Result<(u64, u64)> {
         if self.left_out > 0 {
-            let left_out = self.left_out;
-            writeln!(self.file, "[levain: {left_out} bytes left out here; `nix log` shows them]")?;
+            let left_out = counted(self.left_out, "byte");
+            writeln!(self.file, "[levain: {left_out} left out here; `nix log` shows them]")?;
         }
         for line in &self.tail {
             writeln!(self.file, "{line}")?;

@@ -5,6 +5,7 @@ use std::time::Instant;
 use levain_actions::git::{CommitId, GitError};
 use levain_actions::status::SummaryPhase;
 use levain_evaluator::JobsetName;
+use levain_store::counted;
 
 use super::Run;
 use super::building::Endings;
@@ -213,10 +214,9 @@ impl Run<'_> {
         }
         if let Some(forge) = &self.project.declaration.forge {
             let commit = self.head.commit.short();
-            let count = jobs.len();
+            let count = counted(jobs.len(), "job");
             let kind = forge.kind;
-            self.withheld
-                .push(format!("statuses of {count} jobs and a summary on {commit}, to {kind}"));
+            self.withheld.push(format!("statuses of {count} and a summary on {commit}, to {kind}"));
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use levain_store::NarHash;
+use levain_store::{NarHash, counted};
 
 use super::{EvaluatedJob, JobError, JobErrorKind};
 use crate::attr_path::AttrPath;
@@ -93,7 +93,7 @@ pub(super) fn shortened(text: &str) -> String {
     let start = &text[..boundary(text, MAX_TEXT * 3 / 4)];
     let end = &text[boundary(text, text.len() - MAX_TEXT / 8)..];
     let left_out = text.len() - start.len() - end.len();
-    format!("{start}\n(… {left_out} bytes left out …)\n{end}")
+    format!("{start}\n(… {} left out …)\n{end}", counted(left_out, "byte"))
 }
 
 /// Returns the last place up to `at` that is not inside a character.

@@ -4,6 +4,8 @@
 //! page may take what [`html`] returns as it is. Each line begins without colours: a window of a log looks the same
 //! wherever it begins.
 
+use levain_store::counted;
+
 use super::escape;
 
 /// How much of a line is shown, in characters.
@@ -45,7 +47,10 @@ pub fn line(text: &str) -> String {
         html.push_str("</span>");
     }
     if !rest.is_empty() {
-        html.push_str(&format!("<span class=\"more\"> … {} bytes more</span>", rest.len()));
+        html.push_str(&format!(
+            "<span class=\"more\"> … {} more</span>",
+            counted(rest.len(), "byte")
+        ));
     }
     html
 }

@@ -4,6 +4,7 @@
 //! [`escape::prose`], which make markup of their own only. A template that names what its model does not have is an error, not a hole.
 
 use handlebars::{Context, Handlebars, Helper, HelperResult, Output, RenderContext, RenderError};
+use levain_store::counted;
 use ring::digest;
 use serde::Serialize;
 
@@ -94,6 +95,7 @@ impl Renderer {
         registry.set_prevent_indent(true);
         registry.register_escape_fn(escape::html);
         registry.register_helper("ansi", Box::new(write_ansi));
+        registry.register_helper("counted", Box::new(write_counted));
         registry.register_helper("prose", Box::new(write_prose));
         registry.register_helper("loglines", Box::new(write_log_lines));
         for (name, text) in TEMPLATES {
@@ -153,6 +155,20 @@ fn write_prose(
 ) -> HelperResult {
     let text = helper.param(0).and_then(|value| value.value().as_str()).unwrap_or_default();
     out.write(&escape::prose(text))?;
+    Ok(())
+}
+
+/// `{{counted number "job"}}`: `1 job`, `2 jobs`.
+fn write_counted(
+    helper: &Helper<'_>,
+    _: &Handlebars<'_>,
+    _: &Context,
+    _: &mut RenderContext<'_, '_>,
+    out: &mut dyn Output,
+) -> HelperResult {
+    let count = helper.param(0).and_then(|value| value.value().as_u64()).unwrap_or_default();
+    let noun = helper.param(1).and_then(|value| value.value().as_str()).unwrap_or_default();
+    out.write(&escape::html(&counted(count, noun)))?;
     Ok(())
 }
 

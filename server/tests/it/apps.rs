@@ -191,7 +191,7 @@ async fn what_is_no_app_is_not_kept_and_keys_are_shown_nowhere() {
         let project = database.add_project(project).await.unwrap().id;
         let app = database.app_named("a").await.unwrap().unwrap();
         let error = database.remove_app(&app).await.unwrap_err().to_string();
-        assert!(error.contains("1 projects are looked after"), "{error}");
+        assert!(error.contains("looks after 1 project\n"), "{error}");
         database.remove_project(project).await.unwrap();
         database.remove_app(&app).await.unwrap();
         assert!(database.apps().await.unwrap().is_empty());
