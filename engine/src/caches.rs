@@ -7,7 +7,7 @@ use levain_store::{ConnectError, Connection, ProtocolError};
 use serde::Serialize;
 
 use crate::build::unix_now;
-use crate::candidates::named_paths;
+use crate::candidates::{is_dropped, named_paths};
 use crate::jobset::{Head, Shadowed};
 use crate::pointers::{Change, FoundBranch, ShadowName, Unusable};
 use crate::project::{Project, ProjectError, Surroundings};
@@ -64,8 +64,8 @@ pub enum Content {
         /// Why the last evaluation did not use it.
         #[serde(skip_serializing_if = "Option::is_none")]
         unused: Option<String>,
-        /// Whether the store has it: `present`, `missing` or `differs`; `untrusted` if nobody
-        /// asks because of its signature.
+        /// Whether the store has it: `present`, `missing` or `differs`; `untrusted` or `dropped` if nobody
+        /// asks because of its signature, or because nothing starts from it any more.
         state: &'static str,
         /// Its size in bytes, if present.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,8 +129,10 @@ pub fn list(
     if recorded.is_empty() {
         return Ok(listed);
     }
+    let marks = project.records.marks()?;
     let mut connection = surroundings.store.connect()?;
     for branch in &recorded {
+        let jobset = branch.name.jobset();
         match &branch.entries {
             Err(why) => listed.push(CacheEntry {
                 shadow: branch.name.clone(),
@@ -144,9 +146,16 @@ pub fn list(
                             Content::Rejected { rejected: error.to_string() }
                         }
                         Err(Unusable::Untrusted { entry, why }) => {
-                            describe(surroundings, &mut connection, entry, Some(why))?
+                            let asked = Asked::Untrusted(why);
+                            describe(surroundings, &mut connection, entry, asked)?
                         }
-                        Ok(entry) => describe(surroundings, &mut connection, entry, None)?,
+                        Ok(entry) => {
+                            let dropped = jobset
+                                .as_ref()
+                                .is_some_and(|jobset| is_dropped(entry, jobset, job, &marks));
+                            let asked = if dropped { Asked::Dropped } else { Asked::Store };
+                            describe(surroundings, &mut connection, entry, asked)?
+                        }
                     };
                     listed.push(CacheEntry {
                         shadow: branch.name.clone(),
@@ -160,21 +169,31 @@ pub fn list(
     Ok(listed)
 }
 
+/// Whether the store is asked for an entry's path, or why it is not.
+enum Asked<'a> {
+    Store,
+    Untrusted(&'a Distrust),
+    Dropped,
+}
+
 fn describe(
     surroundings: &Surroundings,
     connection: &mut Connection,
     entry: &levain_evaluator::Entry,
-    untrusted: Option<&Distrust>,
+    asked: Asked<'_>,
 ) -> Result<Content, CachesError> {
-    let info = match untrusted {
-        Some(_) => None,
-        None => connection.path_info(&entry.path)?,
-    };
-    let state = match &info {
-        _ if untrusted.is_some() => "untrusted",
-        None => "missing",
-        Some(info) if info.nar_hash != entry.nar_hash => "differs",
-        Some(_) => "present",
+    let (info, untrusted, state) = match asked {
+        Asked::Untrusted(why) => (None, Some(why.to_string()), "untrusted"),
+        Asked::Dropped => (None, None, "dropped"),
+        Asked::Store => {
+            let info = connection.path_info(&entry.path)?;
+            let state = match &info {
+                None => "missing",
+                Some(info) if info.nar_hash != entry.nar_hash => "differs",
+                Some(_) => "present",
+            };
+            (info, None, state)
+        }
     };
     Ok(Content::Entry {
         path: surroundings.store.dir().display(&entry.path),
@@ -186,7 +205,7 @@ fn describe(
         tier: entry.tier.name().to_owned(),
         maker: entry.maker.as_ref().map(|maker| maker.jobset.clone()),
         signature: entry.maker.as_ref().map(|maker| maker.signature.clone()),
-        untrusted: untrusted.map(ToString::to_string),
+        untrusted,
         unused: entry.unused.clone(),
         state,
         nar_size: info.map(|info| info.nar_size),

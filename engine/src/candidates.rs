@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use levain_actions::git::{CommitId, GitError, Repository};
 use levain_actions::shadow;
-use levain_evaluator::JobName;
 use levain_evaluator::key::{self, Key, KeyDocument};
 use levain_evaluator::pointer::{Entry, EntryError};
+use levain_evaluator::{JobName, JobsetName};
 use levain_store::{Connection, StoreDir};
 
 use crate::choose::{Candidate, Reason, Refusal, Sources};
-use crate::dropped::{self, Dropped};
+use crate::dropped::{Mark, dropped_until};
 use crate::jobset::Jobset;
 use crate::pointers::{Entries, FoundBranch, Layout, Unusable, known};
 use crate::records::{Records, RecordsError};
@@ -32,7 +32,7 @@ pub(crate) struct KnownEntries<'a> {
     own: Result<Entries, String>,
     others: &'a [FoundBranch],
     ancestors: Option<HashMap<JobName, Vec<Candidate>>>,
-    dropped: Dropped,
+    marks: &'a [Mark],
     /// What went into keys, as far as that was asked for.
     documents: BTreeMap<Key, Option<KeyDocument>>,
 }
@@ -47,10 +47,10 @@ impl<'a> KnownEntries<'a> {
         commit: CommitId,
         own: Result<Entries, String>,
         others: &'a [FoundBranch],
-        dropped: Dropped,
+        marks: &'a [Mark],
     ) -> Self {
         let (ancestors, documents) = (None, BTreeMap::new());
-        Self { repository, layout, jobset, commit, own, others, ancestors, dropped, documents }
+        Self { repository, layout, jobset, commit, own, others, ancestors, marks, documents }
     }
 
     /// Returns, by job, the entries recorded for ancestors of the commit, nearest first.
@@ -171,12 +171,23 @@ impl<'a> KnownEntries<'a> {
     }
 }
 
-/// Returns whether a cache that `job` would start from is dropped.
+/// Returns whether a cache that `job` of `jobset` would start from is dropped: there, or where it was made.
 ///
-/// By whatever name: the job that made it may be another one with the same key.
-pub(crate) fn is_dropped(entry: &Entry, job: &JobName, dropped: &Dropped) -> bool {
-    let maker = entry.maker.as_ref().map_or(job, |maker| &maker.job);
-    [job, maker].iter().any(|job| entry.time <= dropped::before(dropped, job))
+/// By whatever name: the job that made it may be another one with the same key. An entry that names no maker is not
+/// trusted anyway.
+pub(crate) fn is_dropped(
+    entry: &Entry,
+    jobset: &JobsetName,
+    job: &JobName,
+    marks: &[Mark],
+) -> bool {
+    let (made_on, made_by) = match &entry.maker {
+        Some(maker) => (&maker.jobset, &maker.job),
+        None => (jobset, job),
+    };
+    [jobset, made_on].iter().any(|jobset| {
+        [job, made_by].iter().any(|job| entry.time <= dropped_until(marks, Some(jobset), job))
+    })
 }
 
 /// The entries as seen by one job.
@@ -214,7 +225,7 @@ impl Sources for KnownToJob<'_, '_> {
 
     fn verify(&mut self, entry: &Entry) -> Result<(), Refusal> {
         let path = &entry.path;
-        if is_dropped(entry, self.job, &self.known.dropped) {
+        if is_dropped(entry, &self.known.jobset.name(), self.job, self.known.marks) {
             return Err(Refusal::new(Reason::Rejected, "dropped by hand"));
         }
         // First the root, then the questions, so that the answers stay true. Held until the

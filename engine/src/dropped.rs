@@ -94,24 +94,6 @@ impl Jobsets {
     }
 }
 
-/// The times until which caches are dropped, by job; that of all jobs under `None`.
-pub(crate) type Dropped = BTreeMap<Option<JobName>, u64>;
-
-/// Returns what was dropped of a jobset.
-pub(crate) fn of_jobset(marks: &[Mark], jobset: &JobsetName) -> Dropped {
-    let mut dropped = Dropped::new();
-    for mark in marks {
-        match mark {
-            Mark::Until { jobset: of, job, time } if of.has(jobset) => {
-                let until = dropped.entry(job.clone()).or_default();
-                *until = (*time).max(*until);
-            }
-            Mark::Until { .. } | Mark::Off { .. } => {}
-        }
-    }
-    dropped
-}
-
 /// Returns the time until which what was recorded of a job is dropped, in a jobset or, if none is named, in any; 0 if
 /// nothing is.
 pub fn dropped_until(marks: &[Mark], jobset: Option<&JobsetName>, job: &JobName) -> u64 {
@@ -166,12 +148,6 @@ impl Mark {
     }
 }
 
-/// Returns the time until which caches of `job` are dropped; 0 if none are.
-pub(crate) fn before(dropped: &Dropped, job: &JobName) -> u64 {
-    let of = |job: &Option<JobName>| dropped.get(job).copied().unwrap_or(0);
-    of(&None).max(of(&Some(job.clone())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,11 +167,13 @@ mod tests {
         let off = serde_json::json!({ "off": { "job": "x.b", "commit": "1".repeat(40) } });
         writer.store(Kind::Dropped, "off", &off).unwrap();
         let (main, pull) = (JobsetName::branch("main"), JobsetName::pull_request(7));
-        let dropped = |jobset: &JobsetName| of_jobset(&state.marks().unwrap(), jobset);
+        let dropped = |jobset: &JobsetName, job: &str| {
+            dropped_until(&state.marks().unwrap(), Some(jobset), &job.into())
+        };
         let is_off = |job: &str| switched_off(&state.marks().unwrap(), &main).contains_key(job);
         // What names no jobset drops nothing.
         for jobset in [&main, &pull] {
-            assert_eq!(before(&dropped(jobset), &"x.a".into()), 3, "{jobset}");
+            assert_eq!(dropped(jobset, "x.a"), 3, "{jobset}");
         }
         // Written before it was said on which jobsets.
         assert!(is_off("x.b"));
@@ -217,8 +195,8 @@ mod tests {
         assert_eq!(written("heads/main\n"), one);
         let all = serde_json::json!({ "jobset": "*", "job": "x.b", "time": 8 });
         assert_eq!(written("*\nx.b"), all);
-        assert_eq!(before(&dropped(&main), &"x.a".into()), 9);
-        assert_eq!(before(&dropped(&pull), &"x.b".into()), 8);
+        assert_eq!(dropped(&main, "x.a"), 9);
+        assert_eq!(dropped(&pull, "x.b"), 8);
     }
 
     #[test]

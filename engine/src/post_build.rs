@@ -13,7 +13,7 @@ use levain_evaluator::{JobName, JobsetName};
 use levain_store::{Connection, CopyError, ProtocolError, Store};
 
 use crate::build::unix_now;
-use crate::dropped;
+use crate::dropped::dropped_until;
 use crate::exposure::exposed_in;
 use crate::jobset::Head;
 use crate::plan::{PlannedJob, Target};
@@ -194,8 +194,8 @@ impl<'a> PostBuild<'a> {
 
     /// Returns the present, but later than a time before which caches are dropped.
     fn time(&self, attr_path: &JobName) -> Result<u64, RecordsError> {
-        let dropped = dropped::of_jobset(&self.records.marks()?, &self.head.jobset.name());
-        Ok(unix_now().max(dropped::before(&dropped, attr_path) + 1))
+        let (marks, jobset) = (self.records.marks()?, self.head.jobset.name());
+        Ok(unix_now().max(dropped_until(&marks, Some(&jobset), attr_path) + 1))
     }
 
     /// Copies the cache output to a content-addressed path, roots that, and

@@ -291,3 +291,25 @@ fn a_cache_that_is_dropped_while_it_is_used_made_nothing() {
     // Nothing is left to be done, and the next build starts from what was built clean.
     assert_eq!(repository.report(&[])["counters"]["fresh"], 1);
 }
+
+#[test]
+fn what_is_dropped_on_one_branch_starts_nothing_on_another() {
+    let environment = Environment::new();
+    let repository = built(&environment, &["app"]);
+    repository.levain(&["cache", "drop"]).ok();
+    repository.git(&["checkout", "-q", "-b", "topic"]);
+    repository.write("src/app/main.txt", "edit\n");
+    let commit = repository.commit("edit");
+    let report = repository.report(&[]);
+    let found = job(&report, "app");
+    // The history of the other branch's shadow still has the entry.
+    assert_eq!((&found["status"], &found["reason"]), (&"clean".into(), &"rejected".into()));
+    assert!(found["reasonDetail"].as_str().unwrap().contains("dropped"), "{found:#}");
+    // What it made itself serves it, and others.
+    assert_eq!(repository.entry("heads/topic", "app").commit, commit);
+    repository.git(&["checkout", "-q", "-b", "another"]);
+    repository.write("src/app/main.txt", "again\n");
+    repository.commit("again");
+    let report = repository.report(&[]);
+    assert_eq!(job(&report, "app")["status"], "incremental", "{report:#}");
+}

@@ -45,10 +45,9 @@ fn ancestors_nearest_first_whatever_the_distance() {
     record(&fixture, &layout, &topic, side, &[("j", by(&layout, &topic, 5, side, NOW))]);
     let others = layout.read_all(&fixture.repository, "refs/levain/").unwrap();
     let found = |commit: CommitId, job: &str| {
-        let none = Dropped::new();
         let own = Ok(Entries::new());
         let mut records =
-            KnownEntries::new(&fixture.repository, &layout, &topic, commit, own, &others, none);
+            KnownEntries::new(&fixture.repository, &layout, &topic, commit, own, &others, &[]);
         paths(&records.ancestors_of(&job.into()).unwrap())
     };
     assert_eq!(found(commits[29], "j"), expected(&[9, 2]));
@@ -112,4 +111,37 @@ fn the_own_entry_or_why_it_cannot_be_read() {
     let broken = Err("`cache.nix` is missing".to_owned());
     let refusal = own_among(&broken, &main, &"good".into()).unwrap().unwrap_err();
     assert_eq!(refusal.to_string(), "rejected: cache pointer rejected: `cache.nix` is missing");
+}
+
+#[test]
+fn what_is_dropped_where_it_was_made_is_dropped_for_all() {
+    use crate::dropped::Jobsets;
+    let layout = layout(&signing_key());
+    let (main, topic) = (branch("main", true), branch("topic", false));
+    let (pull, other) = (pull_request(7, false), pull_request(8, false));
+    let by = |jobset: &Jobset| made(&layout, jobset, "j", Entry { time: 10, ..entry(1) });
+    let until = |jobset: &Jobset, job: Option<&str>, time| Mark::Until {
+        jobset: Jobsets::One(jobset.name()),
+        job: job.map(JobName::from),
+        time,
+    };
+    let is_dropped = |entry: &Entry, user: &Jobset, job: &str, mark: Mark| {
+        is_dropped(entry, &user.name(), &job.into(), &[mark])
+    };
+    for user in [&main, &topic, &pull] {
+        assert!(is_dropped(&by(&main), user, "j", until(&main, Some("j"), 10)));
+        assert!(is_dropped(&by(&main), user, "j", until(&main, None, 10)));
+        // Under another job's name.
+        assert!(is_dropped(&by(&main), user, "k", until(&main, Some("j"), 10)));
+        assert!(!is_dropped(&by(&main), user, "j", until(&main, Some("other"), 10)));
+        // Made since.
+        assert!(!is_dropped(&by(&main), user, "j", until(&main, None, 9)));
+    }
+    // Dropped where it is used.
+    assert!(is_dropped(&by(&main), &topic, "j", until(&topic, None, 10)));
+    // A pull request that lies keeps nobody from what others made.
+    assert!(is_dropped(&by(&main), &pull, "j", until(&pull, None, 10)));
+    for user in [&main, &topic, &other] {
+        assert!(!is_dropped(&by(&main), user, "j", until(&pull, None, 10)));
+    }
 }

@@ -478,11 +478,10 @@ impl Run<'_> {
         let jobset = self.head.jobset.name();
         let why = match self.project.records.marks() {
             Ok(marks) => {
-                let dropped = dropped::of_jobset(&marks, &jobset);
                 let is_off = dropped::switched_off(&marks, &jobset).contains_key(&job.attr_path);
                 let given = &mut target.caches.iter();
-                let is_dropped =
-                    given.any(|(_, cache)| is_dropped(&cache.entry, &job.attr_path, &dropped));
+                let is_dropped = given
+                    .any(|(_, cache)| is_dropped(&cache.entry, &jobset, &job.attr_path, &marks));
                 (is_off || is_dropped).then(|| "was dropped while it was used".to_owned())
             }
             // In doubt it counts as dropped.

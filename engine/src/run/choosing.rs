@@ -77,7 +77,7 @@ impl Run<'_> {
                 self.head.built,
                 own,
                 &others,
-                dropped::of_jobset(&marks, &self.head.jobset.name()),
+                &marks,
             );
             let planner = self.planner();
             let off = dropped::switched_off(&marks, &self.head.jobset.name());

@@ -187,8 +187,7 @@ fn no_edit_of_shadow_refs_makes_a_cache() {
         let others = layout.read_all(repository, "refs/levain/").unwrap();
         let own = others.iter().find(|found| found.name.jobset() == Some(user.name())).unwrap();
         let own = own.entries.clone();
-        let mut records =
-            KnownEntries::new(repository, &layout, &user, new, own, &others, Dropped::new());
+        let mut records = KnownEntries::new(repository, &layout, &user, new, own, &others, &[]);
         let limits = CacheLimits { depth: 50, max_age: 30 * 86_400, now: NOW };
         let mut found = Found { records: &mut records, job: &job.into() };
         let choice = choose(&key(digit), limits, &mut found);
