@@ -8,9 +8,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, MatchKind};
-
-use super::masks::{SHORTEST, all_forms};
+use super::searched::Searched;
 
 /// How much is read at a time.
 const PART: usize = 64 << 10;
@@ -19,58 +17,30 @@ const PART: usize = 64 << 10;
 #[derive(Clone, Default)]
 pub struct Secrets(Option<Arc<Searched>>);
 
-struct Searched {
-    /// The longest first.
-    forms: Vec<String>,
-    finder: AhoCorasick,
-}
-
 impl Secrets {
     /// Prepares to look for some secrets. None is looked for if they are too many to be.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Result<Self, TooManySecrets> {
-        let forms = all_forms(secrets);
-        if forms.is_empty() {
-            return Ok(Self(None));
-        }
-        let finder = AhoCorasick::builder().match_kind(MatchKind::Standard).build(&forms);
-        let finder = finder.map_err(TooManySecrets)?;
-        Ok(Self(Some(Arc::new(Searched { forms, finder }))))
+        let searched = Searched::new(secrets).map_err(TooManySecrets)?;
+        Ok(Self(searched.map(Arc::new)))
     }
 
-    /// Covers every secret in a text, and what may be the beginning of one at its end.
+    /// Covers every secret in a text, and what may be the beginning of one where a line of it or the text is cut.
+    ///
+    /// What is between the letters of a secret, such as a change of colour or the end of a line, stays.
     pub fn cover(&self, text: &mut [u8]) {
         let Some(searched) = &self.0 else { return };
-        let found: Vec<_> =
-            searched.finder.find_overlapping_iter(&*text).map(|found| found.range()).collect();
-        let begun = searched.begun(text);
-        for range in found {
-            text[range].fill(b'*');
+        let marks = searched.find(text);
+        for (byte, is_secret) in text.iter_mut().zip(marks.is_secret) {
+            if is_secret {
+                *byte = b'*';
+            }
         }
-        let end = text.len();
-        text[end - begun..].fill(b'*');
-    }
-
-    /// Returns how far apart the first and the last byte of a secret may be.
-    fn span(&self) -> usize {
-        let longest = self.0.as_ref().and_then(|searched| searched.forms.first());
-        longest.map_or(0, |form| form.len() - 1)
-    }
-}
-
-impl Searched {
-    /// Returns how many bytes at the end of a text may be the beginning of a secret.
-    fn begun(&self, text: &[u8]) -> usize {
-        let longest = |form: &String| {
-            let most = (form.len() - 1).min(text.len());
-            (SHORTEST..=most).rev().find(|count| text.ends_with(&form.as_bytes()[..*count]))
-        };
-        self.forms.iter().filter_map(longest).max().unwrap_or(0)
     }
 }
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secrets({} forms)", self.0.as_ref().map_or(0, |searched| searched.forms.len()))
+        write!(f, "Secrets({} forms)", self.0.as_ref().map_or(0, |searched| searched.count()))
     }
 }
 
@@ -107,11 +77,10 @@ impl<R: Read> Covered<R> {
         let read = self.inner.read(&mut self.raw[before..]);
         self.raw.truncate(before + read.as_ref().copied().unwrap_or(0));
         self.is_over = read? == 0;
-        let span = self.secrets.span();
-        let decided = match self.is_over {
-            true => self.raw.len(),
-            // A secret that has this byte has ended by what was read.
-            false => self.raw.len().saturating_sub(span).max(self.context),
+        let decided = match (&self.secrets.0, self.is_over) {
+            (None, _) | (_, true) => self.raw.len(),
+            // A secret that has a byte before has ended by what was read.
+            (Some(searched), false) => searched.decided(&self.raw).max(self.context),
         };
         if decided == self.context {
             return Ok(());
@@ -122,7 +91,8 @@ impl<R: Read> Covered<R> {
         self.ready.extend_from_slice(&covered[self.context..decided]);
         self.taken = 0;
         // A secret that has one of the bytes to come may have begun among these.
-        let forgotten = decided.saturating_sub(span);
+        let searched = self.secrets.0.as_ref();
+        let forgotten = searched.map_or(decided, |searched| searched.needed(&self.raw, decided));
         self.raw.drain(..forgotten);
         self.context = decided - forgotten;
         Ok(())
@@ -194,6 +164,24 @@ mod tests {
         let begun = format!("token {}", &TOKEN[..12]);
         assert_eq!(read(&begun, &[4], &secrets), "token ************");
         assert_eq!(read("token ghs_", &[4], &secrets), "token ghs_");
+    }
+
+    #[test]
+    fn a_secret_is_covered_whatever_is_between_its_letters_and_however_it_is_split() {
+        let secrets = Secrets::new([TOKEN]).unwrap();
+        let text =
+            format!("a \u{1b}[1m{}\u{1b}[0m{} b\n{}\nc", &TOKEN[..9], &TOKEN[9..], &TOKEN[..10]);
+        let expected = format!(
+            "a \u{1b}[1m{}\u{1b}[0m{} b\n{}\nc",
+            "*".repeat(9),
+            "*".repeat(TOKEN.len() - 9),
+            "*".repeat(10)
+        );
+        let filler = "x".repeat(200);
+        for first in 1..text.len() {
+            let read = read(&format!("{text}{filler}{text}"), &[first, 3, 150], &secrets);
+            assert_eq!(read, format!("{expected}{filler}{expected}"), "{first}");
+        }
     }
 
     #[test]

@@ -5,54 +5,96 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 
 use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Token;
+use super::searched::{Marks, Searched};
 
 /// What stands in the place of a secret.
 const SHOWN: &str = "[token]";
 
 /// Shorter secrets are not looked for: they would be found everywhere, and protect nothing.
-pub(super) const SHORTEST: usize = 6;
+const SHORTEST: usize = 6;
 
 /// What URLs have as it is.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// The forms of secrets that are taken out of texts. Its `Debug` shows none.
 #[derive(Clone, Default)]
-pub struct Masks {
-    /// Longest first, for one may be part of another.
-    forms: Vec<String>,
+pub struct Masks(Looked);
+
+#[derive(Clone, Default)]
+enum Looked {
+    #[default]
+    ForNothing,
+    For(Arc<Searched>),
+    /// They are too many to look for: nothing is shown.
+    Away,
 }
 
 impl Masks {
     /// Prepares the forms of some secrets.
     pub fn new<'a>(tokens: impl IntoIterator<Item = &'a Token>) -> Self {
-        Self { forms: all_forms(tokens.into_iter().map(Token::expose)) }
+        Self::of_texts(tokens.into_iter().map(Token::expose))
     }
 
     /// Prepares the forms of secrets that are no tokens as well.
     pub fn of_texts<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        Self { forms: all_forms(secrets) }
+        Self(match Searched::new(secrets) {
+            Ok(None) => Looked::ForNothing,
+            Ok(Some(searched)) => Looked::For(Arc::new(searched)),
+            Err(error) => {
+                tracing::warn!(%error, "texts are not shown: there are too many secrets");
+                Looked::Away
+            }
+        })
     }
 
-    /// Returns a text without the secrets.
+    /// Returns a text without the secrets, nor what may be the beginning of one where a line of it or the text is cut.
     pub fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let mut text = Cow::Borrowed(text);
-        for form in &self.forms {
-            if text.contains(form.as_str()) {
-                text = Cow::Owned(text.replace(form.as_str(), SHOWN));
+        let searched = match &self.0 {
+            Looked::ForNothing => return Cow::Borrowed(text),
+            Looked::Away => return Cow::Borrowed(SHOWN),
+            Looked::For(searched) => searched,
+        };
+        let Marks { is_secret, mut ranges } = searched.find(text.as_bytes());
+        if ranges.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        ranges.sort_by_key(|range| (range.start, range.end));
+        let mut merged: Vec<Range<usize>> = Vec::new();
+        for range in ranges {
+            match merged.last_mut() {
+                Some(last) if range.start < last.end => last.end = last.end.max(range.end),
+                Some(_) | None => merged.push(range),
             }
         }
-        text
+        let (mut shown, mut at) = (Vec::with_capacity(text.len()), 0);
+        let bytes = text.as_bytes();
+        for range in merged {
+            shown.extend_from_slice(&bytes[at..range.start]);
+            shown.extend_from_slice(SHOWN.as_bytes());
+            // Colours that change within it count for what follows.
+            shown
+                .extend(range.clone().filter(|place| !is_secret[*place]).map(|place| bytes[place]));
+            at = range.end;
+        }
+        shown.extend_from_slice(&bytes[at..]);
+        Cow::Owned(String::from_utf8_lossy(&shown).into_owned())
     }
 }
 
 impl fmt::Debug for Masks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Masks({} forms)", self.forms.len())
+        match &self.0 {
+            Looked::ForNothing => f.write_str("Masks(0 forms)"),
+            Looked::For(searched) => write!(f, "Masks({} forms)", searched.count()),
+            Looked::Away => f.write_str("Masks(too many forms)"),
+        }
     }
 }
 
@@ -118,6 +160,46 @@ mod tests {
             assert_eq!(masks.apply(&format!("x {text} y")), "x [token] y");
         }
         assert_eq!(format!("{token:?} {masks:?}"), "Token(…) Masks(9 forms)");
+    }
+
+    #[test]
+    fn colours_and_cuts_show_no_part_of_a_token() {
+        const TOKEN: &str = "ghp_0123456789abcdefghijklmnopqrstuvWXYZ";
+        let masks = Masks::new([&Token::from_value(TOKEN).unwrap()]);
+        let (half, rest) = TOKEN.split_at(20);
+        for between in ["\u{1b}[0m", "\u{1b}]0;x\u{7}", "\u{9b}1m", "\0", "\u{1b}(B", "\r\n"] {
+            let masked = masks.apply(&format!("a {half}{between}{rest} b")).into_owned();
+            assert_eq!(masked, format!("a [token]{between} b"), "{between:?}");
+        }
+        for length in [8, 20, TOKEN.len() - 1] {
+            let part = &TOKEN[..length];
+            for after in ["", "…", "\nnext", "\u{1b}[0m\n", " [12 bytes of this line left out]"] {
+                let masked = masks.apply(&format!("a {part}{after}")).into_owned();
+                assert_eq!(masked, format!("a [token]{after}"));
+            }
+            let within = format!("a {part} b");
+            assert_eq!(masks.apply(&within), within);
+        }
+        assert_eq!(masks.apply("a ghp_012"), "a ghp_012");
+    }
+
+    #[test]
+    fn base64_that_is_broken_into_lines_is_masked() {
+        let token = Token::from_value(&"S3cret-t0ken".repeat(20)).unwrap();
+        let masks = Masks::new([&token]);
+        let before = "machine git.example.org password ";
+        let encoded = BASE64.encode(format!("{before}{}\n", token.expose()).as_bytes());
+        for width in [9, 64, 76] {
+            let lines: Vec<&str> = encoded
+                .as_bytes()
+                .chunks(width)
+                .map(|line| str::from_utf8(line).unwrap())
+                .collect();
+            for end in ["\n", "\r\n"] {
+                let masked = masks.apply(&lines.join(end)).replace(['\r', '\n'], "");
+                assert!(masked.len() < before.len() * 4 / 3 + 24, "{width}: {masked}");
+            }
+        }
     }
 
     #[test]

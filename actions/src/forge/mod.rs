@@ -23,6 +23,7 @@ mod reach;
 mod record;
 mod reference;
 mod remote;
+mod searched;
 mod shown_status;
 mod sign_in;
 mod tls;

@@ -19,6 +19,8 @@ use super::ansi;
 const STEP: u64 = 512;
 /// How much of a line is read, in bytes; the rest is skipped.
 const LONGEST: usize = 16 << 10;
+/// How much before a place is read to know whether a secret is under way there.
+pub const LONGEST_SECRET: u64 = 8 << 10;
 /// How many phases are remembered.
 const MOST_PHASES: usize = 64;
 /// How many indexes are remembered.
@@ -141,9 +143,12 @@ impl Index {
         let step = usize::try_from(before / STEP).unwrap_or(usize::MAX);
         let step = step.min(self.places.len().saturating_sub(1));
         let place = self.places.get(step).copied().unwrap_or(0);
-        let rest = at(&log.file, place)?.take(self.bytes.saturating_sub(place));
-        // No secret goes on over the end of a line, so none is under way here.
+        // A secret may go on over the end of a line, as where base64 is broken into lines.
+        let before_it = place.min(LONGEST_SECRET);
+        let from = place - before_it;
+        let rest = at(&log.file, from)?.take(self.bytes.saturating_sub(from));
         let mut reader = BufReader::new(Covered::new(rest, log.secrets.clone()));
+        io::copy(&mut reader.by_ref().take(before_it), &mut io::sink())?;
         let mut skipped = Vec::new();
         for _ in (step as u64 * STEP)..before {
             if read_line(&mut reader, &mut skipped)?.bytes == 0 {
@@ -512,5 +517,20 @@ mod tests {
         };
         // Else its letters could be guessed one by one.
         assert_eq!((find("token g"), find("ghs_S3"), find("last")), (None, None, Some(4)));
+    }
+
+    #[test]
+    fn a_secret_that_is_broken_into_lines_is_covered_from_whichever_line_on() {
+        const SECRET: &str = "ghs_S3cretS3cretghs_S3cretS3cret";
+        let (first, second) = SECRET.split_at(13);
+        let before = usize::try_from(STEP).unwrap() - 1;
+        let text = format!("{}{first}\n{second} end\n", "line\n".repeat(before));
+        let log = LogFile { secrets: Secrets::new([SECRET]).unwrap(), ..file(text.as_bytes()) };
+        let index = Index::read(&log.file, None).unwrap();
+        for from in [STEP - 1, STEP, STEP + 1] {
+            let last = index.window(&log, from, 9, usize::MAX).unwrap().pop().unwrap();
+            let covered = format!("{} end", "*".repeat(second.len()));
+            assert_eq!((last.number, last.text), (STEP + 1, covered), "{from}");
+        }
     }
 }

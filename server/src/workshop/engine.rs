@@ -20,6 +20,7 @@ use levain_evaluator::JobsetName;
 use levain_evaluator::names::Named;
 use levain_statuses::Closed;
 use levain_store::BuildOptions;
+use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -420,7 +421,7 @@ fn masked(ended: Ended, warnings: Vec<String>, masks: &Masks) -> Ended {
     Ended {
         verdict: ended.verdict,
         summary: mask(ended.summary),
-        report: ended.report.map(mask),
+        report: ended.report.map(|report| masked_report(&report, masks)),
         notices: ended.notices.into_iter().chain(warnings).map(mask).collect(),
         told: ended.told,
         details: Box::new(Details {
@@ -433,6 +434,34 @@ fn masked(ended: Ended, warnings: Vec<String>, masks: &Masks) -> Ended {
                 .collect(),
             asks_approval: ended.details.asks_approval,
         }),
+    }
+}
+
+/// Takes secrets out of every text of a report: in JSON as it is written, a colour or a quote within one is not itself.
+fn masked_report(report: &str, masks: &Masks) -> String {
+    fn mask(value: &mut Value, masks: &Masks) {
+        match value {
+            Value::String(text) => *text = masks.apply(text).into_owned(),
+            Value::Array(items) => items.iter_mut().for_each(|item| mask(item, masks)),
+            Value::Object(fields) => {
+                let masked = std::mem::take(fields).into_iter().map(|(name, mut field)| {
+                    mask(&mut field, masks);
+                    (masks.apply(&name).into_owned(), field)
+                });
+                *fields = masked.collect();
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    match serde_json::from_str(report) {
+        Ok(mut value) => {
+            mask(&mut value, masks);
+            value.to_string()
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a report is no JSON");
+            masks.apply(report).into_owned()
+        }
     }
 }
 
@@ -527,5 +556,23 @@ mod tests {
         let kept = format!("{:?}", masked(ended, vec![said()], &Masks::new([&token])));
         assert!(!kept.contains("s3cr3t"), "{kept}");
         assert_eq!(kept.matches("it said").count(), 6);
+    }
+
+    #[test]
+    fn a_report_shows_no_part_of_the_token_whatever_colours_are_in_it_and_wherever_it_is_cut() {
+        let token = "ghp_\"0123456789abcdefghijklmnopqrstuv";
+        let masks = Masks::of_texts([token]);
+        let (half, rest) = token.split_at(20);
+        let lines = [
+            format!("a {half}\u{1b}[0m{rest} b"),
+            format!("x {}…", &token[..token.len() - 1]),
+            format!("y {half}"),
+            token.to_owned(),
+        ];
+        let report = serde_json::json!({ "jobs": [{ "lastLines": lines, "seconds": 0.25 }] });
+        let masked = masked_report(&report.to_string(), &masks);
+        let expected = ["a [token]\u{1b}[0m b", "x [token]…", "y [token]", "[token]"];
+        let expected = serde_json::json!({ "jobs": [{ "lastLines": expected, "seconds": 0.25 }] });
+        assert_eq!(masked, expected.to_string());
     }
 }

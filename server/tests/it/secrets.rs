@@ -31,6 +31,9 @@ fn log(directory: &Path, secrets: &[String]) -> (String, String) {
             text.push_str(&format!("{secret}\nline of {number}\n"));
         }
     }
+    // Colours within it, which pages leave out, and a line that was cut.
+    text.push_str(&format!("{}\u{1b}[31m{}\nline\n", &secrets[0][..5], &secrets[0][5..]));
+    text.push_str(&format!("{} [9 bytes of this line left out]\n", &secrets[0][..11]));
     // A last line without an end.
     text.push_str(&format!("last {}", secrets[0]));
     std::fs::write(&path, &text).unwrap();
@@ -83,6 +86,9 @@ async fn a_log_shows_no_secret_whole_in_lines_live_or_found() {
         }
         assert!(shown.iter().all(|(what, text)| *what == "rest" || text.contains("line of")));
         for (what, text) in &shown {
+            for half in [&TOKEN[..5], &TOKEN[5..]] {
+                assert!(!text.contains(half), "{what}: {half}");
+            }
             for secret in &secrets {
                 // Nor its first letters, where a line was cut.
                 let begun = &secret[..8];

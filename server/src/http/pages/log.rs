@@ -27,7 +27,9 @@ use crate::http::shares::Whose;
 use crate::http::table::{Needs, OfRun, Refused, Table};
 use crate::pages::kept_report::Job;
 use crate::pages::links;
-use crate::pages::log_file::{Direction, Index, Line, LogFile, Phase, Wanted, open_regular};
+use crate::pages::log_file::{
+    Direction, Index, LONGEST_SECRET, Line, LogFile, Phase, Wanted, open_regular,
+};
 use crate::pages::renderer::{View, log_lines};
 use crate::projects::Project;
 use crate::rights::Right;
@@ -44,8 +46,6 @@ const BEFORE: u64 = 12;
 /// How much of a raw log is read at a time, and how many such parts wait to be sent.
 const PART: usize = 64 << 10;
 const PARTS: usize = 4;
-/// How much before a place is read to know whether a secret is under way there.
-const LONGEST_SECRET: u64 = 8 << 10;
 /// The longest text that is looked for.
 const LONGEST_QUERY: usize = 200;
 
