@@ -33,7 +33,7 @@ mod workplace;
 
 pub use branches::{Asking, Branches};
 pub use error::ProjectError;
-pub use keys::public_key;
+pub use keys::{place_of, public_key};
 pub use opening::{Opening, list_branches, list_tags, mirror, open_location};
 use workplace::Aside;
 

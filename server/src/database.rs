@@ -215,7 +215,10 @@ impl Database {
         let counters = Counters::default();
         let writer = Writer::start(connector, writer, points.clone(), counters.clone());
         let address = url.absolute()?.shown().into();
-        Ok(Self { readers, writer, points, telling: Some(Arc::default()), counters, address })
+        let telling = Some(Arc::default());
+        let database = Self { readers, writer, points, telling, counters, address };
+        database.name_repositories().await?;
+        Ok(database)
     }
 
     /// Returns the same database, for a server that tells forges nothing: what happens leaves no statuses.

@@ -361,12 +361,16 @@ impl Database {
                     .bind(now)
                     .execute(&mut *connection)
                     .await?;
-                    let others = sqlx::query("SELECT 1 FROM projects WHERE url = $1 AND id <> $2")
-                        .bind(url.clone())
+                    let others = sqlx::query("SELECT url FROM projects WHERE id <> $1")
                         .bind(id)
-                        .fetch_optional(&mut *connection)
+                        .fetch_all(&mut *connection)
                         .await?;
-                    if others.is_none() {
+                    let name = records::name_of(&url);
+                    let mut is_known = false;
+                    for other in others {
+                        is_known |= records::name_of(&other.try_get::<String, _>(0)?) == name;
+                    }
+                    if !is_known {
                         records::begin_anew(connection, &url).await?;
                     }
                     Ok(Some(id))

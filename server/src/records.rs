@@ -8,6 +8,7 @@
 //! called on a thread of the runtime.
 
 mod dropping;
+mod naming;
 mod rows;
 mod taking_over;
 
@@ -26,6 +27,7 @@ use tokio::runtime::Handle;
 
 use crate::database::{Database, DatabaseError, DatabaseUrl};
 use crate::points::Point;
+pub(crate) use naming::name_of;
 use rows::NewRow;
 pub(crate) use rows::begin_anew;
 pub use taking_over::Home;

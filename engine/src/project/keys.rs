@@ -66,12 +66,15 @@ const ALONE: &str = "local";
 /// Returns what signatures call the project: the place of its remote, so that a key that serves
 /// several projects cannot carry an entry of one over to another.
 fn signed_name(remote: Option<&Remote>, location: &Path) -> String {
-    let Some(remote) = remote else { return ALONE.into() };
-    if let Some(place) = place_of_remote(&remote.url) {
+    remote.map_or_else(|| ALONE.into(), |remote| place_of(&remote.url, location))
+}
+
+/// Returns what the repository at `url` is called, the same whichever way leads there. Paths may start at `location`.
+pub fn place_of(url: &str, location: &Path) -> String {
+    if let Some(place) = place_of_remote(url) {
         return place;
     }
-    let path = remote.url.strip_prefix("file://").unwrap_or(&remote.url);
-    let path = location.join(path);
+    let path = location.join(url.strip_prefix("file://").unwrap_or(url));
     path.canonicalize().unwrap_or(path).display().to_string()
 }
 

@@ -110,6 +110,11 @@ const STEPS: &[(&str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0020_wishes.sql"),
         include_str!("../../migrations/postgres/0020_wishes.sql"),
     ),
+    (
+        "names",
+        include_str!("../../migrations/sqlite/0021_names.sql"),
+        include_str!("../../migrations/postgres/0021_names.sql"),
+    ),
 ];
 
 /// Returns all steps for a kind of database.

@@ -12,6 +12,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row};
 
 use super::RepositoryId;
+use super::naming::{name_of, named};
 use crate::clock::Timestamp;
 use crate::database::{Database, DatabaseError};
 
@@ -263,12 +264,7 @@ pub(crate) async fn begin_anew(
     connection: &mut AnyConnection,
     url: &str,
 ) -> Result<(), DatabaseError> {
-    let row = sqlx::query("SELECT id FROM repositories WHERE url = $1")
-        .bind(url.to_owned())
-        .fetch_optional(&mut *connection)
-        .await?;
-    let Some(row) = row else { return Ok(()) };
-    let repository = RepositoryId(row.try_get(0)?);
+    let Some(repository) = named(connection, &name_of(url)).await? else { return Ok(()) };
     let now = u64::try_from(Timestamp::now().millis() / 1000).unwrap_or_default();
     forget(connection, repository, None, None, now).await?;
     put_mark(connection, repository, &Mark::Until { jobset: Jobsets::All, job: None, time: now })
@@ -419,40 +415,4 @@ pub(super) async fn keys(
         }
     }
     Ok(found)
-}
-
-impl Database {
-    /// Returns the number of the repository at `url`; gives it one if it has none.
-    pub(super) async fn repository(&self, url: &str) -> Result<RepositoryId, DatabaseError> {
-        if let Some(known) = self.known_repository(url).await? {
-            return Ok(known);
-        }
-        let url = url.to_owned();
-        self.write(move |connection| {
-            Box::pin(async move {
-                // Another server may have done so: its row stays, and is returned.
-                let row = sqlx::query(
-                    "INSERT INTO repositories (url) VALUES ($1)
-                     ON CONFLICT (url) DO UPDATE SET url = excluded.url RETURNING id",
-                )
-                .bind(url)
-                .fetch_one(connection)
-                .await?;
-                Ok(RepositoryId(row.try_get(0)?))
-            })
-        })
-        .await
-    }
-
-    /// Returns the number of the repository at `url`, if it has one.
-    pub(super) async fn known_repository(
-        &self,
-        url: &str,
-    ) -> Result<Option<RepositoryId>, DatabaseError> {
-        let row = sqlx::query("SELECT id FROM repositories WHERE url = $1")
-            .bind(url.to_owned())
-            .fetch_optional(self.readers())
-            .await?;
-        Ok(row.map(|row| row.try_get(0).map(RepositoryId)).transpose()?)
-    }
 }

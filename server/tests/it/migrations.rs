@@ -128,6 +128,9 @@ const SAMPLES: &[&str] = &[
     "
     INSERT INTO wishes (project, wish, delivery, asked_at) VALUES (1, 'comment 5 of 7', 1, 1);
 ",
+    "
+    UPDATE repositories SET name = 'u' WHERE url = 'u';
+",
 ];
 
 /// Returns the rows of a step as a kind of database takes them.

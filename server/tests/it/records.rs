@@ -12,6 +12,7 @@ use levain_evaluator::key::{Key, KeyDocument};
 use levain_evaluator::pointer::Tier;
 use levain_evaluator::{JobName, JobsetName};
 use levain_server::Database;
+use levain_server::projects::NewProject;
 use levain_server::records::in_database;
 use levain_store::DerivationPath;
 use tempfile::TempDir;
@@ -309,6 +310,98 @@ async fn servers_of_one_database_share_what_is_known() {
     }
 }
 
+/// What a signature calls one is one, whichever address a project gives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_is_the_same_however_its_address_is_spelt() {
+    for test in databases().await {
+        let database = test.open().await;
+        let here = Handle::current();
+        let db = database.clone();
+        tokio::task::spawn_blocking(move || {
+            let at = |url: &str| Kept::new("", in_database(db.clone(), here.clone(), url.into()));
+            let first = at(URL);
+            let lie = off(Jobsets::All, "a", "1");
+            first.mark(&lie);
+            let other = at("https://example.org/o/other");
+            assert!(other.marks().is_empty());
+            for url in [
+                "https://example.org/o/r.git",
+                "https://me@Example.org/o/r/",
+                "ssh://git@example.org:2222/o/r.git",
+                "git@example.org:o/r",
+            ] {
+                assert_eq!(at(url).marks(), [lie.clone()].into(), "{url}");
+                assert!(other.marks().is_empty());
+            }
+        })
+        .await
+        .unwrap();
+    }
+}
+
+/// As an earlier version left them.
+#[tokio::test(flavor = "multi_thread")]
+async fn repositories_that_an_earlier_version_kept_apart_become_one() {
+    for test in databases().await {
+        let database = test.open().await;
+        let here = Handle::current();
+        let (main, topic) = (JobsetName::branch("main"), JobsetName::branch("topic"));
+        let made = |job: &str, time| success(job, time, Tier::Branch, entry());
+        let kept = tokio::task::spawn_blocking({
+            let (database, here) = (database.clone(), here.clone());
+            let (main, topic) = (main.clone(), topic.clone());
+            move || {
+                let at = |url: &str| {
+                    Kept::new("", in_database(database.clone(), here.clone(), url.into()))
+                };
+                let (first, second) = (at(URL), at("https://example.org/o/other"));
+                first.add(ONE, Some(&main), &made("a", 5));
+                first.add(TWO, Some(&main), &made("b", 5));
+                first.add(THREE, None, &made("c", 9));
+                first.mark(&until(Jobsets::All, Some("c"), 3));
+                first.mark(&off(Jobsets::All, "a", "1"));
+                second.add(ONE, Some(&main), &made("a", 6));
+                second.add(TWO, Some(&main), &made("b", 4));
+                second.add(ONE, Some(&topic), &made("a", 2));
+                second.add(THREE, None, &made("c", 2));
+                second.mark(&until(Jobsets::All, Some("c"), 7));
+                second.mark(&until(Jobsets::One(topic.clone()), Some("a"), 2));
+                first
+            }
+        })
+        .await
+        .unwrap();
+        let mut connection = test.connect().await;
+        for text in [
+            "UPDATE repositories SET url = 'git@example.org:o/r.git' WHERE url LIKE '%other'",
+            "UPDATE repositories SET name = NULL",
+        ] {
+            sqlx::query(text).execute(&mut connection).await.unwrap();
+        }
+        let again = test.open().await;
+        let open = in_database(again, here, "https://example.org/o/r.git".to_owned());
+        tokio::task::spawn_blocking(move || {
+            let now = Kept::new("", open);
+            let marks = BTreeSet::from([
+                off(Jobsets::All, "a", "1"),
+                until(Jobsets::All, Some("c"), 7),
+                until(Jobsets::One(topic), Some("a"), 2),
+            ]);
+            assert_eq!(now.marks(), marks);
+            assert_eq!(kept.marks(), marks, "a server that had it open goes on");
+            // The newer ones; and what was dropped of one counts for the other.
+            assert_eq!(now.of(ONE).incremental, BTreeMap::from([(main.clone(), made("a", 6))]));
+            assert_eq!(now.of(TWO).incremental, BTreeMap::from([(main, made("b", 5))]));
+            assert_eq!(now.of(THREE).clean, Some(made("c", 9)));
+        })
+        .await
+        .unwrap();
+        let rows = sqlx::query("SELECT id FROM repositories").fetch_all(&mut connection).await;
+        assert_eq!(rows.unwrap().len(), 1);
+        sqlx::Connection::close(connection).await.unwrap();
+    }
+}
+
 /// Whose repository it was until then, nobody says.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_project_that_is_added_starts_from_no_cache_that_is_known_already() {
@@ -343,7 +436,8 @@ async fn a_project_that_is_added_starts_from_no_cache_that_is_known_already() {
         };
         // Another project with the same repository takes nothing away.
         record(*time + 1).await.unwrap();
-        project(&database, "q", GITHUB).await;
+        let same = NewProject::new("q", GITHUB, "https://example.org/o/r.git");
+        database.add_project(same).await.unwrap();
         assert_eq!(known().await.unwrap().1.incremental.len(), 1);
     }
 }
