@@ -118,12 +118,13 @@ pub struct Delivery {
 }
 
 const COLUMNS: &str = "deliveries.id, deliveries.project, projects.forge, deliveries.key,
-    deliveries.received_at, deliveries.event, delivery_bodies.body, deliveries.state,
-    deliveries.outcome, deliveries.repeats, deliveries.conflicts
-    FROM deliveries JOIN projects ON projects.id = deliveries.project
-    JOIN delivery_bodies ON delivery_bodies.delivery = deliveries.id";
+    deliveries.received_at, deliveries.event, deliveries.state, deliveries.outcome, deliveries.repeats,
+    deliveries.conflicts";
+const PLACES: &str = "deliveries JOIN projects ON projects.id = deliveries.project";
+const BODIES: &str = "JOIN delivery_bodies ON delivery_bodies.delivery = deliveries.id";
 
-fn delivery(row: &AnyRow) -> Result<Delivery, DatabaseError> {
+/// Reads [`COLUMNS`]; what a delivery says is not among them.
+fn listed(row: &AnyRow) -> Result<Delivery, DatabaseError> {
     let count = |column| Ok::<_, sqlx::Error>(row.try_get::<i64, _>(column)?.unsigned_abs());
     Ok(Delivery {
         id: DeliveryId(row.try_get(0)?),
@@ -132,12 +133,17 @@ fn delivery(row: &AnyRow) -> Result<Delivery, DatabaseError> {
         key: row.try_get(3)?,
         received_at: Timestamp::from_millis(row.try_get(4)?),
         event: row.try_get(5)?,
-        body: row.try_get(6)?,
-        state: DeliveryState::read(row.try_get(7)?)?,
-        outcome: row.try_get(8)?,
-        repeats: count(9)?,
-        conflicts: count(10)?,
+        body: Vec::new(),
+        state: DeliveryState::read(row.try_get(6)?)?,
+        outcome: row.try_get(7)?,
+        repeats: count(8)?,
+        conflicts: count(9)?,
     })
+}
+
+/// Reads [`COLUMNS`] and, after them, the body.
+fn delivery(row: &AnyRow) -> Result<Delivery, DatabaseError> {
+    Ok(Delivery { body: row.try_get(10)?, ..listed(row)? })
 }
 
 impl Database {
@@ -196,7 +202,9 @@ impl Database {
 
     /// Returns a delivery.
     pub async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, DatabaseError> {
-        let text = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} WHERE deliveries.id = $1"));
+        let text = sqlx::AssertSqlSafe(format!(
+            "SELECT {COLUMNS}, delivery_bodies.body FROM {PLACES} {BODIES} WHERE deliveries.id = $1"
+        ));
         let row = sqlx::query(text).bind(id.0).fetch_optional(self.readers()).await?;
         row.as_ref().map(delivery).transpose()
     }
@@ -215,9 +223,8 @@ impl Database {
         project: Option<ProjectId>,
         limit: u32,
     ) -> Result<Vec<Delivery>, DatabaseError> {
-        let columns = COLUMNS.replace("delivery_bodies.body", "substr(delivery_bodies.body, 1, 0)");
         let text = sqlx::AssertSqlSafe(format!(
-            "SELECT {columns} WHERE $1 = 0 OR deliveries.project = $1
+            "SELECT {COLUMNS} FROM {PLACES} WHERE $1 = 0 OR deliveries.project = $1
              ORDER BY deliveries.id DESC LIMIT $2"
         ));
         let rows = sqlx::query(text)
@@ -225,7 +232,7 @@ impl Database {
             .bind(i64::from(limit))
             .fetch_all(self.readers())
             .await?;
-        rows.iter().map(delivery).collect()
+        rows.iter().map(listed).collect()
     }
 
     /// Returns the next delivery of a project that waits, after another one.
@@ -235,7 +242,8 @@ impl Database {
         after: Option<DeliveryId>,
     ) -> Result<Option<Delivery>, DatabaseError> {
         let text = sqlx::AssertSqlSafe(format!(
-            "SELECT {COLUMNS} WHERE deliveries.state = 'waiting' AND deliveries.project = $1
+            "SELECT {COLUMNS}, delivery_bodies.body FROM {PLACES} {BODIES}
+             WHERE deliveries.state = 'waiting' AND deliveries.project = $1
              AND deliveries.id > $2 ORDER BY deliveries.id LIMIT 1"
         ));
         let row = sqlx::query(text)
@@ -249,7 +257,8 @@ impl Database {
     /// Returns what waits to be acted upon, the oldest first, at most `limit`.
     pub async fn waiting_deliveries(&self, limit: u32) -> Result<Vec<Delivery>, DatabaseError> {
         let text = sqlx::AssertSqlSafe(format!(
-            "SELECT {COLUMNS} WHERE deliveries.state = 'waiting' ORDER BY deliveries.id LIMIT $1"
+            "SELECT {COLUMNS}, delivery_bodies.body FROM {PLACES} {BODIES}
+             WHERE deliveries.state = 'waiting' ORDER BY deliveries.id LIMIT $1"
         ));
         let rows = sqlx::query(text).bind(i64::from(limit)).fetch_all(self.readers()).await?;
         rows.iter().map(delivery).collect()

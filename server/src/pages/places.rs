@@ -5,6 +5,7 @@
 
 use levain_actions::git::masked;
 use levain_engine::local_paths::without_paths;
+use levain_store::StorePath;
 use serde_json::Value;
 
 use super::kept_report::KeptReport;
@@ -83,6 +84,7 @@ fn walk(value: &mut Value, key: &str, address: &str) {
     match (value, key) {
         (_, "lastLines" | "log" | "cacheSets") => {}
         (Value::String(kept), "flake" | "repository") => *kept = flake(kept, address),
+        (Value::String(kept), _) if is_in_a_store(kept) => {}
         (Value::String(kept), _) => *kept = text(kept),
         (Value::Array(items), key) => items.iter_mut().for_each(|item| walk(item, key, address)),
         (Value::Object(fields), _) => {
@@ -90,6 +92,12 @@ fn walk(value: &mut Value, key: &str, address: &str) {
         }
         (Value::Null | Value::Bool(_) | Value::Number(_), _) => {}
     }
+}
+
+/// Whether a text is a path in a store, wherever the store is: an output is found by nothing else.
+fn is_in_a_store(text: &str) -> bool {
+    let is_path = text.starts_with('/') && !text.contains(char::is_whitespace);
+    is_path && text.split('/').any(|part| part.parse::<StorePath>().is_ok())
 }
 
 #[cfg(test)]

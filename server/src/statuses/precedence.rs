@@ -3,6 +3,8 @@
 //! A status has one name for all of them, and branch protection waits for that name. So it must not turn green by what says
 //! less about a merge than another does. `docs/decisions/0036-the-stronger-run-has-the-word.md` says why.
 
+use std::cmp::Reverse;
+
 use levain_evaluator::JobsetName;
 use sqlx::{AnyConnection, Row};
 
@@ -10,6 +12,7 @@ use crate::approve::Trust;
 use crate::database::DatabaseError;
 use crate::roles::Role;
 use crate::runs::RunId;
+use crate::runs::state::RunState;
 
 /// Who speaks; what comes later has the word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,13 +43,50 @@ impl Voice {
     }
 }
 
+/// A head, by how much it has to say.
+///
+/// Of two pull requests, the one into the default branch has the word, else the older one: whoever opens another for the
+/// same commit must not overrule what the first one says.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    voice: Voice,
+    is_into_default: bool,
+    age: Option<Reverse<u64>>,
+}
+
+impl Rank {
+    fn of(
+        jobset: &JobsetName,
+        trust: Trust,
+        base: Option<&str>,
+        default_branch: Option<&str>,
+    ) -> Self {
+        let voice = Voice::of(jobset, trust, default_branch);
+        match Role::of(jobset, default_branch) {
+            Role::PullRequest(number) => Self {
+                voice,
+                is_into_default: base.is_some() && base == default_branch,
+                age: Some(Reverse(number)),
+            },
+            Role::Tag | Role::DefaultBranch | Role::Branch | Role::MergeQueue => {
+                Self { voice, is_into_default: false, age: None }
+            }
+        }
+    }
+}
+
 /// Returns whether something else that is at the commit of a run has the word.
+///
+/// What somebody stopped has nothing to say, and does not keep others from saying it.
 pub(super) async fn is_outranked(
     connection: &mut AnyConnection,
     run: RunId,
 ) -> Result<bool, DatabaseError> {
     let rows = sqlx::query(
-        "SELECT runs.jobset, runs.trust, heads.jobset, heads.trust, projects.default_branch
+        "SELECT runs.jobset, runs.trust, runs.base, heads.jobset, heads.trust, heads.base,
+             projects.default_branch,
+             (SELECT state FROM runs AS others WHERE others.project = heads.project
+                 AND others.jobset = heads.jobset ORDER BY others.id DESC LIMIT 1)
          FROM runs JOIN projects ON projects.id = runs.project
              JOIN heads ON heads.project = runs.project AND heads.commit_id = runs.commit_id
                  AND heads.jobset <> runs.jobset
@@ -56,18 +96,24 @@ pub(super) async fn is_outranked(
     .fetch_all(&mut *connection)
     .await?;
     for row in rows {
-        let default: Option<String> = row.try_get(4)?;
-        let voice = |column: usize| {
+        let default: Option<String> = row.try_get(6)?;
+        let state: Option<String> = row.try_get(7)?;
+        if state.as_deref() == Some(RunState::Cancelled.name()) {
+            continue;
+        }
+        let rank = |column: usize| {
             let text: String = row.try_get(column)?;
             let trust: String = row.try_get(column + 1)?;
+            let base: Option<String> = row.try_get(column + 2)?;
             let jobset = text.parse().map_err(|_unnamed| DatabaseError::Content {
                 table: "heads",
                 what: "jobset",
                 found: text,
             })?;
-            Ok::<_, DatabaseError>(Voice::of(&jobset, Trust::named(&trust), default.as_deref()))
+            let trust = Trust::named(&trust);
+            Ok::<_, DatabaseError>(Rank::of(&jobset, trust, base.as_deref(), default.as_deref()))
         };
-        if voice(0)? < voice(2)? {
+        if rank(0)? < rank(3)? {
             return Ok(true);
         }
     }
@@ -92,5 +138,24 @@ mod tests {
         assert!(order.is_sorted() && order.windows(2).all(|pair| pair[0] != pair[1]));
         // A default branch that is called like a queue's is a branch.
         assert_eq!(voice("heads/staging", Trust::Branch), Voice::Branch);
+    }
+
+    #[test]
+    fn of_two_pull_requests_the_one_into_the_default_branch_or_else_the_older_has_the_word() {
+        let rank = |jobset: &str, trust, base: Option<&str>| {
+            Rank::of(&jobset.parse().unwrap(), trust, base, Some("main"))
+        };
+        let order = [
+            rank("pull/1", Trust::Fork, Some("main")),
+            rank("heads/topic", Trust::Branch, None),
+            // Built as its head: into which branch is not known.
+            rank("pull/8", Trust::Own, None),
+            rank("pull/5", Trust::Own, Some("release")),
+            rank("pull/9", Trust::Own, Some("main")),
+            rank("pull/7", Trust::Own, Some("main")),
+        ];
+        assert!(order.is_sorted() && order.windows(2).all(|pair| pair[0] != pair[1]), "{order:?}");
+        let branch = |name| rank(name, Trust::Branch, None);
+        assert_eq!(branch("heads/a"), branch("heads/main"), "the newest run of both");
     }
 }

@@ -44,8 +44,12 @@ async fn the_last_ones_are_listed_without_what_they_say() {
         let database = test.open().await;
         let a = project(&database, "a", GITHUB).await.id;
         let b = project(&database, "b", GITHUB).await.id;
-        for (id, key) in [(a, "1"), (b, "2"), (a, "3")] {
-            database.keep_delivery(new(id, key, b"a body")).await.unwrap();
+        // One of them says nothing at all.
+        for (id, key, body) in [(a, "1", &b"a body"[..]), (b, "2", b"a body"), (a, "3", b"")] {
+            let Kept::New(id) = database.keep_delivery(new(id, key, body)).await.unwrap() else {
+                panic!("it is known")
+            };
+            assert_eq!(database.delivery(id).await.unwrap().unwrap().body, body);
         }
         for (project, limit, expected) in
             [(None, 9, &["3", "2", "1"][..]), (Some(a), 9, &["3", "1"]), (None, 1, &["3"])]
