@@ -109,7 +109,8 @@ async fn a_branch_that_is_green_does_not_turn_its_pull_requests_check_green() {
         database.cancel_run(tried).await.unwrap();
         let again = database.run_again(id, "pull/7".parse().unwrap()).await.unwrap().unwrap();
         assert_eq!(summary(&database, again).await.unwrap().state, State::Pending);
-        let another = note(&database, id, heads(&[both[0], both[1], ("pull/8", 1)])).await.queued[0];
+        let another =
+            note(&database, id, heads(&[both[0], both[1], ("pull/8", 1)])).await.queued[0];
         assert_eq!(summary(&database, another).await, None);
         // Merged and closed: the branch has the word.
         note(&database, id, heads(&[both[0]])).await;
