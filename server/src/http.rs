@@ -200,8 +200,8 @@ pub fn can_sign_in(public_url: &str) -> bool {
 
 /// Answers until `ending` is notified, and then those who are being answered.
 pub async fn serve(listener: TcpListener, site: Site, ending: Arc<Notify>) {
-    let limits = site.limits;
-    connections::serve(listener, router(site), limits, ending).await;
+    let (limits, proxies) = (site.limits, site.proxies.clone());
+    connections::serve(listener, router(site), limits, proxies, ending).await;
 }
 
 /// Returns everything that the server answers.

@@ -70,7 +70,7 @@ impl Proxies {
         Self(networks.into_iter().collect())
     }
 
-    fn has(&self, address: IpAddr) -> bool {
+    pub(super) fn has(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.has(address))
     }
 
