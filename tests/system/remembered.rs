@@ -59,7 +59,7 @@ fn what_a_server_remembers_outlives_the_mirror() {
     // The command line finds what the database has.
     let mirror = mirror(&environment);
     let dropped = environment.levain(&mirror, &["cache", "drop", "--branch", "main"]).ok().stdout;
-    assert!(dropped.contains("1 incremental successes forgotten"), "{dropped}");
+    assert!(dropped.contains("1 incremental success forgotten"), "{dropped}");
     assert_eq!(again(&environment, &second), "1 clean", "{}", logged(&environment));
     server.end();
 }
