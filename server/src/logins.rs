@@ -4,6 +4,7 @@
 //! they end, in memory only, each for one project and for what it is needed for. Start at [`Logins::token`].
 
 mod git;
+mod own;
 mod secrets;
 
 use std::collections::HashMap;
@@ -22,6 +23,8 @@ use crate::database::{Database, DatabaseError};
 use crate::identity::OtherRepository;
 use crate::projects::{Project, ProjectId};
 pub use git::GitLogin;
+use own::KnownOwn;
+pub use own::NotOwn;
 use secrets::KnownSecrets;
 
 /// Logs projects in. Clones share what they were given.
@@ -32,6 +35,7 @@ pub struct Logins {
     ca_file: Option<PathBuf>,
     granted: Arc<Mutex<HashMap<(ProjectId, Reach), Granted>>>,
     secrets: KnownSecrets,
+    own: KnownOwn,
 }
 
 impl std::fmt::Debug for Logins {

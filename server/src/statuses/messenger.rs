@@ -77,6 +77,10 @@ impl ForgeMessenger {
             return Err(refused("the project has no forge any more".to_owned()));
         };
         let config = ForgeConfig { ca_file: self.logins.ca_file(), ..config };
+        // Who took the name over is told nothing.
+        if let Err(error) = self.logins.require_own(project).await {
+            return Err(until_exchanged(error.to_string()));
+        }
         let token = match self.logins.token(project, Reach::Write).await {
             Ok(Some(token)) => token,
             Ok(None) => return Err(refused("the project has no token any more".to_owned())),

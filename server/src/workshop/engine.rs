@@ -9,7 +9,7 @@ use levain_actions::pull_requests::{ListError, Origin, PullRequest, PullRequestR
 use levain_actions::status::{Details, Note};
 use levain_engine::cancel::Cancel;
 use levain_engine::declaration::matches;
-use levain_engine::event::{Event, What};
+use levain_engine::event::{Event, Stage, What};
 use levain_engine::project::{
     Base, Place, Selection, Surroundings, WriteAccess, list_branches, list_tags,
 };
@@ -29,7 +29,7 @@ use super::{Carried, HeadsError, Listed, Order, Workshop};
 use crate::approve::{Admission, Trust, admission};
 use crate::database::Database;
 use crate::live::Live;
-use crate::logins::{GitLogin, Logins};
+use crate::logins::{GitLogin, Logins, NotOwn};
 use crate::pages::comparison::compare;
 use crate::pages::kept_report::KeptReport;
 use crate::projects::{Merge, Project, PullRequests};
@@ -108,6 +108,9 @@ impl Workshop for EngineWorkshop {
             WriteAccess::Write => Reach::Write,
             WriteAccess::ReadOnly => Reach::Read,
         };
+        if let Err(error) = self.runtime.block_on(self.logins.require_own(&order.project)) {
+            return errored(error.to_string());
+        }
         let token = match self.runtime.block_on(self.logins.token(&order.project, reach)) {
             Ok(token) => token,
             Err(error) => return errored(error.to_string()),
@@ -165,11 +168,23 @@ impl Workshop for EngineWorkshop {
                 closed.get_or_init(|| self.closed(&telling, &home, &order.project));
             closed.is_over(number)
         };
+        let not_own = RefCell::new(None);
         let tell = |event: Event| {
+            // Whoever took the name over meanwhile gets nothing: git is stopped before it pushes.
+            if let What::Stage { stage: Stage::Deliver } = &event.what
+                && let Err(error) = self.runtime.block_on(self.logins.require_own(&order.project))
+            {
+                surroundings.stop.stop();
+                tracing::warn!(run = number.number(), %error, "nothing is pushed");
+                not_own.replace(Some(error));
+            }
             reporter.hear(&event);
             watch(event);
         };
         let result = run.carry_out(cancel, &tell, &is_over);
+        if let (Some(NotOwn::Other(error)), false) = (&*not_own.borrow(), cancel.is_cancelled()) {
+            return errored(error.to_string());
+        }
         let ended = match result {
             // Whatever was done before it was stopped says nothing about the commit.
             Ok(report) if cancel.is_cancelled() && !report.is_success() => return Carried::Stopped,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use levain_actions::forge::webhook::Sender;
 use levain_actions::forge::{Reach, Right};
+use levain_actions::status::{State, Status};
 use levain_engine::cancel::Cancel;
 use levain_server::Database;
 use levain_server::deliveries::{Delivery, DeliveryState, Kept, NewDelivery};
@@ -14,8 +15,11 @@ use levain_server::logins::Logins;
 use levain_server::projects::{NewProject, Project, ProjectId};
 use levain_server::reconcile::{Head, Heads};
 use levain_server::runs::state::{RunState, Verdict};
-use levain_server::runs::{Ended, Owner};
+use levain_server::runs::{Ended, Owner, RunId};
 use levain_server::serving::{Company, Running, Settings};
+use levain_server::statuses::decide::Sent;
+use levain_server::statuses::messenger::{ForgeMessenger, Message, Messenger};
+use levain_server::statuses::wording::Telling;
 use levain_server::workshop::{Carried, HeadsError, Listed, Order, Workshop};
 use reqwest::StatusCode;
 use serde_json::json;
@@ -314,6 +318,42 @@ async fn the_people_of_another_repository_have_no_rights() {
         // Before any look saw it.
         world.has(&[("o/r", 9)]);
         assert_eq!(forges.right(&project, &ann).await.unwrap(), Right::None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_posted_to_a_repository_that_took_a_name_over_before_any_look_saw_it() {
+    for test in databases().await {
+        let world = World::new(test.open().await).await;
+        let (database, id) = (&world.database, world.id);
+        assert!(database.note_repository(id, 7).await.unwrap());
+        let project = known(database, id).await;
+        let logins = || Logins::new(database.clone(), None);
+        logins().require_own(&project).await.unwrap();
+        world.has(&[("p/new", 7), ("o/r", 9)]);
+        let renamed = logins().require_own(&project).await.unwrap_err().to_string();
+        assert_eq!(renamed, "the repository was renamed to `p/new`");
+        world.has(&[("o/r", 9)]);
+        let telling = Telling::default();
+        let commit = format!("{:040x}", 1);
+        let status = Status::new(&commit, "levain", State::Success, "1 clean").unwrap();
+        let message = Message {
+            project: &project,
+            telling: &telling,
+            status: &status,
+            in_doubt: false,
+            run: RunId::from_number(1),
+            check: None,
+        };
+        let sent = ForgeMessenger::new(logins()).send(message).await;
+        let Sent::Later { why, .. } = sent else { panic!("{sent:?}") };
+        assert!(why.contains("number 9 instead of 7"), "{why}");
+        let requests = world.forge.server.received_requests().await.unwrap();
+        assert!(requests.iter().all(|request| request.method == "GET"));
+        assert_eq!(known(database, id).await.other_repository, Some(9));
+        // From then on nobody has to be asked.
+        world.has(&[("o/r", 7)]);
+        assert!(logins().require_own(&project).await.is_err());
     }
 }
 
