@@ -330,7 +330,7 @@ mod tests {
             assert_eq!(config.state_dir, Path::new("/rA/nix/var/nix"));
             assert_eq!(config.remote, Remote::Child);
             assert_eq!(config.environment.keys().collect::<Vec<_>>(), ["NIX_REMOTE"]);
-            assert_eq!(config.user_environment.keys().collect::<Vec<_>>(), ["HOME"]);
+            assert_eq!(config.user_environment.keys().collect::<Vec<_>>(), ["HOME", "NIX_SSHOPTS"]);
         }
     }
 
