@@ -40,7 +40,7 @@ pub(super) async fn serve(
     ending: Arc<Notify>,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections));
-    let shares = Places::new(limits.connections, limits.connections / SHARES);
+    let shares = Places::new(limits.connections, (limits.connections / SHARES).max(1));
     let graceful = GracefulShutdown::new();
     let mut ending = std::pin::pin!(ending.notified());
     loop {

@@ -77,7 +77,8 @@ impl Rank {
 
 /// Returns whether something else that is at the commit of a run has the word.
 ///
-/// What somebody stopped has nothing to say, and does not keep others from saying it.
+/// What a merge queue tried and somebody stopped has nothing to say, and keeps nobody from it. A pull request that was
+/// stopped keeps the word: else whoever may stop it could have its branch, built alone, turn the check green.
 pub(super) async fn is_outranked(
     connection: &mut AnyConnection,
     run: RunId,
@@ -98,9 +99,6 @@ pub(super) async fn is_outranked(
     for row in rows {
         let default: Option<String> = row.try_get(6)?;
         let state: Option<String> = row.try_get(7)?;
-        if state.as_deref() == Some(RunState::Cancelled.name()) {
-            continue;
-        }
         let rank = |column: usize| {
             let text: String = row.try_get(column)?;
             let trust: String = row.try_get(column + 1)?;
@@ -113,7 +111,12 @@ pub(super) async fn is_outranked(
             let trust = Trust::named(&trust);
             Ok::<_, DatabaseError>(Rank::of(&jobset, trust, base.as_deref(), default.as_deref()))
         };
-        if rank(0)? < rank(3)? {
+        let other = rank(3)?;
+        let is_stopped = state.as_deref() == Some(RunState::Cancelled.name());
+        if is_stopped && other.voice == Voice::MergeQueue {
+            continue;
+        }
+        if rank(0)? < other {
             return Ok(true);
         }
     }

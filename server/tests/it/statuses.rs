@@ -112,6 +112,12 @@ async fn a_branch_that_is_green_does_not_turn_its_pull_requests_check_green() {
         let another =
             note(&database, id, heads(&[both[0], both[1], ("pull/8", 1)])).await.queued[0];
         assert_eq!(summary(&database, another).await, None);
+        // Nor does whoever stops the first one get the word for the branch.
+        note(&database, id, heads(&[both[0], both[1]])).await;
+        database.cancel_run(again).await.unwrap();
+        let alone = database.run_again(id, "heads/topic".parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!(summary(&database, alone).await, None);
+        database.cancel_run(alone).await.unwrap();
         // Merged and closed: the branch has the word.
         note(&database, id, heads(&[both[0]])).await;
         let last = database.run_again(id, "heads/topic".parse().unwrap()).await.unwrap().unwrap();
