@@ -403,6 +403,47 @@ fn stopped_by_a_closed_terminal() {
 }
 
 #[test]
+fn a_daemon_that_misses_the_end_of_its_connection_is_ended_too() {
+    let environment = Environment::new();
+    let bin = environment.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let real = |name: &str| {
+        let find = format!("command -v {name}");
+        environment.run("sh", &bin, &["-c", &find]).ok().stdout.trim().to_owned()
+    };
+    // Stays if it had a builder, until it is asked to go.
+    let script = "#!/bin/sh
+exec 3<&0
+@daemon@ \"$@\" <&3 3<&- &
+daemon=$!
+built=no
+while kill -0 $daemon 2>/dev/null; do
+  read -r child </proc/$daemon/task/$daemon/children
+  [ -z \"$child\" ] || built=yes
+  sleep 0.02
+done 2>/dev/null
+[ $built = no ] || exec sleep 600
+";
+    let script = script.replace("@daemon@", &real("nix-daemon"));
+    fs::write(bin.join("nix-daemon"), script).unwrap();
+    fs::set_permissions(bin.join("nix-daemon"), fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink(real("nix"), bin.join("nix")).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let environment = environment.with("PATH", &path);
+    let repository = environment.project("project", &["slow"], EVERYWHERE);
+    let gate = environment.path("gate");
+    repository.write("src/slow/wait", gate.to_str().unwrap());
+    repository.commit("first");
+    let mut started = Started::levain(&environment, &repository.path, &["run"]);
+    started.wait_for("building slow");
+    wait_until_runs(&environment, "builder.sh");
+    let kill = format!("kill -TERM {}", started.child.id());
+    let _sent = environment.run("sh", &repository.path, &["-c", &kill]).ok();
+    let _stopped = started.end().code(130);
+    wait_until_nothing_runs(&environment);
+}
+
+#[test]
 fn an_evaluation_is_stopped_too() {
     let environment = Environment::new();
     let repository = environment.repository("project");

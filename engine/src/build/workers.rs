@@ -5,16 +5,23 @@
 //! would keep everything that it ever built.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::{self, Sender, SyncSender};
+use std::convert::Infallible;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use levain_store::{
     BuildEvent, BuildOptions, BuildResult, Closer, ConnectError, Connection, DerivationPath,
     ProtocolError, Store,
 };
 
+use super::lock;
 use super::queue::RunNumber;
 use super::scheduler::Message;
+
+/// How long the end of connections is waited for. A daemon that does not end by itself is killed before.
+const ENDING: Duration = Duration::from_secs(20);
 
 /// One request.
 #[derive(Debug)]
@@ -31,8 +38,6 @@ pub(super) struct Work {
 
 /// What a connection says.
 pub(super) enum Said {
-    /// It is open: this closes it, and ends at once what is built on it.
-    Open(Closer),
     /// Something happened in a build.
     Event(BuildEvent),
     /// The request is done.
@@ -47,22 +52,55 @@ pub(super) struct Workers {
     say: SyncSender<Message>,
     workers: BTreeMap<usize, Worker>,
     next: usize,
+    /// Each thread has a clone for as long as it has a connection.
+    alive: Sender<Infallible>,
+    ended: Receiver<Infallible>,
 }
 
 struct Worker {
     work: Sender<Work>,
-    closer: Option<Closer>,
+    end: Arc<Mutex<End>>,
     is_idle: bool,
-    /// Whether it is to end, whatever it is doing.
-    is_closed: bool,
     /// The runs for which something was built on it.
     protects: BTreeSet<RunNumber>,
+}
+
+/// Whether a connection is to end, whatever it is doing.
+#[derive(Default)]
+struct End {
+    closer: Option<Closer>,
+    is_asked: bool,
+}
+
+impl End {
+    /// Notes that the connection is open; it is closed at once if its end was asked before.
+    fn opened(&mut self, closer: Closer) {
+        match self.is_asked {
+            true => closer.close(),
+            false => self.closer = Some(closer),
+        }
+    }
+
+    /// Ends what is built on the connection, now or as soon as it is open.
+    fn ask(&mut self) {
+        self.is_asked = true;
+        if let Some(closer) = self.closer.take() {
+            closer.close();
+        }
+    }
+}
+
+impl Worker {
+    fn is_closed(&self) -> bool {
+        lock(&self.end).is_asked
+    }
 }
 
 impl Workers {
     /// Makes none yet. All that they say goes to `say`.
     pub(super) fn new(store: Store, say: SyncSender<Message>) -> Self {
-        Self { store, say, workers: BTreeMap::new(), next: 0 }
+        let (alive, ended) = mpsc::channel();
+        Self { store, say, workers: BTreeMap::new(), next: 0, alive, ended }
     }
 
     /// Takes over a connection that is open already.
@@ -76,7 +114,7 @@ impl Workers {
 
     /// Sends a request to an idle connection, or to a new one; returns its number.
     pub(super) fn send(&mut self, work: Work) -> usize {
-        let idle = self.workers.iter().find(|(_, worker)| worker.is_idle && !worker.is_closed);
+        let idle = self.workers.iter().find(|(_, worker)| worker.is_idle && !worker.is_closed());
         let number = match idle.map(|(number, _)| *number) {
             Some(number) => number,
             None => self.spawn(None),
@@ -87,14 +125,6 @@ impl Workers {
             worker.work.send(work).ok();
         }
         number
-    }
-
-    /// Notes that a connection is open.
-    pub(super) fn is_open(&mut self, number: usize, closer: Closer) {
-        match self.workers.get_mut(&number) {
-            Some(worker) if !worker.is_closed => worker.closer = Some(closer),
-            Some(_) | None => closer.close(),
-        }
     }
 
     /// Notes that a connection has done what it was asked, for these runs.
@@ -108,16 +138,13 @@ impl Workers {
 
     /// Notes that a connection has ended. Returns whether it was closed on purpose.
     pub(super) fn has_ended(&mut self, number: usize) -> bool {
-        self.workers.remove(&number).is_none_or(|worker| worker.is_closed)
+        self.workers.remove(&number).is_none_or(|worker| worker.is_closed())
     }
 
     /// Ends a connection and what is built on it.
     pub(super) fn close(&mut self, number: usize) {
-        if let Some(worker) = self.workers.get_mut(&number) {
-            worker.is_closed = true;
-            if let Some(closer) = worker.closer.take() {
-                closer.close();
-            }
+        if let Some(worker) = self.workers.get(&number) {
+            lock(&worker.end).ask();
         }
     }
 
@@ -136,15 +163,19 @@ impl Workers {
 
     /// Returns how many connections are open or being opened.
     pub(super) fn count(&self) -> usize {
-        self.workers.values().filter(|worker| !worker.is_closed).count()
+        self.workers.values().filter(|worker| !worker.is_closed()).count()
     }
 
     fn spawn(&mut self, connection: Option<Connection>) -> usize {
         let number = self.next;
         self.next += 1;
         let (send, receive) = mpsc::channel::<Work>();
-        let (say, store) = (self.say.clone(), self.store.clone());
+        let (say, store, alive) = (self.say.clone(), self.store.clone(), self.alive.clone());
+        let end = Arc::<Mutex<End>>::default();
+        let ending = Arc::clone(&end);
         thread::spawn(move || {
+            // Dropped after the connection.
+            let _alive = alive;
             let tell = |said| say.send(Message::Said(number, said)).is_ok();
             let connected = connection.map_or_else(|| store.connect(), Ok);
             let mut connection = match connected {
@@ -157,9 +188,7 @@ impl Workers {
                     return;
                 }
             };
-            if !tell(Said::Open(connection.closer())) {
-                return;
-            }
+            lock(&ending).opened(connection.closer());
             while let Ok(Work { derivations, options, check, line_bytes }) = receive.recv() {
                 connection.limit_lines(line_bytes);
                 let mut forward = |event| {
@@ -175,24 +204,25 @@ impl Workers {
                 }
             }
         });
-        let worker = Worker {
-            work: send,
-            closer: None,
-            is_idle: false,
-            is_closed: false,
-            protects: BTreeSet::new(),
-        };
+        let worker = Worker { work: send, end, is_idle: false, protects: BTreeSet::new() };
         self.workers.insert(number, worker);
         number
     }
 }
 
 impl Drop for Workers {
+    /// Ends what is being built. A daemon that this process started outlives it if nobody waits for its end.
     fn drop(&mut self) {
-        for worker in self.workers.values_mut() {
-            if let Some(closer) = worker.closer.take() {
-                closer.close();
+        for worker in std::mem::take(&mut self.workers).into_values() {
+            lock(&worker.end).ask();
+        }
+        self.alive = mpsc::channel().0;
+        match self.ended.recv_timeout(ENDING) {
+            Err(RecvTimeoutError::Disconnected) => {}
+            Err(RecvTimeoutError::Timeout) => {
+                tracing::warn!("a connection to the Nix daemon did not end");
             }
+            Ok(never) => match never {},
         }
     }
 }

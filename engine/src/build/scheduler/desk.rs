@@ -207,7 +207,6 @@ impl Desk {
 
     fn said(&mut self, worker: usize, said: Said) {
         match said {
-            Said::Open(closer) => self.workers.is_open(worker, closer),
             Said::Event(event) => self.happened(worker, event),
             Said::Done(result) => {
                 let is_over = result.as_ref().is_err_and(|error| !error.is_recoverable());
