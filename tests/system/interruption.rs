@@ -419,11 +419,13 @@ daemon=$!
 built=no
 while kill -0 $daemon 2>/dev/null; do
   read -r child </proc/$daemon/task/$daemon/children
-  [ -z \"$child\" ] || built=yes
+  [ -z \"$child\" ] || { built=yes; : >@seen@; }
   sleep 0.02
 done 2>/dev/null
 [ $built = no ] || exec sleep 600
 ";
+    let seen = environment.path("seen");
+    let script = script.replace("@seen@", seen.to_str().unwrap());
     let script = script.replace("@daemon@", &real("nix-daemon"));
     fs::write(bin.join("nix-daemon"), script).unwrap();
     fs::set_permissions(bin.join("nix-daemon"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -436,7 +438,10 @@ done 2>/dev/null
     repository.commit("first");
     let mut started = Started::levain(&environment, &repository.path, &["run"]);
     started.wait_for("building slow");
-    wait_until_runs(&environment, "builder.sh");
+    while !seen.exists() {
+        assert!(started.child.try_wait().unwrap().is_none(), "it ended");
+        std::thread::yield_now();
+    }
     let kill = format!("kill -TERM {}", started.child.id());
     let _sent = environment.run("sh", &repository.path, &["-c", &kill]).ok();
     let _stopped = started.end().code(130);
