@@ -8,6 +8,8 @@ use tokio::sync::oneshot;
 
 /// As much as a program's first thread usually has, and more.
 const STACK: usize = 16 << 20;
+/// Gives a tenth of the time of those who do not yield, where there is not enough for all.
+const NICENESS: i32 = 10;
 
 /// Work that did not come to a result.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +20,15 @@ pub(crate) enum Broken {
     /// It was not even begun.
     #[error("cannot start a thread: {0}")]
     Start(#[from] std::io::Error),
+}
+
+/// Lets everybody else on the processors first, from now on: the calling thread, and what it starts.
+///
+/// Nix evaluates and builds for hours, and whoever delivers or looks at a page waits meanwhile.
+pub(crate) fn yield_to_others() {
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "cannot let others go first");
+    }
 }
 
 /// Does something on a thread of its own.
@@ -46,4 +57,30 @@ pub(crate) fn on_thread<T: Send + 'static>(
 fn said(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the niceness of the calling thread, and of a program that it starts.
+    #[expect(clippy::disallowed_methods, reason = "it looks what a program inherits")]
+    fn niceness() -> (i32, i32) {
+        let own = rustix::process::getpriority_process(None).unwrap();
+        let output = std::process::Command::new("nice").output().unwrap();
+        (own, String::from_utf8(output.stdout).unwrap().trim().parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_yields_has_programs_that_yield_and_no_others_do() {
+        let (before, _) = niceness();
+        let yielding = on_thread("yielding".to_owned(), || {
+            yield_to_others();
+            niceness()
+        });
+        // No program is nicer than that.
+        let nicer = (before + NICENESS).min(19);
+        assert_eq!(yielding.await.unwrap(), (nicer, nicer));
+        assert_eq!(niceness(), (before, before));
+    }
 }

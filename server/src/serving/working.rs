@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::Shared;
 use super::holding::{Holding, Renewal, Told, told};
 use super::looking::stop_soon;
-use super::thread::{Broken, on_thread};
+use super::thread::{Broken, on_thread, yield_to_others};
 use crate::clock::Timestamp;
 use crate::counters::Counted;
 use crate::points::Point;
@@ -109,7 +109,10 @@ async fn carry_out(shared: Arc<Shared>, run: Run, claimed: Instant) {
     let order = Order { project, run: run.clone(), voice };
     let thread = on_thread(format!("run {number}"), {
         let cancel = cancel.clone();
-        move || workshop.carry_out(&order, &cancel)
+        move || {
+            yield_to_others();
+            workshop.carry_out(&order, &cancel)
+        }
     });
     let mut thread = std::pin::pin!(thread);
     shared.database.points().pass(Point::RunBegun);
