@@ -8,6 +8,7 @@
 mod attack;
 mod bare;
 mod client;
+mod evaluations;
 mod served;
 
 use std::path::Path;
@@ -111,6 +112,11 @@ async fn measure(
     row("  beside bare commits", format!("{:.2}", rate / bare), "")?;
     row("  acknowledged, p99", format!("{:.1} ms", times.at(990)), "")?;
     paced(&served, added, "1000 deliveries/s: acknowledged, p99", "paced", "25 ms").await?;
+    let mut evaluations = evaluations::start()?;
+    let what = format!("the same while {} evaluations run", evaluations.count()?);
+    paced(&served, added, &what, "evaluated", "50 ms").await?;
+    evaluations.count()?;
+    drop(evaluations);
 
     let burst = parcels(added, "burst", amounts.burst);
     let (times, took) = as_fast_as_possible(target, burst, amounts.burst.min(2_000), 202).await?;
