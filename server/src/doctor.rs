@@ -88,6 +88,11 @@ impl Database {
         found.push(address(url.as_deref()));
         for project in self.projects().await? {
             let check = format!("project {}", project.name);
+            let undecided = self.no_default_branch(&project).await?;
+            found.extend(undecided.map(|wrong| {
+                let check = format!("default branch of {}", project.name);
+                Finding::bad(check, wrong.found(), wrong.hint())
+            }));
             found.push(match project.look_failed {
                 Some(why) => Finding::bad(
                     check,

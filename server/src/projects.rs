@@ -1,6 +1,7 @@
 //! Projects as the server knows them: where they live, and what their forge signs with.
 
 mod changing;
+mod default_branch;
 mod removing;
 mod secrets;
 
@@ -18,6 +19,7 @@ use crate::database::{Database, DatabaseError};
 use crate::records;
 use crate::schedule::{Schedule, ScheduleError};
 pub use changing::ProjectSettings;
+pub use default_branch::NoDefaultBranch;
 pub use secrets::MOST_SECRETS;
 
 /// The number of a project in the database.
@@ -416,25 +418,6 @@ impl Database {
                     .bind(id.0)
                     .bind(Timestamp::now().millis())
                     .bind(failed)
-                    .execute(&mut *connection)
-                    .await?;
-                Ok(())
-            })
-        })
-        .await
-    }
-
-    /// Notes which branch is a project's default.
-    pub async fn note_default_branch(
-        &self,
-        id: ProjectId,
-        name: Option<String>,
-    ) -> Result<(), DatabaseError> {
-        self.write(move |connection| {
-            Box::pin(async move {
-                sqlx::query("UPDATE projects SET default_branch = $2 WHERE id = $1")
-                    .bind(id.0)
-                    .bind(name)
                     .execute(&mut *connection)
                     .await?;
                 Ok(())

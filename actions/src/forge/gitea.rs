@@ -31,6 +31,7 @@ pub(super) const GITEA: Forge = Forge {
     token_header: "authorization",
     token_prefix: "token ",
     token_rights: "`write:repository`",
+    default_branch_setting: "Settings, Branches, Default branch",
     // Any name does: the token says whose it is.
     git_user: "levain",
     pull_requests: PullRequests {

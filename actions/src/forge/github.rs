@@ -37,6 +37,7 @@ pub(super) const FORGE: Forge = Forge {
     token_header: "authorization",
     token_prefix: "Bearer ",
     token_rights: "`repo:status` (classic token) or `Commit statuses: write` (fine-grained token, App)",
+    default_branch_setting: "Settings, General, Default branch",
     git_user: "x-access-token",
     pull_requests: PullRequests {
         list: |endpoint| {

@@ -32,6 +32,7 @@ pub(super) const FORGE: Forge = Forge {
     token_header: "private-token",
     token_prefix: "",
     token_rights: "scope `api` and the role Developer or higher",
+    default_branch_setting: "Settings, Repository, Branch defaults",
     git_user: "oauth2",
     pull_requests: PullRequests {
         list: |endpoint| {

@@ -101,6 +101,11 @@ impl ForgeKind {
         self.record().token_rights
     }
 
+    /// Returns where people say which branch of a repository is the default, for a hint.
+    pub fn default_branch_setting(self) -> &'static str {
+        self.record().default_branch_setting
+    }
+
     /// Returns the address of the web pages that everybody means by it.
     pub fn public_url(self) -> String {
         format!("https://{}", self.record().public_host)

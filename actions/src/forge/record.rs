@@ -37,6 +37,8 @@ pub(super) struct Forge {
     pub(super) token_prefix: &'static str,
     /// What a token must be allowed to do to post a status.
     pub(super) token_rights: &'static str,
+    /// Where people say which branch is the default: the settings of a repository, one below the other.
+    pub(super) default_branch_setting: &'static str,
     /// The user name that git shows it together with a token.
     pub(super) git_user: &'static str,
     /// How it lists open pull requests.

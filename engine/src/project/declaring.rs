@@ -72,7 +72,7 @@ pub(super) fn source(
             (_, _, Some(doubted)) => doubted.remedy(None),
             (Some(remote), None, None) if place.repository.is_mirror() => {
                 format!(
-                    "hint: `git ls-remote --symref {} HEAD`",
+                    "hint: `git ls-remote --symref {} HEAD` shows what it says; there, `git symbolic-ref HEAD refs/heads/NAME` or the forge's settings name one",
                     levain_actions::git::masked(&remote.url)
                 )
             }

@@ -17,6 +17,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("when", include_str!("../../templates/when.hbs")),
     ("runs", include_str!("../../templates/runs.hbs")),
     ("head", include_str!("../../templates/head.hbs")),
+    ("no_default", include_str!("../../templates/no_default.hbs")),
     ("jobrow", include_str!("../../templates/jobrow.hbs")),
     ("failure", include_str!("../../templates/failure.hbs")),
     ("overview", include_str!("../../templates/overview.hbs")),

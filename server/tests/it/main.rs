@@ -8,6 +8,7 @@ mod apps;
 mod caches;
 mod checks;
 mod comments;
+mod default_branch;
 mod deliveries;
 mod hostile;
 mod hub;

@@ -166,6 +166,16 @@ async fn needs(
             when: Moment::new(project.looked_at.unwrap_or(now), now),
         });
     }
+    for project in projects.iter().filter(|project| project.default_branch.is_none()) {
+        if let Some(wrong) = app.database.no_default_branch(project).await? {
+            needs.push(Need {
+                mark: Mark { class: "error", word: "no default branch" },
+                what: Link::new(&project.name, links::project(&project.name)),
+                why: wrong.found().to_owned(),
+                when: Moment::new(project.looked_at.unwrap_or(now), now),
+            });
+        }
+    }
     let is_late = |since: Timestamp| now.millis() - since.millis() > PATIENCE;
     let waiting = app.database.queued(LOOKED_THROUGH).await?;
     let waiting = waiting.iter().filter(|run| find(run.project).is_some());

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::format::{Format, answer, twin};
 use super::live::{Topic, live};
-use super::rows::{Link, RunRow};
+use super::rows::{Link, NoDefault, RunRow};
 use crate::clock::Timestamp;
 use crate::http::App;
 use crate::http::table::{Needs, OfProject, Refused, Table};
@@ -100,6 +100,7 @@ struct ProjectPage {
     looked_at: Option<Moment>,
     look_failed: Option<String>,
     other_repository: Option<Other>,
+    no_default_branch: Option<NoDefault>,
     default_branch: Option<HeadRow>,
     pull_requests: Vec<HeadRow>,
     merge_queue: Vec<HeadRow>,
@@ -168,6 +169,7 @@ async fn project(
 ) -> Result<Response, Refused> {
     let now = Timestamp::now();
     let heads = app.database.heads_with_runs(project.id).await?;
+    let no_default_branch = app.database.no_default_branch(&project).await?;
     let runs = app.database.runs(project.id, RUNS).await?;
     let reports = match runs.last() {
         Some(oldest) => app.database.reports_of_project(project.id, oldest.id, REPORTS).await?,
@@ -214,6 +216,7 @@ async fn project(
                 number: other.other,
                 may_confirm: visitor.is_operator(),
             }),
+            no_default_branch: no_default_branch.map(NoDefault::new),
             default_branch: sorted.default_branch.map(row),
             pull_requests: rows(sorted.pull_requests),
             merge_queue: rows(sorted.merge_queue),

@@ -8,6 +8,7 @@ use crate::pages::links;
 use crate::pages::marks::{self, Mark};
 use crate::pages::moment::{Moment, between};
 use crate::pages::places;
+use crate::projects::NoDefaultBranch;
 use crate::runs::Run;
 
 /// A name that leads to a page.
@@ -20,6 +21,19 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(text: impl Into<String>, href: String) -> Self {
         Self { text: text.into(), href }
+    }
+}
+
+/// That nothing tells which branch is the default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct NoDefault {
+    pub(super) found: &'static str,
+    pub(super) hint: String,
+}
+
+impl NoDefault {
+    pub(super) fn new(wrong: NoDefaultBranch) -> Self {
+        Self { found: wrong.found(), hint: wrong.hint() }
     }
 }
 

@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::format::{Format, answer, twin};
-use super::rows::Link;
+use super::rows::{Link, NoDefault};
 use crate::clock::Timestamp;
 use crate::http::App;
 use crate::http::table::{Needs, OfProject, Refused, Table};
@@ -52,6 +52,7 @@ struct Class {
 struct SettingsPage {
     project: Link,
     looked_at: Option<Moment>,
+    no_default_branch: Option<NoDefault>,
     settings: Vec<Setting>,
     classes: Vec<Class>,
 }
@@ -62,6 +63,7 @@ async fn settings(
     format: Format,
 ) -> Result<Response, Refused> {
     let now = Timestamp::now();
+    let no_default_branch = app.database.no_default_branch(&project).await?;
     let path = format!("{}/settings", links::project(&project.name));
     let view = View {
         title: format!("Settings · {}", project.name),
@@ -71,6 +73,7 @@ async fn settings(
         page: SettingsPage {
             project: Link::new(&project.name, links::project(&project.name)),
             looked_at: project.looked_at.map(|time| Moment::new(time, now)),
+            no_default_branch: no_default_branch.map(NoDefault::new),
             settings: all_settings(&project),
             classes: classes(&project),
         },
@@ -100,7 +103,7 @@ fn all_settings(project: &Project) -> Vec<Setting> {
         setting("seen by", visible.to_owned(), None),
         setting(
             "default branch",
-            project.default_branch.clone().unwrap_or_else(|| "not known yet".to_owned()),
+            project.default_branch.clone().unwrap_or_else(|| "not known".to_owned()),
             None,
         ),
         setting("pull requests", project.pull_requests.name().to_owned(), Some("--pull-requests")),
