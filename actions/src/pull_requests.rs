@@ -125,7 +125,7 @@ impl PullRequestReader {
             source: error.without_url(),
         };
         let request = self.http.get(url).headers(self.headers.clone());
-        let response = request.send().await.map_err(unreachable)?;
+        let response = forge::send(&self.endpoint, request).await.map_err(unreachable)?;
         let (code, headers) = (response.status(), response.headers().clone());
         let body = forge::read_within(response, PAGE_LIMIT).await.map_err(unreachable)?;
         let repository = || self.endpoint.repository.clone();

@@ -142,6 +142,7 @@ fn forge_config(
             repository: repository.clone(),
             context_prefix: ForgeConfig::default_context_prefix(),
             ca_file: None,
+            limits: None,
         },
         (None, Some(url)) => ForgeConfig::from_remote(forge.kind, url)?,
         (None, None) => return Err(StatusesError::NoRepository),

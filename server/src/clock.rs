@@ -9,8 +9,7 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// Returns the present.
     pub fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        Self::of(SystemTime::now())
     }
 
     /// Takes milliseconds since 1970.
@@ -21,6 +20,12 @@ impl Timestamp {
     /// Returns milliseconds since 1970.
     pub fn millis(self) -> i64 {
         self.0
+    }
+
+    /// Takes a time of the system.
+    pub fn of(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// Returns the time that is so much later.

@@ -121,7 +121,7 @@ impl Forges {
         let Sender::Forge(kind) = project.sender else { return Err(ForgesError::Nobody) };
         let token = self.logins.token(project, Reach::Read).await?.ok_or(ForgesError::Nobody)?;
         let config = ForgeConfig::from_remote(kind, &project.url)?;
-        let config = ForgeConfig { ca_file: self.logins.ca_file(), ..config };
+        let config = self.logins.forge(project, config);
         Ok(Asked { questions: Questions::new(&config, token.clone())?, token })
     }
 

@@ -4,6 +4,7 @@
 //! they end, in memory only, each for one project and for what it is needed for. Start at [`Logins::token`].
 
 mod git;
+mod limits;
 mod own;
 mod secrets;
 
@@ -14,7 +15,7 @@ use std::time::SystemTime;
 
 use levain_actions::forge::webhook::Sender;
 use levain_actions::forge::{
-    AppError, AppLogin, ForgeConfig, ForgeError, Granted, KnownGrant, Reach, SPARE, Token,
+    AppError, AppLogin, ForgeConfig, ForgeError, Granted, KnownGrant, Limits, Reach, SPARE, Token,
     TokenError, is_at,
 };
 
@@ -23,6 +24,7 @@ use crate::database::{Database, DatabaseError};
 use crate::identity::OtherRepository;
 use crate::projects::{Project, ProjectId};
 pub use git::GitLogin;
+pub use limits::{Login, LoginLimit, Standing};
 use own::KnownOwn;
 pub use own::NotOwn;
 use secrets::KnownSecrets;
@@ -36,6 +38,8 @@ pub struct Logins {
     granted: Arc<Mutex<HashMap<(ProjectId, Reach), Granted>>>,
     secrets: KnownSecrets,
     own: KnownOwn,
+    /// What forges said of their limits.
+    limits: Limits,
 }
 
 impl std::fmt::Debug for Logins {
@@ -119,8 +123,8 @@ impl Logins {
     pub async fn try_app(&self, app: &App) -> Result<(), LoginError> {
         let database = self.database.as_ref().ok_or(LoginError::Gone)?;
         let (_, key) = database.app_key(app.id).await?.ok_or(LoginError::Gone)?;
-        let config = ForgeConfig::from_remote(app.kind, &format!("{}/owner/name", app.url))?;
-        let config = ForgeConfig { ca_file: self.ca_file.clone(), ..config };
+        let url = format!("{}/owner/name", app.url);
+        let config = self.forge_of_app(app.id, &url, ForgeConfig::from_remote(app.kind, &url)?);
         Ok(AppLogin::new(&config)?.try_key(&key, SystemTime::now()).await?)
     }
 
@@ -163,7 +167,7 @@ impl Logins {
             return Err(LoginError::Elsewhere { url: app.url });
         }
         let config = ForgeConfig::from_remote(app.kind, &project.url)?;
-        let config = ForgeConfig { ca_file: self.ca_file.clone(), ..config };
+        let config = self.forge_of_app(id, &project.url, config);
         let known = project.repository.zip(project.installation);
         let known = known.map(|(repository, installation)| KnownGrant { repository, installation });
         let granted = AppLogin::new(&config)?.token(&key, reach, now, known).await?;

@@ -1,7 +1,7 @@
 //! The server in numbers, as text for Prometheus.
 //!
-//! Labels name kinds only: no project, branch or commit is among them, so that there are never many series and nothing
-//! private is told.
+//! Labels name kinds, and forges by their hosts with the number of a login: no project, branch or commit is among them, so
+//! that there are never many series and nothing private is told.
 
 use std::fmt::Write;
 
@@ -10,6 +10,8 @@ use sqlx::Row;
 use crate::clock::Timestamp;
 use crate::counters::Counted;
 use crate::database::{Database, DatabaseError};
+use crate::logins::{LoginLimit, Standing};
+use crate::projects::ProjectId;
 
 /// A metric: its name, its help, and its counters, each with its label.
 type Family = (&'static str, &'static str, &'static [(&'static str, Counted)]);
@@ -112,6 +114,44 @@ impl Database {
         let row = sqlx::query(text).fetch_one(self.readers()).await?;
         Ok(Waiting { count: row.try_get(0)?, oldest: row.try_get(1)? })
     }
+}
+
+/// A number that a limit has at a time.
+type OfLimit = fn(&Standing, Timestamp) -> Option<u64>;
+
+const LIMITS: &[(&str, &str, OfLimit)] = &[
+    ("levain_forge_requests_limit", "Requests that a forge takes", |standing, _| standing.limit),
+    ("levain_forge_requests_left", "Requests that are left of them", |standing, _| standing.left),
+    ("levain_forge_reset_seconds", "Time until that is reset", |standing, now| {
+        standing.resets_at.map(|time| until(time, now))
+    }),
+    ("levain_forge_silence_seconds", "Time for which a forge asks for silence", |standing, now| {
+        Some(standing.silent_until.map_or(0, |time| until(time, now)))
+    }),
+    ("levain_forge_wait_seconds", "Time for which statuses wait", |standing, now| {
+        Some(standing.waits_until.map_or(0, |time| until(time, now)))
+    }),
+];
+
+/// Returns the limits of forges in numbers, as this server was told. `held` are the projects whose statuses wait.
+pub fn of_limits(limits: &[LoginLimit], held: &[(ProjectId, Timestamp)], now: Timestamp) -> String {
+    let standing = limits.iter().filter_map(|limit| Some((limit, limit.standing(held, now)?)));
+    let standing: Vec<(&LoginLimit, Standing)> = standing.collect();
+    let mut text = String::new();
+    for (name, help, number) in LIMITS {
+        describe(&mut text, name, help, "gauge");
+        for (limit, standing) in &standing {
+            if let Some(value) = number(standing, now) {
+                let (forge, login) = (&limit.forge, limit.login.label());
+                line(&mut text, &format!(r#"{name}{{forge="{forge}",login="{login}"}}"#), value);
+            }
+        }
+    }
+    text
+}
+
+fn until(time: Timestamp, now: Timestamp) -> u64 {
+    u64::try_from((time.millis() - now.millis()) / 1_000).unwrap_or(0)
 }
 
 fn describe(text: &mut String, name: &str, help: &str, kind: &str) {

@@ -285,7 +285,7 @@ impl AppLogin {
             Some(body) => request.json(&body),
             None => request,
         };
-        let response = request.send().await.map_err(unreachable)?;
+        let response = http::send(&self.endpoint, request).await.map_err(unreachable)?;
         let status = response.status();
         Ok((status, http::read(response).await.map_err(unreachable)?))
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
-use super::{ForgeKind, remote};
+use super::{ForgeKind, LimitListener, remote};
 
 /// The forge part of a declaration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct ForgeConfig {
     /// A file with certificates that are trusted besides the system's; no part of a declaration.
     #[serde(skip)]
     pub ca_file: Option<PathBuf>,
+    /// Who hears what the forge says of its limits; no part of a declaration either.
+    #[serde(skip)]
+    pub limits: Option<LimitListener>,
 }
 
 impl ForgeConfig {
@@ -44,6 +47,7 @@ impl ForgeConfig {
             repository: remote.repository,
             context_prefix: Self::default_context_prefix(),
             ca_file: None,
+            limits: None,
         })
     }
 
@@ -78,6 +82,7 @@ impl ForgeConfig {
             base,
             repository: self.repository.clone(),
             ca_file: self.ca_file.clone(),
+            limits: self.limits.clone(),
         })
     }
 }
@@ -90,6 +95,8 @@ pub(crate) struct Endpoint {
     pub(crate) base: Url,
     pub(crate) repository: String,
     pub(crate) ca_file: Option<PathBuf>,
+    /// Who hears what it says of its limits.
+    pub(crate) limits: Option<LimitListener>,
 }
 
 impl Endpoint {

@@ -48,6 +48,18 @@ pub(crate) fn headers(kind: ForgeKind, token: &Token) -> HeaderMap {
     headers
 }
 
+/// Sends a request. Whoever listens hears what the answer says of limits.
+pub(crate) async fn send(
+    endpoint: &Endpoint,
+    request: reqwest::RequestBuilder,
+) -> Result<reqwest::Response, reqwest::Error> {
+    let response = request.send().await?;
+    if let Some(limits) = &endpoint.limits {
+        limits.hear(response.status(), response.headers());
+    }
+    Ok(response)
+}
+
 /// Reads an answer up to [`ANSWER_LIMIT`]; whatever streams for ever is no forge.
 pub(crate) async fn read(response: reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {
     read_within(response, ANSWER_LIMIT).await

@@ -14,6 +14,7 @@ mod gitea;
 mod github;
 mod gitlab;
 mod http;
+mod limits;
 mod masks;
 mod merge_queue;
 mod people;
@@ -47,6 +48,7 @@ pub use check::{Check, ShownCheck, Standing};
 pub use checkout::{CheckedOut, pull_request_of};
 pub use config::{ForgeConfig, ForgeError};
 pub use covered::{Covered, Secrets, TooManySecrets};
+pub use limits::{Limit, LimitListener, Limits};
 pub use masks::Masks;
 pub use merge_queue::is_merge_queue;
 pub use people::{Account, Comment, DescribedRepository, Right};
@@ -60,7 +62,7 @@ pub use token::{Token, TokenError};
 
 pub(crate) use check::{check_request, checks_url, read_checks, standing};
 pub(crate) use config::Endpoint;
-pub(crate) use http::{client, headers, read, read_within};
+pub(crate) use http::{client, headers, read, read_within, send};
 pub(crate) use shown_status::{ShownStatus, is_shown};
 use tls::tls_config;
 

@@ -162,7 +162,8 @@ impl Questions {
             source: source.without_url(),
         };
         let headers = http::headers(self.endpoint.kind, &self.token);
-        let response = self.http.get(url).headers(headers).send().await.map_err(unreachable)?;
+        let request = self.http.get(url).headers(headers);
+        let response = http::send(&self.endpoint, request).await.map_err(unreachable)?;
         let status = response.status();
         Ok((status, http::read(response).await.map_err(unreachable)?))
     }
@@ -221,6 +222,7 @@ mod tests {
             repository: "o/r".to_owned(),
             context_prefix: String::new(),
             ca_file: None,
+            limits: None,
         };
         Questions::new(&config, Token::from_value(SECRET).unwrap()).unwrap()
     }

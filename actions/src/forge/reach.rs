@@ -50,5 +50,5 @@ fn endpoint(url: &str, ca_file: Option<&Path>) -> Result<Endpoint, ReachError> {
     let base = parsed.ok_or_else(|| ReachError::Url(crate::git::masked(url)))?;
     let ca_file = ca_file.map(Path::to_owned);
     // Nothing but the address and its certificates matters here.
-    Ok(Endpoint { kind: ForgeKind::GitHub, base, repository: String::new(), ca_file })
+    Ok(Endpoint { kind: ForgeKind::GitHub, base, repository: String::new(), ca_file, limits: None })
 }

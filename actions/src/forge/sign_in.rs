@@ -96,7 +96,8 @@ impl SignIn {
         let found = remote::repository_from_remote(kind, &below(web)).ok_or_else(remote)?;
         let base = Url::parse(&found.api_url).ok().ok_or_else(remote)?;
         let web = Url::parse(web).ok().ok_or_else(remote)?;
-        let endpoint = Endpoint { kind, base, repository: "owner/name".to_owned(), ca_file };
+        let endpoint =
+            Endpoint { kind, base, repository: "owner/name".to_owned(), ca_file, limits: None };
         Ok(Self { kind, web, endpoint, client_id: client_id.to_owned() })
     }
 

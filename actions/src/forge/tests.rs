@@ -10,6 +10,7 @@ fn config(kind: ForgeKind, api_url: Option<&str>, repository: &str) -> ForgeConf
         repository: repository.to_owned(),
         context_prefix: ForgeConfig::default_context_prefix(),
         ca_file: None,
+        limits: None,
     }
 }
 

@@ -19,6 +19,7 @@ fn reader(kind: ForgeKind, url: &str) -> PullRequestReader {
         repository: "octo/bread".to_owned(),
         context_prefix: "levain".to_owned(),
         ca_file: None,
+        limits: None,
     };
     PullRequestReader::new(&config, &Token::from_value(SECRET).unwrap()).unwrap()
 }

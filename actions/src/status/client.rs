@@ -174,14 +174,13 @@ impl StatusClient {
         request: &StatusRequest,
         number: u32,
     ) -> Result<Delivered, Failure> {
-        let response = self
+        let request = self
             .http
             .request(request.method.clone(), request.url.clone())
             .headers(forge::headers(self.endpoint.kind, &self.token))
-            .json(&request.body)
-            .send()
-            .await
-            .map_err(|error| self.unreachable(error))?;
+            .json(&request.body);
+        let response =
+            forge::send(&self.endpoint, request).await.map_err(|error| self.unreachable(error))?;
         let code = response.status();
         let headers = response.headers().clone();
         let body = forge::read(response).await.map_err(|error| self.unreachable(error))?;

@@ -21,6 +21,7 @@ pub use details::{Details, MOST_NOTES, Note, TEXT_LIMIT, cut};
 pub use outbox::{Outbox, StatusSink, UndeliveredStatus};
 pub use posted::{Posted, Weight};
 pub use reader::{ReadError, StatusReader};
+pub(crate) use retry::asked_wait;
 pub use retry::{Clock, RetryPolicy, SystemClock};
 pub use texts::{
     JobPhase, JobText, StatusTexts, SummaryPhase, SummaryText, Texts, TextsError, seconds,

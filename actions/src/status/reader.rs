@@ -123,7 +123,7 @@ impl StatusReader {
         let request = self.http.get(url).headers(self.headers.clone());
         let unreachable =
             |error: reqwest::Error| self.passing(error.without_url().to_string(), None);
-        let response = request.send().await.map_err(unreachable)?;
+        let response = forge::send(&self.endpoint, request).await.map_err(unreachable)?;
         let (code, headers) = (response.status(), response.headers().clone());
         let body = forge::read_within(response, PAGE_LIMIT).await.map_err(unreachable)?;
         if code == StatusCode::OK {

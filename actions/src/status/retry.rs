@@ -64,7 +64,7 @@ impl Clock for SystemClock {
 
 /// Returns how long the forge asks to wait: `Retry-After`, else the time at which a limit that is
 /// used up is reset.
-pub(super) fn asked_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn asked_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     if let Some(after) = text("retry-after") {
         let wait = match after.parse::<u64>() {

@@ -7,6 +7,8 @@ use axum::response::{IntoResponse, Response};
 use super::App;
 use super::table::{Needs, Refused, Table};
 use super::visitor::Visitor;
+use crate::clock::Timestamp;
+use crate::metrics;
 
 /// What Prometheus calls its text.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -20,6 +22,9 @@ async fn metrics(State(app): State<App>, visitor: Visitor) -> Result<Response, R
     if visitor != Visitor::Local {
         return Err(Refused::Nothing);
     }
-    let text = app.database.metrics().await?;
+    let (now, database) = (Timestamp::now(), &app.database);
+    let limits = app.forges.logins.limits(&database.projects().await?);
+    let limits = metrics::of_limits(&limits, &database.held_projects(now).await?, now);
+    let text = database.metrics().await? + &limits;
     Ok(([(CONTENT_TYPE, TEXT)], text).into_response())
 }

@@ -37,9 +37,10 @@ pub(super) async fn follow_all(shared: Arc<Shared>) {
 async fn follow(shared: &Shared, app: &App) -> Result<usize, LoginError> {
     let key = shared.database.app_key(app.id).await?;
     let (_, key) = key.ok_or(LoginError::Gone)?;
-    let config = ForgeConfig::from_remote(app.kind, &format!("{}/owner/name", app.url))?;
-    let ca_file = shared.settings.forges.logins.ca_file();
-    let login = AppLogin::new(&ForgeConfig { ca_file, ..config })?;
+    let url = format!("{}/owner/name", app.url);
+    let config = ForgeConfig::from_remote(app.kind, &url)?;
+    let logins = &shared.settings.forges.logins;
+    let login = AppLogin::new(&logins.forge_of_app(app.id, &url, config))?;
     let installed = login.installed(&key, SystemTime::now()).await?;
     let projects = shared.database.projects().await?;
     let mut added = 0;

@@ -76,7 +76,7 @@ impl ForgeMessenger {
         let Some(config) = telling.forge(&Home::of(project)) else {
             return Err(refused("the project has no forge any more".to_owned()));
         };
-        let config = ForgeConfig { ca_file: self.logins.ca_file(), ..config };
+        let config = self.logins.forge(project, config);
         // Who took the name over is told nothing.
         if let Err(error) = self.logins.require_own(project).await {
             return Err(until_exchanged(error.to_string()));

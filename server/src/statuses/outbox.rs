@@ -20,6 +20,22 @@ pub struct OpenStatuses {
 }
 
 impl Database {
+    /// Returns the projects whose statuses wait because their forge asked for that or is down, each with until when.
+    pub async fn held_projects(
+        &self,
+        now: Timestamp,
+    ) -> Result<Vec<(ProjectId, Timestamp)>, DatabaseError> {
+        let rows =
+            sqlx::query("SELECT id, held_until FROM projects WHERE held_until > $1 ORDER BY id")
+                .bind(now.millis())
+                .fetch_all(self.readers())
+                .await?;
+        let held = rows
+            .iter()
+            .map(|row| Ok((ProjectId(row.try_get(0)?), Timestamp::from_millis(row.try_get(1)?))));
+        held.collect()
+    }
+
     /// Counts what forges are still to be told, by project. Reads only rows that are open.
     pub async fn open_statuses(&self) -> Result<Vec<OpenStatuses>, DatabaseError> {
         let rows = sqlx::query(

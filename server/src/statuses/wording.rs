@@ -171,6 +171,7 @@ mod tests {
             repository: "o/declared".into(),
             context_prefix: "ci".into(),
             ca_file: None,
+            limits: None,
         };
         Telling { forge: Some(forge), ..Telling::default() }
     }

@@ -220,7 +220,7 @@ impl EngineWorkshop {
             None
         });
         let questions = telling.forge(home).zip(token).and_then(|(forge, token)| {
-            let config = ForgeConfig { ca_file: self.logins.ca_file(), ..forge };
+            let config = self.logins.forge(project, forge);
             let questions = Questions::new(&config, token);
             questions.inspect_err(|error| tracing::warn!(%error, "cannot ask a forge")).ok()
         });
@@ -253,7 +253,7 @@ impl EngineWorkshop {
             return Ok(Vec::new());
         }
         let config = ForgeConfig::from_remote(kind, &project.url).map_err(failed)?;
-        let config = ForgeConfig { ca_file: self.logins.ca_file(), ..config };
+        let config = self.logins.forge(project, config);
         let stopped = Arc::new(Notify::new());
         let stop = Arc::clone(&stopped);
         cancel.on_cancel(move || stop.notify_one());

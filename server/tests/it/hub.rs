@@ -98,8 +98,13 @@ impl Hub {
         let server = MockServer::start().await;
         known.lock().unwrap().url = server.uri();
         let answers = Arc::clone(&known);
-        let answer =
-            move |request: &Request| answers.lock().unwrap().answer(request, public.as_slice());
+        let answer = move |request: &Request| {
+            let answer = answers.lock().unwrap().answer(request, public.as_slice());
+            match request.method.as_str() {
+                "GET" => answer.insert_header("x-ratelimit-remaining", "4999"),
+                _ => answer,
+            }
+        };
         Mock::given(any()).respond_with(answer).mount(&server).await;
         Self { server, pem, known }
     }

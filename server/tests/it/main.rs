@@ -14,6 +14,7 @@ mod hostile;
 mod hub;
 mod identity;
 mod intake;
+mod limits;
 mod listening;
 mod migrations;
 mod openapi;

@@ -143,7 +143,7 @@ fn endpoint(kind: ForgeKind, web: &str, ca_file: Option<PathBuf>) -> Result<Endp
         .filter(|found| is_web && found.repository == "owner/name");
     let base = found.and_then(|found| Url::parse(&found.api_url).ok());
     let base = base.ok_or_else(|| no_address(web))?;
-    Ok(Endpoint { kind, base, repository: "owner/name".to_owned(), ca_file })
+    Ok(Endpoint { kind, base, repository: "owner/name".to_owned(), ca_file, limits: None })
 }
 
 fn no_address(web: &str) -> AppError {

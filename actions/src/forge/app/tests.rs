@@ -10,6 +10,7 @@ use wiremock::matchers::{body_json, header_regex, method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::*;
+use crate::forge::Limits;
 
 const APP: u64 = 12_345;
 const PLACE: &str = "/api/v3/repos/o/r/installation";
@@ -174,6 +175,19 @@ async fn refusals_say_what_to_do_and_never_the_token() {
     let error =
         login(&server).token(&key(), Reach::Read, now(), None).await.unwrap_err().to_string();
     assert!(error.contains("does not take the App's key: Bearer [token]"), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_forge_says_of_its_limits_is_heard() {
+    let server = MockServer::start().await;
+    let answer = ResponseTemplate::new(404).insert_header("x-ratelimit-remaining", "7");
+    Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
+    let limits = Limits::default();
+    let config = ForgeConfig::from_remote(ForgeKind::GitHub, &format!("{}/o/r", server.uri()));
+    let config = ForgeConfig { limits: Some(limits.listener("app".into())), ..config.unwrap() };
+    let given = AppLogin::new(&config).unwrap().token(&key(), Reach::Read, now(), None).await;
+    assert!(given.is_err());
+    assert_eq!(limits.of("app").unwrap().remaining, Some(7));
 }
 
 #[tokio::test]

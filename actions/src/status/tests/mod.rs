@@ -2,6 +2,7 @@
 //!
 //! No test waits: [`TestClock`] notes what it is asked to sleep and jumps there.
 
+mod limits;
 mod outbox;
 mod reader;
 mod requests;
@@ -60,6 +61,7 @@ fn config(kind: ForgeKind, url: &str) -> ForgeConfig {
         repository: "octo/sourdough".to_owned(),
         context_prefix: "levain".to_owned(),
         ca_file: None,
+        limits: None,
     }
 }
 

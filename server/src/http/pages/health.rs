@@ -14,15 +14,19 @@ use crate::doctor::{Finding, Severity};
 use crate::http::App;
 use crate::http::table::{Needs, Refused, Table};
 use crate::http::visitor::Visitor;
+use crate::logins::{LoginLimit, Standing};
 use crate::pages::links;
 use crate::pages::marks::Mark;
-use crate::pages::moment::Moment;
+use crate::pages::moment::{Moment, between, iso};
 use crate::pages::places;
 use crate::pages::renderer::View;
+use crate::projects::Project;
 use crate::statuses::outbox::OpenStatuses;
 
 /// How many waiting runs and deliveries are counted.
 const COUNTED: u32 = 1_000;
+/// How many projects are named that share a limit.
+const MOST_NAMED: usize = 8;
 
 pub(super) fn routes(table: Table) -> Table {
     table.get("/health", Needs::Visitor, health).get("/health.json", Needs::Visitor, health)
@@ -45,6 +49,23 @@ struct Look {
     failed: Option<String>,
 }
 
+/// How many requests a forge takes still, from all projects with one login.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LimitRow {
+    mark: Mark,
+    forge: String,
+    login: &'static str,
+    found: String,
+    projects: Vec<Link>,
+    more: usize,
+    limit: Option<u64>,
+    remaining: Option<u64>,
+    resets_at: Option<String>,
+    silent_until: Option<String>,
+    waits_until: Option<String>,
+}
+
 /// What the doctor says, as a row.
 #[derive(Serialize)]
 struct Told {
@@ -59,6 +80,8 @@ struct HealthPage {
     version: &'static str,
     checks: Vec<Check>,
     looks: Vec<Look>,
+    /// What forges said of their limits to this server, to those who may see a project that they count for.
+    limits: Vec<LimitRow>,
     /// What the doctor says, to the operator.
     findings: Vec<Told>,
 }
@@ -108,6 +131,12 @@ async fn health(
         },
         statuses(outbox, now),
     ];
+    let held = app.database.held_projects(now).await?;
+    let limits = app.forges.logins.limits(&projects);
+    let limits = limits.iter().filter_map(|limit| {
+        Some(LimitRow::new(limit, limit.standing(&held, now)?, &projects, now))
+    });
+    let limits = limits.collect();
     let looks = projects.iter().map(|project| Look {
         project: Link::new(&project.name, links::project(&project.name)),
         mark: if project.look_failed.is_some() { error } else { good },
@@ -128,6 +157,7 @@ async fn health(
             version: env!("CARGO_PKG_VERSION"),
             checks,
             looks: looks.collect(),
+            limits,
             findings: findings.into_iter().map(Told::new).collect(),
         },
     };
@@ -145,7 +175,54 @@ impl Told {
     }
 }
 
-/// Says what forges are still to be told. A limit of a forge shows here: then the next is due later.
+impl LimitRow {
+    fn new(limit: &LoginLimit, standing: Standing, projects: &[Project], now: Timestamp) -> Self {
+        let named = projects.iter().filter(|project| limit.projects.contains(&project.id));
+        let named = named.map(|project| Link::new(&project.name, links::project(&project.name)));
+        let (mark, found) = stands(&standing, now);
+        Self {
+            mark,
+            forge: limit.forge.clone(),
+            login: limit.login.words(),
+            found,
+            projects: named.take(MOST_NAMED).collect(),
+            more: limit.projects.len().saturating_sub(MOST_NAMED),
+            limit: standing.limit,
+            remaining: standing.left,
+            resets_at: standing.resets_at.map(iso),
+            silent_until: standing.silent_until.map(iso),
+            waits_until: standing.waits_until.map(iso),
+        }
+    }
+}
+
+/// Says how a limit stands.
+fn stands(standing: &Standing, now: Timestamp) -> (Mark, String) {
+    let until = |time| between(now, time);
+    let mut parts = Vec::new();
+    parts.extend(match (standing.left, standing.limit) {
+        (Some(left), Some(limit)) => Some(format!("{left} of {limit} requests left")),
+        (Some(left), None) => Some(format!("{left} requests left")),
+        (None, Some(limit)) => Some(format!("at most {limit} requests")),
+        (None, None) => None,
+    });
+    parts.extend(standing.resets_at.map(|time| format!("reset in {}", until(time))));
+    let silence =
+        standing.silent_until.map(|time| format!("the forge asks for silence for {}", until(time)));
+    parts.extend(silence);
+    parts.extend(standing.waits_until.map(|time| format!("statuses wait for {}", until(time))));
+    let mark = match (standing.silent_until.or(standing.waits_until), standing.left) {
+        (Some(_), _) => Mark { class: "wait", word: "waits" },
+        (None, Some(0)) => Mark { class: "ask", word: "used up" },
+        (None, Some(_) | None) => Mark { class: "good", word: "good" },
+    };
+    if parts.is_empty() {
+        parts.push("nothing is counted now".to_owned());
+    }
+    (mark, parts.join(", "))
+}
+
+/// Says what forges are still to be told. A limit of a forge shows here as well: then the next is due later.
 fn statuses<'a>(open: impl Iterator<Item = &'a OpenStatuses>, now: Timestamp) -> Check {
     let (mut due, mut refused, mut next) = (0, 0, None);
     for open in open {
@@ -169,6 +246,35 @@ fn statuses<'a>(open: impl Iterator<Item = &'a OpenStatuses>, now: Timestamp) ->
 mod tests {
     use super::*;
     use crate::projects::ProjectId;
+
+    #[test]
+    fn limits_say_what_is_left_and_whether_levain_waits() {
+        let now = Timestamp::from_millis(1_000_000);
+        let later = |seconds: u64| Some(now.after(std::time::Duration::from_secs(seconds)));
+        let nothing = Standing {
+            limit: None,
+            left: None,
+            resets_at: None,
+            silent_until: None,
+            waits_until: None,
+        };
+        let counted =
+            Standing { limit: Some(5_000), left: Some(12), resets_at: later(90), ..nothing };
+        let found = |standing: Standing| {
+            let (mark, found) = stands(&standing, now);
+            (mark.class, found)
+        };
+        let left = "12 of 5000 requests left, reset in 1 min 30 s";
+        assert_eq!(found(counted), ("good", left.to_owned()));
+        let none = Standing { left: Some(0), ..counted };
+        assert_eq!(found(none).0, "ask");
+        let silent = Standing { silent_until: later(90), waits_until: later(120), ..none };
+        let expected = "0 of 5000 requests left, reset in 1 min 30 s, the forge asks for silence for 1 min 30 s, statuses wait for 2 min 0 s";
+        assert_eq!(found(silent), ("wait", expected.to_owned()));
+        let waits = Standing { waits_until: later(30), ..nothing };
+        assert_eq!(found(waits), ("wait", "statuses wait for 30 s".to_owned()));
+        assert_eq!(found(nothing), ("good", "nothing is counted now".to_owned()));
+    }
 
     #[test]
     fn statuses_are_counted_over_projects_and_the_first_one_counts() {
