@@ -71,9 +71,10 @@ async fn dropped(
     jobset: Option<JobsetName>,
     job: &str,
 ) -> Result<usize, Refused> {
+    let writer = app.database.mark_writer().ok_or(Refused::ReadOnly)?;
     let job = named(job)?;
     let (name, place) = (job.to_string(), jobset.as_ref().map(ToString::to_string));
-    let dropped = app.database.drop_caches(&project.url, jobset, job, Timestamp::now());
+    let dropped = writer.drop_caches(&project.url, jobset, job, Timestamp::now());
     let forgotten = dropped.await?;
     let by = visitor.approver().name;
     tracing::info!(project = project.name, job = name, jobset = place, forgotten, by, "dropped");
@@ -110,9 +111,10 @@ async fn allowed(
     project: &Project,
     job: &str,
 ) -> Result<bool, Refused> {
+    let writer = app.database.mark_writer().ok_or(Refused::ReadOnly)?;
     let job = named(job)?;
     let name = job.to_string();
-    let was_off = app.database.allow_caches(&project.url, job).await?;
+    let was_off = writer.allow_caches(&project.url, job).await?;
     let by = visitor.approver().name;
     tracing::info!(project = project.name, job = name, was_off, by, "may use caches");
     Ok(was_off)

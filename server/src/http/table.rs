@@ -162,6 +162,8 @@ pub(super) enum Refused {
     Nothing,
     /// Whoever asks may see it, but not do that.
     Forbidden,
+    /// Nobody may do that here: the server is in read-only mode.
+    ReadOnly,
     /// Nobody says who they are, and those who are known may perhaps do that.
     Anonymous,
     /// The token or the session is none.
@@ -210,6 +212,10 @@ impl IntoResponse for Refused {
         match self {
             Self::Nothing => StatusCode::NOT_FOUND.into_response(),
             Self::Forbidden => (StatusCode::FORBIDDEN, "you may not do that\n").into_response(),
+            Self::ReadOnly => {
+                let why = "this server is read-only: it changes nothing that others build from\nhint: do it on the server that reports to the forge\n";
+                (StatusCode::FORBIDDEN, why).into_response()
+            }
             Self::Anonymous => {
                 (StatusCode::UNAUTHORIZED, bearer, "sign in, or send a token\n").into_response()
             }

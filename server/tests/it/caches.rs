@@ -254,6 +254,38 @@ async fn programs_drop_and_allow_caches() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_in_read_only_mode_changes_nothing_that_others_start_from() {
+    for test in databases().await {
+        let database = test.open().await;
+        let world = World::new(&database.clone().without_statuses()).await;
+        world.remembered.fill(5).await;
+        let off = Mark::Off {
+            jobset: Jobsets::All,
+            job: JobName::from(OTHER),
+            commit: "7".repeat(40).parse().unwrap(),
+        };
+        world.remembered.with(move |records, writer| records.mark(writer, &off).unwrap()).await;
+        let before = world.remembered.left().await;
+        let page = world.page(&world.writer).await;
+        assert!(page.contains("This server is read-only") && !page.contains("<button"), "{page}");
+        for what in ["drop", "allow"] {
+            let path = format!("/projects/bread/cache/{what}");
+            let form = format!("job={OTHER}&jobset=heads%2Fmain");
+            let form = world.server.post(&path, &[("cookie", &world.writer)], &form).await;
+            let asked = json!({ "job": if what == "drop" { JOB } else { OTHER } });
+            let (status, body) = world.send(&format!("/api/v1{path}"), &asked).await;
+            for (status, body) in [(form.status, form.body), (status, body)] {
+                assert_eq!(status, StatusCode::FORBIDDEN, "{body}");
+                assert!(body.contains("this server is read-only"), "{body}");
+            }
+        }
+        assert_eq!(world.remembered.left().await, before);
+        assert_eq!(world.remembered.dropped().await, []);
+        assert_eq!(world.twin().await["keptOff"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn caches_have_a_size_as_long_as_they_are_there() {
     let test = &databases().await[0];
     let database = test.open().await;

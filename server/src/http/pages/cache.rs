@@ -82,6 +82,8 @@ struct CachePage {
     kept_off: Vec<KeptOff>,
     /// Whether whoever looks may drop caches and allow them.
     may_act: bool,
+    /// Whether nobody may, because this server is read-only.
+    read_only: bool,
 }
 
 async fn cache(
@@ -120,7 +122,8 @@ async fn cache(
         row.nar_size = bytes;
         row.size = bytes.map_or_else(|| "unknown".to_owned(), size);
     }
-    let may_act = app.rights.of(&visitor, Some(&project)).await >= Right::Write;
+    let read_only = app.database.mark_writer().is_none();
+    let may_act = !read_only && app.rights.of(&visitor, Some(&project)).await >= Right::Write;
     let path = format!("{}/cache", links::project(&project.name));
     let view = View {
         title: format!("Caches · {}", project.name),
@@ -135,6 +138,7 @@ async fn cache(
             more,
             kept_off,
             may_act,
+            read_only,
         },
         path,
     };
