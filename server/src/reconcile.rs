@@ -3,7 +3,7 @@
 //! Deliveries come late, twice, in any order or not at all. So nothing is decided by them: they only say that somebody
 //! should look. What is found then is compared with what was found before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use levain_actions::git::CommitId;
 use levain_evaluator::JobsetName;
@@ -69,6 +69,15 @@ pub fn changes(before: &Heads, now: &Heads) -> Changes {
     }
 }
 
+/// Returns the commits that some jobset has left: it is at another one, or gone.
+pub fn left(before: &Heads, now: &Heads) -> BTreeSet<CommitId> {
+    let is_there = |name: &JobsetName, head: &Head| {
+        now.get(name).is_some_and(|found| found.commit == head.commit)
+    };
+    let gone = before.iter().filter(|(name, head)| !is_there(name, head));
+    gone.map(|(_, head)| head.commit).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +99,19 @@ mod tests {
             }
         );
         assert_eq!(changes(&now, &now), Changes::default());
+    }
+
+    #[test]
+    fn a_commit_is_left_by_what_moves_on_or_goes() {
+        let before = heads(&[("heads/main", 'a'), ("heads/topic", 'b'), ("pull/7", 'c')]);
+        let commits = |digits: &[char]| -> BTreeSet<CommitId> {
+            digits.iter().map(|digit| String::from(*digit).repeat(40).parse().unwrap()).collect()
+        };
+        let now = heads(&[("heads/main", 'a'), ("heads/topic", 'd'), ("heads/new", 'e')]);
+        assert_eq!(left(&before, &now), commits(&['b', 'c']));
+        let mut rebased = before.clone();
+        rebased.get_mut("pull/7").unwrap().base = Some("main".to_owned());
+        assert_eq!(left(&before, &rebased), commits(&[]));
     }
 
     #[test]

@@ -19,9 +19,9 @@ use crate::clock::Timestamp;
 use crate::database::{Database, DatabaseError};
 use crate::points::Point;
 use crate::projects::{ProjectError, ProjectId, random};
-use crate::reconcile::{Head, Heads, changes};
+use crate::reconcile::{Head, Heads, changes, left};
 use crate::roles::Role;
-use crate::statuses::{Outbox, not_shown, tell_state};
+use crate::statuses::{Outbox, hand_over, not_shown, tell_state};
 pub use leases::LEASE;
 pub use listing::HeadRun;
 use state::{RunEvent, RunState, Verdict};
@@ -271,6 +271,7 @@ impl Database {
                 points.pass(Point::NoteBegun);
                 let before = heads(connection, project).await?;
                 let changes = changes(&before, &now);
+                let left = left(&before, &now);
                 let mut noted = Noted::default();
                 for (jobset, head) in changes.moved {
                     noted.stopped.extend(end_all(connection, outbox, project, &jobset).await?);
@@ -297,6 +298,9 @@ impl Database {
                         .await?;
                     noted.gone.push(jobset);
                     points.pass(Point::HeadForgotten);
+                }
+                for commit in left {
+                    hand_over(connection, outbox, project, commit).await?;
                 }
                 Ok(Some(noted))
             })

@@ -7,6 +7,7 @@
 pub mod decide;
 pub mod details;
 mod kept;
+mod leaving;
 pub mod messenger;
 pub mod outbox;
 mod precedence;
@@ -28,6 +29,7 @@ use crate::runs::{Ended, Owner, RunId};
 use decide::{Budget, Course, News, Source, Standing, admits_job, weigh};
 pub(crate) use kept::not_shown;
 pub use kept::{KeptStatus, Sending};
+pub(crate) use leaving::hand_over;
 use precedence::is_outranked;
 pub use sending::{Claimed, SENDING_LEASE, StatusId};
 use wording::{Home, Subject, Telling};
@@ -131,6 +133,16 @@ struct Speaker {
     is_app: bool,
     /// Whether something else at the commit has the word: then it ends what it said before, and says nothing new.
     is_outranked: bool,
+    /// Whether its word counts at once where an older or newer run told something that has left the commit.
+    takes_over: bool,
+}
+
+impl Speaker {
+    /// Returns what it speaks about.
+    fn subject(&self) -> Subject<'_> {
+        let (jobset, commit) = (&self.jobset, self.commit);
+        Subject { run: self.source.run, jobset, commit, page: self.page.clone() }
+    }
 }
 
 /// Reads who speaks; nothing if the project has no forge, or no token for it.
@@ -172,6 +184,7 @@ async fn speaker(
         page: pages.map(|url| run_url(&url, run.number())),
         is_app: app.is_some(),
         is_outranked,
+        takes_over: false,
     }))
 }
 
@@ -232,9 +245,7 @@ async fn tell_summary(
     now: Timestamp,
 ) -> Result<(), DatabaseError> {
     let Said { phase, text, details } = said;
-    let (jobset, commit) = (&speaker.jobset, speaker.commit);
-    let subject = Subject { run: speaker.source.run, jobset, commit, page: speaker.page.clone() };
-    let status = match speaker.telling.summary(&speaker.home, &subject, phase, &text) {
+    let status = match speaker.telling.summary(&speaker.home, &speaker.subject(), phase, &text) {
         Ok(status) => status.with_details(details),
         Err(error) => {
             tracing::warn!(run = speaker.source.run.number(), %error, "cannot word a status");
@@ -325,7 +336,12 @@ async fn standing(
 ) -> Result<Option<(Version, Standing, bool)>, DatabaseError> {
     let row = sqlx::query(
         "SELECT id, sequence, run, attempt, state, writes, told_at, sending, context, description,
-             target_url, git_ref, details
+             target_url, git_ref, details,
+             CASE WHEN EXISTS (
+                 SELECT 1 FROM runs JOIN heads ON heads.project = runs.project
+                     AND heads.jobset = runs.jobset AND heads.commit_id = runs.commit_id
+                 WHERE runs.id = statuses.run
+             ) THEN 0 ELSE 1 END
          FROM statuses WHERE project = $1 AND commit_id = $2 AND slot = $3",
     )
     .bind(speaker.project.0)
@@ -342,6 +358,7 @@ async fn standing(
         writes: number(row.try_get(5)?),
         told_at: row.try_get::<Option<i64>, _>(6)?.map(Timestamp::from_millis),
         is_shown: Sending::read(row.try_get(7)?)? == Sending::Shown,
+        has_left: speaker.takes_over && number(row.try_get::<i64, _>(13)?) == 1,
     };
     let is_same = state == status.state()
         && row.try_get::<String, _>(8)? == status.context()

@@ -5,11 +5,14 @@
 
 use std::cmp::Reverse;
 
+use levain_actions::git::CommitId;
 use levain_evaluator::JobsetName;
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use crate::approve::Trust;
 use crate::database::DatabaseError;
+use crate::projects::ProjectId;
 use crate::roles::Role;
 use crate::runs::RunId;
 use crate::runs::state::RunState;
@@ -73,6 +76,11 @@ impl Rank {
             }
         }
     }
+
+    /// Returns whether it has nothing to say, and keeps nobody from it, when its newest run is in a state.
+    fn is_silent(&self, state: Option<String>) -> bool {
+        self.voice == Voice::MergeQueue && state.as_deref() == Some(RunState::Cancelled.name())
+    }
 }
 
 /// Returns whether something else that is at the commit of a run has the word.
@@ -98,29 +106,64 @@ pub(super) async fn is_outranked(
     .await?;
     for row in rows {
         let default: Option<String> = row.try_get(6)?;
-        let state: Option<String> = row.try_get(7)?;
-        let rank = |column: usize| {
-            let text: String = row.try_get(column)?;
-            let trust: String = row.try_get(column + 1)?;
-            let base: Option<String> = row.try_get(column + 2)?;
-            let jobset = text.parse().map_err(|_unnamed| DatabaseError::Content {
-                table: "heads",
-                what: "jobset",
-                found: text,
-            })?;
-            let trust = Trust::named(&trust);
-            Ok::<_, DatabaseError>(Rank::of(&jobset, trust, base.as_deref(), default.as_deref()))
-        };
-        let other = rank(3)?;
-        let is_stopped = state.as_deref() == Some(RunState::Cancelled.name());
-        if is_stopped && other.voice == Voice::MergeQueue {
+        let other = rank(&row, 3, default.as_deref())?;
+        if other.is_silent(row.try_get(7)?) {
             continue;
         }
-        if rank(0)? < other {
+        if rank(&row, 0, default.as_deref())? < other {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Returns the run that has the word at a commit, if anything there has one.
+pub(super) async fn who_speaks(
+    connection: &mut AnyConnection,
+    project: ProjectId,
+    commit: CommitId,
+) -> Result<Option<RunId>, DatabaseError> {
+    let rows = sqlx::query(
+        "SELECT heads.jobset, heads.trust, heads.base, projects.default_branch, runs.id, runs.state
+         FROM heads JOIN projects ON projects.id = heads.project
+             LEFT JOIN runs ON runs.id = (
+                 SELECT MAX(newest.id) FROM runs AS newest WHERE newest.project = heads.project
+                     AND newest.jobset = heads.jobset AND newest.commit_id = heads.commit_id
+             )
+         WHERE heads.project = $1 AND heads.commit_id = $2",
+    )
+    .bind(project.0)
+    .bind(commit.to_string())
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut candidates = Vec::new();
+    for row in rows {
+        let default: Option<String> = row.try_get(3)?;
+        let rank = rank(&row, 0, default.as_deref())?;
+        if !rank.is_silent(row.try_get(5)?) {
+            candidates.push((rank, row.try_get::<Option<i64>, _>(4)?.map(RunId)));
+        }
+    }
+    Ok(strongest(candidates))
+}
+
+/// Decides whose run has the word: that of the highest rank, and of equals the newest. One that has none says nothing, and
+/// keeps the weaker ones from it.
+fn strongest(candidates: Vec<(Rank, Option<RunId>)>) -> Option<RunId> {
+    candidates.into_iter().max().and_then(|(_, run)| run)
+}
+
+/// Reads a rank: the name, the trust and the base from a column on.
+fn rank(row: &AnyRow, column: usize, default: Option<&str>) -> Result<Rank, DatabaseError> {
+    let text: String = row.try_get(column)?;
+    let trust: String = row.try_get(column + 1)?;
+    let base: Option<String> = row.try_get(column + 2)?;
+    let jobset = text.parse().map_err(|_unnamed| DatabaseError::Content {
+        table: "heads",
+        what: "jobset",
+        found: text,
+    })?;
+    Ok(Rank::of(&jobset, Trust::named(&trust), base.as_deref(), default))
 }
 
 #[cfg(test)]
@@ -160,5 +203,24 @@ mod tests {
         assert!(order.is_sorted() && order.windows(2).all(|pair| pair[0] != pair[1]), "{order:?}");
         let branch = |name| rank(name, Trust::Branch, None);
         assert_eq!(branch("heads/a"), branch("heads/main"), "the newest run of both");
+    }
+
+    #[test]
+    fn of_what_is_left_at_a_commit_the_strongest_has_the_word_and_of_equals_the_newest() {
+        let rank =
+            |jobset: &str| Rank::of(&jobset.parse().unwrap(), Trust::Own, None, Some("main"));
+        let of = |list: &[(&str, Option<i64>)]| {
+            strongest(list.iter().map(|(jobset, run)| (rank(jobset), run.map(RunId))).collect())
+        };
+        let (tag, branch, other) =
+            (("tags/v1", Some(9)), ("heads/a", Some(1)), ("heads/b", Some(2)));
+        assert_eq!(of(&[tag, branch]), Some(RunId(1)));
+        assert_eq!(of(&[other, branch, tag]), Some(RunId(2)));
+        assert_eq!(of(&[branch, ("pull/7", None)]), None);
+        assert_eq!(of(&[]), None);
+        let stopped = || Some(RunState::Cancelled.name().to_owned());
+        assert!(rank("heads/gh-readonly-queue/main/pr-7-x").is_silent(stopped()));
+        assert!(!rank("heads/gh-readonly-queue/main/pr-7-x").is_silent(None));
+        assert!(!rank("pull/7").is_silent(stopped()));
     }
 }

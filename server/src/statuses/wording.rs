@@ -6,7 +6,9 @@
 use levain_actions::forge::webhook::Sender;
 use levain_actions::forge::{ForgeConfig, place_of_remote};
 use levain_actions::git::CommitId;
-use levain_actions::status::{Status, SummaryPhase, SummaryText, Texts, TextsError};
+use levain_actions::status::{
+    JobPhase, JobText, Status, SummaryPhase, SummaryText, Texts, TextsError,
+};
 use levain_actions::template;
 use levain_evaluator::JobsetName;
 use levain_evaluator::names::Named;
@@ -115,19 +117,44 @@ impl Telling {
         phase: SummaryPhase,
         text: &SummaryText,
     ) -> Result<Status, WordingError> {
-        let forge = self.forge(home);
+        let (prefix, project) = self.names(home);
         let text = SummaryText {
-            prefix: match &forge {
-                Some(forge) => forge.context_prefix.clone(),
-                None => ForgeConfig::default_context_prefix(),
-            },
-            project: forge.map_or_else(|| home.name.clone(), |forge| forge.repository),
+            prefix,
+            project,
             jobset: subject.jobset.to_string(),
             commit: subject.commit.to_string(),
             ..text.clone()
         };
         let status = self.texts.compile()?.summary(phase, &text)?;
         Ok(self.placed(status, subject))
+    }
+
+    /// Words the status of a job that ended.
+    pub fn job(
+        &self,
+        home: &Home,
+        subject: &Subject<'_>,
+        phase: JobPhase,
+        text: &JobText,
+    ) -> Result<Status, WordingError> {
+        let (prefix, project) = self.names(home);
+        let text = JobText {
+            prefix,
+            project,
+            jobset: subject.jobset.to_string(),
+            commit: subject.commit.to_string(),
+            ..text.clone()
+        };
+        let status = self.texts.compile()?.job(phase, &text)?;
+        Ok(self.placed(status, subject))
+    }
+
+    /// Returns what names of statuses start with, and what the project is called in texts.
+    fn names(&self, home: &Home) -> (String, String) {
+        match self.forge(home) {
+            Some(forge) => (forge.context_prefix, forge.repository),
+            None => (ForgeConfig::default_context_prefix(), home.name.clone()),
+        }
     }
 
     /// Adds the link and the branch to a status.

@@ -118,10 +118,90 @@ async fn a_branch_that_is_green_does_not_turn_its_pull_requests_check_green() {
         let alone = database.run_again(id, "heads/topic".parse().unwrap()).await.unwrap().unwrap();
         assert_eq!(summary(&database, alone).await, None);
         database.cancel_run(alone).await.unwrap();
-        // Merged and closed: the branch has the word.
+        // Merged and closed: the branch has the word, and its newest run was stopped.
         note(&database, id, heads(&[both[0]])).await;
+        assert_eq!(summary(&database, alone).await.unwrap().state, State::Cancelled);
         let last = database.run_again(id, "heads/topic".parse().unwrap()).await.unwrap().unwrap();
         assert_eq!(summary(&database, last).await.unwrap().state, State::Pending);
+    }
+}
+
+/// Returns a report in which a job of each of these names ended so.
+fn report(jobs: &[(&str, &str)]) -> String {
+    let job = |(name, status): &(&str, &str)| serde_json::json!({ "attrPath": name, "status": status, "baseDrvPath": "/nix/store/x.drv" });
+    serde_json::json!({ "jobs": jobs.iter().map(job).collect::<Vec<_>>() }).to_string()
+}
+
+#[tokio::test]
+async fn when_a_pull_request_is_closed_its_branch_says_again_where_it_stands() {
+    for test in databases().await {
+        let database = test.open().await;
+        let id = told_project(&database, "a").await;
+        let both = [("heads/topic", 1), ("pull/7", 1)];
+        // The branch's run is the older one, and its verdict is told nowhere.
+        let queued = note(&database, id, heads(&both)).await.queued;
+        let [branch, pull] = *queued else { panic!("{queued:?}") };
+        assert_eq!([claim(&database).await.id, claim(&database).await.id], [pull, branch]);
+        let job = Status::new(&format!("{:040x}", 1), "levain/b", State::Failure, "").unwrap();
+        let failed = vec![Progress::Job { job: "b".to_owned(), status: job }];
+        database.tell(pull, owner(), failed, Budget::DEFAULT, now()).await.unwrap();
+        assert!(database.end_run(pull, owner(), ended(Verdict::Failed)).await.unwrap());
+        let report = Some(report(&[("a", "clean"), ("b", "fresh")]));
+        let green = Ended { report, ..ended(Verdict::Succeeded) };
+        assert!(database.end_run(branch, owner(), green).await.unwrap());
+        let shown = async |run: RunId| -> Vec<(Option<String>, State, String)> {
+            let kept = database.statuses_of_run(run).await.unwrap().into_iter();
+            kept.map(|kept| (kept.job, kept.state, kept.description)).collect()
+        };
+        assert_eq!((shown(branch).await.len(), shown(pull).await.len()), (0, 2));
+        send_all(&database, now()).await;
+        note(&database, id, heads(&both[..1])).await;
+        let expected = [
+            (None, State::Success, "2 jobs: 1 unchanged, 0 incremental, 1 clean".to_owned()),
+            (Some("b".to_owned()), State::Success, "unchanged".to_owned()),
+        ];
+        assert_eq!(shown(branch).await, expected);
+        let sent = send_all(&database, now()).await;
+        let sent: Vec<_> = sent.iter().map(|one| (one.context(), one.state())).collect();
+        assert_eq!(sent, [("levain", State::Success), ("levain/b", State::Success)]);
+        // Opened again: its merge is what counts.
+        let again = note(&database, id, heads(&both)).await.queued[0];
+        assert_eq!(summary(&database, again).await.unwrap().state, State::Pending);
+    }
+}
+
+#[tokio::test]
+async fn a_pull_request_that_is_closed_leaves_nothing_pending() {
+    for test in databases().await {
+        let database = test.open().await;
+        let id = told_project(&database, "a").await;
+        let both = [("heads/topic", 1), ("pull/7", 1)];
+        let queued = note(&database, id, heads(&both)).await.queued;
+        let [branch, pull] = *queued else { panic!("{queued:?}") };
+        assert_eq!([claim(&database).await.id, claim(&database).await.id], [pull, branch]);
+        // Closed while both are under way: the branch is waited for, and its end is told.
+        note(&database, id, heads(&both[..1])).await;
+        assert_eq!(summary(&database, pull).await, None);
+        assert_eq!(summary(&database, branch).await.unwrap().state, State::Pending);
+        assert!(!database.end_run(pull, owner(), ended(Verdict::Succeeded)).await.unwrap());
+        assert!(database.end_run(branch, owner(), ended(Verdict::Failed)).await.unwrap());
+        assert_eq!(summary(&database, branch).await.unwrap().state, State::Failure);
+        // Opened once more, and closed together with its branch: nobody is left to say anything.
+        let pull = note(&database, id, heads(&both)).await.queued[0];
+        assert_eq!(summary(&database, pull).await.unwrap().state, State::Pending);
+        note(&database, id, heads(&[])).await;
+        assert_eq!(summary(&database, pull).await.unwrap().state, State::Cancelled);
+        // A branch that moves on leaves what it told, whatever else is there.
+        let two = [("heads/a", 2), ("heads/b", 2)];
+        let queued = note(&database, id, heads(&two)).await.queued;
+        for _ in &queued {
+            let run = claim(&database).await;
+            assert!(database.end_run(run.id, owner(), ended(Verdict::Succeeded)).await.unwrap());
+        }
+        let before = database.statuses_of_run(queued[1]).await.unwrap();
+        assert_eq!(before.len(), 1);
+        note(&database, id, heads(&[("heads/a", 2), ("heads/b", 3)])).await;
+        assert_eq!(database.statuses_of_run(queued[1]).await.unwrap(), before);
     }
 }
 
