@@ -41,6 +41,7 @@ mod read_only;
 mod releasing;
 mod remembered;
 mod remote;
+mod replaced;
 mod serve;
 mod shadow;
 mod shadow_branch;

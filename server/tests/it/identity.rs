@@ -1,5 +1,6 @@
 //! Repositories that are deleted and renamed, and others that take over their names.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,10 +8,12 @@ use levain_actions::forge::webhook::Sender;
 use levain_actions::forge::{Reach, Right};
 use levain_actions::status::{State, Status};
 use levain_engine::cancel::Cancel;
+use levain_engine::project::WriteAccess;
 use levain_server::Database;
 use levain_server::deliveries::{Delivery, DeliveryState, Kept, NewDelivery};
 use levain_server::forges::Forges;
 use levain_server::identity::Found;
+use levain_server::live::Live;
 use levain_server::logins::Logins;
 use levain_server::projects::{NewProject, Project, ProjectId};
 use levain_server::reconcile::{Head, Heads};
@@ -19,16 +22,19 @@ use levain_server::runs::{Ended, Owner, RunId};
 use levain_server::serving::{Company, Running, Settings};
 use levain_server::statuses::decide::Sent;
 use levain_server::statuses::messenger::{ForgeMessenger, Message, Messenger};
+use levain_server::statuses::voice::Voice;
 use levain_server::statuses::wording::Telling;
+use levain_server::workshop::engine::EngineWorkshop;
 use levain_server::workshop::{Carried, HeadsError, Listed, Order, Workshop};
 use reqwest::StatusCode;
 use serde_json::json;
+use tokio::runtime::Handle;
 use wiremock::matchers::any;
 use wiremock::{Mock, Request, ResponseTemplate};
 
 use crate::hub::Hub;
 use crate::listening::{self, FORGE, Listening, account, operator, signed_in};
-use crate::support::{databases, now};
+use crate::support::{databases, note, now};
 
 /// What a forge has: the path and the number of each repository. Everybody may administer all of them.
 type Has = Arc<Mutex<Vec<(String, u64)>>>;
@@ -446,5 +452,56 @@ async fn a_project_that_its_app_may_not_see_says_so_and_goes_on_when_it_may() {
         .await;
         running.stop().await;
         assert_eq!(known(&database, id).await.look_failed, None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_fetched_from_a_repository_that_took_a_name_over_before_any_look_saw_it() {
+    for test in databases().await {
+        let world = World::new(test.open().await).await;
+        let (database, id) = (&world.database, world.id);
+        assert!(database.note_repository(id, 7).await.unwrap());
+        let commit = format!("{:040x}", 1).parse().unwrap();
+        let heads = Heads::from([("heads/main".parse().unwrap(), Head::branch(commit))]);
+        note(database, id, heads).await;
+        let owner = Owner::new("o");
+        let run = database.claim_run(owner.clone(), now(), &[]).await.unwrap().unwrap();
+        let project = known(database, id).await;
+        // Without this, nothing has anything to fetch with.
+        let equipped = Arc::new(AtomicUsize::new(0));
+        let carried = async || {
+            let (equipped, runtime) = (Arc::clone(&equipped), Handle::current());
+            let workshop = EngineWorkshop {
+                equip: Box::new(move |_| {
+                    equipped.fetch_add(1, Ordering::SeqCst);
+                    Err("it would be fetched".to_owned())
+                }),
+                access: WriteAccess::Write,
+                logins: Logins::new(database.clone(), None),
+                live: Live::default(),
+                database: database.clone(),
+                runtime: runtime.clone(),
+            };
+            let voice = Voice::new(database.clone(), owner.clone(), &run, runtime);
+            let order = Order { project: project.clone(), run: run.clone(), voice };
+            let carried = move || workshop.carry_out(&order, &Cancel::default());
+            match tokio::task::spawn_blocking(carried).await.unwrap() {
+                Carried::Ended(ended) => ended.summary,
+                Carried::Stopped => panic!("nobody stops it"),
+            }
+        };
+        assert_eq!(carried().await, "it would be fetched");
+        assert_eq!(equipped.load(Ordering::SeqCst), 1);
+        world.has(&[("o/r", 9)]);
+        let why = carried().await;
+        assert!(why.contains("number 9 instead of 7"), "{why}");
+        assert_eq!(equipped.load(Ordering::SeqCst), 1, "it was fetched");
+        assert_eq!(known(database, id).await.other_repository, Some(9));
+        // Renamed: what is begun next is fetched at its new address, and this not at all.
+        assert!(database.confirm_repository(id, 9).await.unwrap());
+        world.has(&[("p/new", 9)]);
+        let why = carried().await;
+        assert!(why.contains("the repository was renamed to `p/new`"), "{why}");
+        assert_eq!(equipped.load(Ordering::SeqCst), 1, "it was fetched");
     }
 }
