@@ -10,7 +10,7 @@ use levain_evaluator::{JobName, JobsetName};
 use levain_store::{Connection, StoreDir};
 
 use crate::choose::{Candidate, Reason, Refusal, Sources};
-use crate::dropped::{Mark, dropped_until};
+use crate::dropped::{Mark, cache_dropped_until};
 use crate::jobset::Jobset;
 use crate::pointers::{Entries, FoundBranch, Layout, Unusable, known};
 use crate::records::{Records, RecordsError};
@@ -173,21 +173,18 @@ impl<'a> KnownEntries<'a> {
 
 /// Returns whether a cache that `job` of `jobset` would start from is dropped: there, or where it was made.
 ///
-/// By whatever name: the job that made it may be another one with the same key. An entry that names no maker is not
-/// trusted anyway.
+/// An entry that names no maker is not trusted anyway.
 pub(crate) fn is_dropped(
     entry: &Entry,
     jobset: &JobsetName,
     job: &JobName,
     marks: &[Mark],
 ) -> bool {
-    let (made_on, made_by) = match &entry.maker {
+    let maker = match &entry.maker {
         Some(maker) => (&maker.jobset, &maker.job),
         None => (jobset, job),
     };
-    [jobset, made_on].iter().any(|jobset| {
-        [job, made_by].iter().any(|job| entry.time <= dropped_until(marks, Some(jobset), job))
-    })
+    entry.time <= cache_dropped_until(marks, (jobset, job), maker)
 }
 
 /// The entries as seen by one job.

@@ -108,6 +108,22 @@ pub fn dropped_until(marks: &[Mark], jobset: Option<&JobsetName>, job: &JobName)
     times.max().unwrap_or(0)
 }
 
+/// Returns the time until which a cache is dropped that `job` of `jobset` would start from: there, or where it was made; 0 if
+/// it is not.
+///
+/// By whatever name: the job that made it may be another one with the same key.
+pub fn cache_dropped_until(
+    marks: &[Mark],
+    (jobset, job): (&JobsetName, &JobName),
+    (made_on, made_by): (&JobsetName, &JobName),
+) -> u64 {
+    let until = |jobset, job| dropped_until(marks, Some(jobset), job);
+    [until(jobset, job), until(jobset, made_by), until(made_on, job), until(made_on, made_by)]
+        .into_iter()
+        .max()
+        .unwrap_or(0)
+}
+
 /// Returns the jobs that must not use caches on a jobset, and the commit whose audit said so.
 pub(crate) fn switched_off(marks: &[Mark], jobset: &JobsetName) -> BTreeMap<JobName, CommitId> {
     let off = marks.iter().filter_map(|mark| match mark {

@@ -16,7 +16,7 @@ use levain_evaluator::key::{Key, KeyDocument};
 use levain_evaluator::{JobName, JobsetName};
 use levain_store::DerivationPath;
 
-pub use crate::dropped::{Jobsets, Mark, dropped_until};
+pub use crate::dropped::{Jobsets, Mark, cache_dropped_until, dropped_until};
 pub use crate::evaluations::Remembered;
 use crate::state::{State, StateError, StateWriter};
 pub use crate::success::{RecordedCache, StoredEntry, Success, Successes};

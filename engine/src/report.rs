@@ -310,6 +310,22 @@ pub struct PointerReport {
     pub path: String,
     /// Whether this run moved it there.
     pub moved: bool,
+    /// When the cache was recorded, in seconds since 1970.
+    #[serde(default)]
+    pub time: u64,
+    /// Who made it: another jobset, perhaps, from which this one took it over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maker: Option<MakerReport>,
+}
+
+/// Who made a cache.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MakerReport {
+    /// The jobset whose build made it.
+    pub jobset: JobsetName,
+    /// The job there.
+    pub job: JobName,
 }
 
 /// How many jobs ended how.

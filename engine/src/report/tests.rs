@@ -41,7 +41,12 @@ fn full() -> Report {
         audit: Some(Verdict::Lied),
         ..JobReport::new(&"x86_64-linux.app".into(), JobStatus::Incremental)
     };
-    let pointer = Some(PointerReport { path: "/nix/store/cache".into(), moved: true });
+    let pointer = Some(PointerReport {
+        path: "/nix/store/cache".into(),
+        moved: true,
+        time: 7,
+        maker: Some(MakerReport { jobset: JobsetName::branch("main"), job: "a".into() }),
+    });
     let bare = JobReport::new(&"x86_64-linux.\"a.b\"".into(), JobStatus::Failed);
     let counters = Counters::of([&job, &bare]);
     Report {

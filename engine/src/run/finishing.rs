@@ -15,8 +15,8 @@ use crate::declaration::Mode;
 use crate::event::What;
 use crate::pointers::Entries;
 use crate::report::{
-    Counters, JobReport, JobStatus, MergeReport, PointerReport, Report, ReportedJob, ShadowReport,
-    Undelivered, UndeliveredKind,
+    Counters, JobReport, JobStatus, MakerReport, MergeReport, PointerReport, Report, ReportedJob,
+    ShadowReport, Undelivered, UndeliveredKind,
 };
 use crate::roots::RootError;
 use crate::state::Kind;
@@ -192,6 +192,11 @@ impl Run<'_> {
             let pointer = entry.map(|entry| PointerReport {
                 path: dir.display(&entry.path),
                 moved: self.moved.contains(&job.attr_path),
+                time: entry.time,
+                maker: entry.maker.as_ref().map(|maker| MakerReport {
+                    jobset: maker.jobset.clone(),
+                    job: maker.job.clone(),
+                }),
             });
             ReportedJob { job, pointer }
         };

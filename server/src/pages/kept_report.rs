@@ -302,6 +302,20 @@ pub struct Pointer {
     pub path: String,
     /// Whether this run moved it there.
     pub moved: bool,
+    /// When the cache was recorded, in seconds since 1970; 0 if the report does not say.
+    pub time: u64,
+    /// Who made it.
+    pub maker: Option<Maker>,
+}
+
+/// Who made a cache.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Maker {
+    /// The jobset.
+    pub jobset: String,
+    /// The job there.
+    pub job: String,
 }
 
 /// A cache that an audit caught.

@@ -204,6 +204,43 @@ async fn whoever_may_write_drops_caches_and_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_dropped_where_it_was_made_shows_where_it_is_shared() {
+    for test in databases().await {
+        let database = test.open().await;
+        let world = World::new(&database).await;
+        let project = database.project_named("bread").await.unwrap().unwrap();
+        let mut filling = Filling::of(&database, project.id);
+        // A topic whose pointers name what main made.
+        let shared = |name: &str| {
+            let mut job = sample::job(name, "fresh");
+            let maker = json!({ "jobset": "heads/main", "job": name });
+            job["pointer"] =
+                json!({ "path": "/nix/store/x-cache", "moved": false, "time": 5, "maker": maker });
+            job
+        };
+        let report = Some(sample::report(vec![shared(JOB), shared(OTHER)]));
+        filling.run("heads/topic", Verdict::Succeeded, "2 unchanged", report).await;
+        let dropped = async || {
+            let page = world.server.get("/projects/bread/cache.json?jobset=heads/topic", &[]).await;
+            let page: Value = serde_json::from_str(&page.body).unwrap();
+            let rows = page["pointers"].as_array().unwrap().iter();
+            let dropped = rows.filter(|row| row["dropped"].is_object());
+            dropped
+                .map(|row| row["job"]["name"]["text"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(dropped().await, [""; 0]);
+        let path = "/api/v1/projects/bread/cache/drop";
+        let done = world.send(path, &json!({ "job": JOB, "jobset": "heads/main" })).await;
+        assert_eq!(done.0, StatusCode::OK);
+        assert_eq!(dropped().await, [JOB]);
+        let done = world.send(path, &json!({ "job": OTHER, "jobset": "pull/7" })).await;
+        assert_eq!(done.0, StatusCode::OK);
+        assert_eq!(dropped().await, [JOB], "nobody here uses what that made");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn programs_drop_and_allow_caches() {
     for test in databases().await {
         let database = test.open().await;

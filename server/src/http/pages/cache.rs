@@ -3,7 +3,7 @@
 
 use axum::extract::{Query, State};
 use axum::response::Response;
-use levain_engine::records::{Jobsets, Mark, dropped_until};
+use levain_engine::records::{Jobsets, Mark, cache_dropped_until};
 use levain_evaluator::{JobName, JobsetName};
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::http::App;
 use crate::http::table::{Needs, OfProject, Refused, Table};
 use crate::http::visitor::Visitor;
-use crate::pages::kept_report::KeptReport;
+use crate::pages::kept_report::{KeptReport, Pointer};
 use crate::pages::links;
 use crate::pages::moment::{Moment, size};
 use crate::pages::renderer::View;
@@ -161,9 +161,14 @@ fn pointers(
             (moved.moved && moved.path == pointer.path).then_some((run, job))
         });
         let id = moved.map(|(run, _)| run.id.number());
-        // An older run made it if none of these did.
-        let made = moved.map(|(run, _)| run).or(reports.last().map(|(run, _)| run));
-        let made = made.map_or(newest.created_at, |run| run.ended_at.unwrap_or(run.created_at));
+        let made = match pointer.time {
+            // Reports of earlier versions do not say. An older run made it if none of these did.
+            0 => {
+                let made = moved.map(|(run, _)| run).or(reports.last().map(|(run, _)| run));
+                made.map_or(newest.created_at, |run| run.ended_at.unwrap_or(run.created_at))
+            }
+            time => from_seconds(time),
+        };
         PointerRow {
             job: JobRow::new(newest.id.number(), job),
             path: pointer.path.clone(),
@@ -175,20 +180,35 @@ fn pointers(
             audit: job.audit.clone(),
             made_by: id.map(|id| Link::new(format!("#{id}"), links::run(id))),
             made_of: moved.map(|(run, _)| run.commit.to_string()),
-            dropped: dropped(marks, jobset, &job.attr_path, made)
+            dropped: dropped(marks, jobset, &job.attr_path, pointer, made)
                 .map(|time| Moment::new(time, now)),
         }
     })
     .collect()
 }
 
-/// Returns when the caches of a job were dropped, if one that was made at some time is among them.
-fn dropped(marks: &[Mark], jobset: &JobsetName, job: &str, made: Timestamp) -> Option<Timestamp> {
-    let until = dropped_until(marks, Some(jobset), &JobName::from(job));
-    let until = i64::try_from(until).unwrap_or(i64::MAX);
+/// Returns when the cache that a job's pointer names was dropped, if it was: on this jobset, or where it was made.
+fn dropped(
+    marks: &[Mark],
+    jobset: &JobsetName,
+    job: &str,
+    pointer: &Pointer,
+    made: Timestamp,
+) -> Option<Timestamp> {
+    let job = JobName::from(job);
+    let maker = pointer.maker.as_ref().and_then(|maker| {
+        Some((maker.jobset.parse::<JobsetName>().ok()?, JobName::from(maker.job.as_str())))
+    });
+    let here = (jobset, &job);
+    let maker = maker.as_ref().map_or(here, |(jobset, job)| (jobset, job));
+    let until = cache_dropped_until(marks, here, maker);
     // In whole seconds: whatever was made in the last of them is dropped.
-    let is_dropped = until > 0 && made.millis() / 1_000 <= until;
-    is_dropped.then(|| Timestamp::from_millis(until.saturating_mul(1_000)))
+    let is_dropped = until > 0 && made.millis() / 1_000 <= i64::try_from(until).unwrap_or(i64::MAX);
+    is_dropped.then(|| from_seconds(until))
+}
+
+fn from_seconds(seconds: u64) -> Timestamp {
+    Timestamp::from_millis(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000))
 }
 
 /// Returns the jobs that audits keep from caches on a jobset.
@@ -213,14 +233,16 @@ fn kept_off(marks: &[Mark], wanted: &JobsetName) -> Vec<KeptOff> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pages::kept_report::Maker;
 
     #[test]
     fn what_was_made_until_then_is_dropped_where_it_was() {
         let main = JobsetName::branch("main");
         let mark = |jobset| Mark::Until { jobset, job: Some("a".into()), time: 10 };
         let at = Timestamp::from_millis;
-        let is_dropped =
-            |marks: &[Mark], job: &str, made| dropped(marks, &main, job, at(made)).is_some();
+        let is_dropped = |marks: &[Mark], job: &str, made| {
+            dropped(marks, &main, job, &Pointer::default(), at(made)).is_some()
+        };
         for jobset in [Jobsets::All, Jobsets::One(main.clone())] {
             let marks = [mark(jobset)];
             assert!(is_dropped(&marks, "a", 9_000) && is_dropped(&marks, "a", 10_999));
@@ -228,6 +250,27 @@ mod tests {
         }
         assert!(!is_dropped(&[mark(Jobsets::One(JobsetName::pull_request(7)))], "a", 9_000));
         assert!(!is_dropped(&[], "a", 0));
+    }
+
+    #[test]
+    fn what_was_dropped_where_it_was_made_is_dropped_here() {
+        let (here, made_on) = (JobsetName::branch("topic"), JobsetName::branch("main"));
+        let maker = Maker { jobset: made_on.to_string(), job: "a".to_owned() };
+        let pointer = Pointer { maker: Some(maker), ..Pointer::default() };
+        let is_dropped = |jobset: &JobsetName, job: Option<&str>, pointer: &Pointer| {
+            let (jobset, job) = (Jobsets::One(jobset.clone()), job.map(JobName::from));
+            let mark = Mark::Until { jobset, job, time: 10 };
+            dropped(&[mark], &here, "b", pointer, Timestamp::from_millis(9_000)).is_some()
+        };
+        for jobset in [&here, &made_on] {
+            for job in [Some("a"), Some("b"), None] {
+                assert!(is_dropped(jobset, job, &pointer), "{jobset} {job:?}");
+            }
+            assert!(!is_dropped(jobset, Some("c"), &pointer));
+        }
+        assert!(!is_dropped(&JobsetName::pull_request(7), None, &pointer));
+        // A report that does not say who made it.
+        assert!(!is_dropped(&made_on, None, &Pointer::default()));
     }
 
     #[test]
