@@ -216,8 +216,50 @@ fn schemas() -> Value {
                 "type": "object",
                 "description": "What `levain run --format json` prints. Only where one run is asked for, once it has one.",
             },
-        }), &["notices", "report"]),
+            "live": described(live(), "What it is doing right now. Only where one run is asked for, from the server that carries it out."),
+        }), &["notices", "report", "live"]),
     })
+}
+
+/// Describes what a run is doing.
+fn live() -> Value {
+    let counts = ["fresh", "incremental", "clean", "failed", "errors", "cancelled", "skipped"];
+    let counts: serde_json::Map<String, Value> =
+        counts.into_iter().map(|name| (name.to_owned(), number())).collect();
+    let statuses = ["fresh", "incremental", "clean", "failed", "error", "cancelled", "skipped"];
+    object(
+        json!({
+            "stage": or_null(described(object(json!({
+                "name": one_of(&[
+                    "fetch", "evaluate-base", "evaluate-shadow", "build", "audit", "deliver",
+                ], "What."),
+                "jobs": described(number(), "How many jobs are built or audited."),
+                "fresh": described(number(), "How many jobs have nothing to build."),
+            }), &["jobs", "fresh"]), "What it is doing.")),
+            "jobs": or_null(described(number(), "How many jobs there are, once that is known.")),
+            "counters": described(object(counts.into(), &[]), "How many jobs ended how."),
+            "waiting": described(by_name(object(json!({
+                "built": or_null(text("The derivation that is built for it, as a path.")),
+            }), &[])), "The jobs that are not done, by name."),
+            "waits": described(by_name(object(json!({
+                "kind": one_of(&["slot", "dependency", "retry"], "What it waits for."),
+                "derivation": text("A derivation whose outputs it needs."),
+                "at": time("When it is tried once more."),
+            }), &["derivation", "at"])), "Why builds do not begin, by derivation."),
+            "builds": described(by_name(object(json!({
+                "since": time("Since when."),
+            }), &[])), "What is being built, by derivation."),
+            "ended": described(by_name(object(json!({
+                "status": one_of(&statuses, "How."),
+            }), &[])), "How those jobs ended that have, by name."),
+        }),
+        &[],
+    )
+}
+
+/// Describes an object whose names are not known before.
+fn by_name(value: Value) -> Value {
+    json!({ "type": "object", "additionalProperties": value })
 }
 
 /// Describes an object of which all properties are there but those.

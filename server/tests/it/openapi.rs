@@ -3,11 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use levain_engine::event::{Stage, WaitReason};
+use levain_engine::report::JobStatus;
+use levain_evaluator::JobName;
 use levain_server::http::{self, Site, document};
+use levain_server::live::{LiveBuild, LiveEnd, LiveJob, LiveRun};
 use levain_server::reconcile::Head;
 use levain_server::runs::state::{RunState, Verdict};
 use levain_server::runs::{Ended, Owner};
 use levain_server::shown::{ShownProject, ShownRun};
+use levain_store::DerivationPath;
 use serde_json::Value;
 
 use crate::support::{GITHUB, databases, note, now, project};
@@ -74,6 +79,12 @@ pub(crate) fn check(value: &Value, schema: &Value, place: &str) {
     if let Some(names) = schema["enum"].as_array() {
         assert!(names.contains(value), "{place} is {value}");
     }
+    if let (Some(object), Some(described)) = (value.as_object(), schema.get("additionalProperties"))
+    {
+        for (name, value) in object {
+            check(value, described, &format!("{place}.{name}"));
+        }
+    }
     if let (Some(object), Some(properties)) = (value.as_object(), schema["properties"].as_object())
     {
         for required in schema["required"].as_array().unwrap() {
@@ -84,6 +95,50 @@ pub(crate) fn check(value: &Value, schema: &Value, place: &str) {
             check(value, described, &format!("{place}.{name}"));
         }
     }
+}
+
+/// Returns what runs may be doing: everything that can be said of one.
+fn lives() -> Vec<LiveRun> {
+    let (jobs, fresh) = (2, 1);
+    let stages = [
+        Stage::Fetch,
+        Stage::EvaluateBase,
+        Stage::EvaluateShadow,
+        Stage::Build { jobs, fresh },
+        Stage::Audit { jobs },
+        Stage::Deliver,
+    ];
+    let derivation = |name: &str| -> DerivationPath {
+        format!("prwm9syyq3qlrywj4hir7c92gf7kbl1q-{name}.drv").parse().unwrap()
+    };
+    let waits = [
+        WaitReason::Slot,
+        WaitReason::Dependency { derivation: derivation("x") },
+        WaitReason::Retry { at: 7 },
+    ];
+    let waits = waits.into_iter().zip(["a", "b", "c"]).map(|(wait, of)| (derivation(of), wait));
+    let ended = [
+        JobStatus::Fresh,
+        JobStatus::Incremental,
+        JobStatus::Clean,
+        JobStatus::Failed,
+        JobStatus::Error,
+        JobStatus::Cancelled,
+        JobStatus::Skipped,
+    ];
+    let ended = ended.into_iter().enumerate().map(|(number, status)| {
+        (JobName::from(number.to_string().as_str()), LiveEnd { status, log: None })
+    });
+    let full = LiveRun {
+        jobs: Some(9),
+        waiting: [("w".into(), LiveJob { built: Some("/nix/store/x.drv".to_owned()) })].into(),
+        waits: waits.collect(),
+        builds: [(derivation("d"), LiveBuild { since: 7, log: None })].into(),
+        ended: ended.collect(),
+        ..LiveRun::default()
+    };
+    let of = stages.map(|stage| LiveRun { stage: Some(stage), ..full.clone() });
+    of.into_iter().chain([LiveRun::default()]).collect()
 }
 
 #[tokio::test]
@@ -111,7 +166,9 @@ async fn answers_are_as_the_document_describes_them() {
     let run = database.run(run.id).await.unwrap().unwrap();
     let details = database.run_details(run.id).await.unwrap().unwrap();
     let after = ShownRun::new("a", &run).with(details);
-    for shown in [before, after] {
+    let mut all = vec![before.clone(), after];
+    all.extend(lives().into_iter().map(|live| ShownRun { live: Some(live), ..before.clone() }));
+    for shown in all {
         check(&serde_json::to_value(shown).unwrap(), schemas["Run"], "a run");
     }
     for project in database.projects().await.unwrap() {
