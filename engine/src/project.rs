@@ -27,6 +27,7 @@ mod branches;
 mod declaring;
 mod error;
 mod keys;
+mod mirrors;
 mod opening;
 mod selecting;
 mod workplace;
@@ -34,7 +35,8 @@ mod workplace;
 pub use branches::{Asking, Branches};
 pub use error::ProjectError;
 pub use keys::{place_of, public_key};
-pub use opening::{Opening, list_branches, list_tags, mirror, open_location};
+pub use mirrors::{mirror, place_of_mirror, remove_mirrors};
+pub use opening::{Opening, list_branches, list_tags, open_location};
 use workplace::Aside;
 
 /// What every command works with, handed in from outside.

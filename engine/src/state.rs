@@ -22,7 +22,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use levain_actions::git::{LockError, RunLock};
 use serde::Serialize;
@@ -89,6 +89,9 @@ pub enum Kind {
     /// Facts about the project: a few, that nothing else can tell.
     Project,
 }
+
+/// The file of the lock.
+const LOCK: &str = "lock";
 
 /// Every kind.
 const KINDS: [Kind; 6] =
@@ -181,6 +184,12 @@ impl State {
             .collect()
     }
 
+    /// Returns whether nobody has taken or given back the lock since a time; not if nobody ever took it.
+    pub(crate) fn is_unused_since(&self, time: SystemTime) -> bool {
+        let metadata = fs::metadata(self.dir.join(LOCK));
+        metadata.and_then(|metadata| metadata.modified()).is_ok_and(|used| used < time)
+    }
+
     /// Takes the lock; an error if another levain works on this repository.
     pub fn lock(&self) -> Result<StateWriter, StateError> {
         self.lend(&Holds::default()).map(|(writer, _)| writer)
@@ -195,7 +204,7 @@ impl State {
         for kind in KINDS {
             create_dir(&self.dir.join(kind.directory()))?;
         }
-        let (lent, is_new) = holds.lend(&self.dir.join("lock"))?;
+        let (lent, is_new) = holds.lend(&self.dir.join(LOCK))?;
         if is_new == IsNew::Yes {
             // Only who holds the lock writes there, and nobody else does: whoever did was killed.
             for kind in KINDS {

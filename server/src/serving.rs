@@ -14,6 +14,7 @@ mod scheduling;
 pub mod standing;
 mod telling;
 pub(crate) mod thread;
+mod tidying;
 mod working;
 
 use std::future::Future;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub look_every: Duration,
     /// How often the database is asked for what other processes put there.
     pub glance_every: Duration,
+    /// How long it is waited until it is looked again what nothing needs any more.
+    pub tidy_every: Duration,
     /// How long a project is left alone that could not be looked at; doubled after each further failure.
     pub first_wait: Duration,
     /// The longest wait that the doubling leads to.
@@ -58,6 +61,7 @@ impl Default for Settings {
             look_every: Duration::from_secs(300),
             glance_every: Duration::from_secs(2),
             first_wait: Duration::from_secs(5),
+            tidy_every: Duration::from_secs(3_600),
             longest_wait: Duration::from_secs(300),
             patience: Duration::from_secs(8),
             forges: Forges::default(),
@@ -171,6 +175,7 @@ impl Running {
             drop(working);
         });
         loops.spawn(scheduling::schedule_all(Arc::clone(&shared)));
+        loops.spawn(tidying::tidy_all(Arc::clone(&shared)));
         loops.spawn(clean_up(Arc::clone(&shared)));
         points.pass(Point::ServingBegun);
         Ok(Self { shared, loops })

@@ -24,6 +24,11 @@ pub trait Workshop: Send + Sync + 'static {
     /// Carries out a run to its end, or until it is cancelled.
     fn carry_out(&self, order: &Order, cancel: &Cancel) -> Carried;
 
+    /// Removes what none of the projects needs any more from this machine's disk. These are all that there are.
+    fn tidy(&self, projects: &[Project]) {
+        let _nothing = projects;
+    }
+
     /// Returns who sends statuses; nobody in read-only mode.
     fn messenger(&self) -> Option<Arc<dyn Messenger>> {
         None

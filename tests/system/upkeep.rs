@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
 use crate::environment::Environment;
-use crate::serve::{Pushed, Server, logged, newest, runs};
+use crate::serve::{PATIENCE, Pushed, Server, logged, newest, runs};
 
 /// Returns the findings of the doctor, by what was checked.
 fn findings(environment: &Environment) -> Vec<Value> {
@@ -86,4 +88,59 @@ fn a_server_is_looked_after_while_it_runs() {
     assert!(lines.iter().any(|line| line["run"] == 1 && line["jobset"] == "heads/main"), "{log}");
     assert!(lines.iter().any(|line| line["delivery"].is_number()), "{log}");
     assert!(lines.iter().all(|line| line["timestamp"].is_string()), "{log}");
+}
+
+/// Returns the mirrors that levain keeps.
+fn mirrors(environment: &Environment) -> Vec<PathBuf> {
+    let state = environment.path("home").join(".local/state/levain/mirrors");
+    let entries =
+        fs::read_dir(&state).unwrap_or_else(|error| panic!("{}: {error}", state.display()));
+    let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn the_mirror_of_a_project_that_is_gone_is_removed_and_no_other() {
+    let environment = Environment::new().with("no_proxy", "*");
+    let home = environment.path("home");
+    let pushed = Pushed::new(&environment);
+    let server = Server::start(&environment);
+    pushed.add();
+    newest(&environment, &pushed.push("first\n"), "succeeded");
+    let [mirror] = &*mirrors(&environment) else { panic!("{:?}", mirrors(&environment)) };
+    server.end();
+    // Another one, of the command line.
+    let copy = environment.path("copy.git").display().to_string();
+    pushed.work.git(&["clone", "--quiet", "--bare", &pushed.origin.display().to_string(), &copy]);
+    let url = format!("file://{copy}");
+    environment.levain(&home, &["run", &url, "--branch", "main"]).ok();
+    let long_ago = || {
+        for mirror in mirrors(&environment) {
+            let lock =
+                fs::File::options().create(true).append(true).open(mirror.join("levain/lock"));
+            lock.unwrap()
+                .set_modified(SystemTime::now() - Duration::from_secs(48 * 3_600))
+                .unwrap();
+        }
+    };
+    let all = mirrors(&environment);
+    assert_eq!(all.len(), 2, "{all:?}");
+    // It is needed, though nothing happened for long.
+    long_ago();
+    let server = Server::start(&environment);
+    newest(&environment, &pushed.push("second\n"), "succeeded");
+    server.end();
+    assert_eq!(mirrors(&environment), all);
+    environment.levain(&home, &["project", "remove", "bread"]).ok();
+    long_ago();
+    let server = Server::start(&environment);
+    let started = Instant::now();
+    while mirror.exists() {
+        assert!(started.elapsed() < PATIENCE, "{}", logged(&environment));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    server.end();
+    let others: Vec<PathBuf> = all.into_iter().filter(|place| place != mirror).collect();
+    assert_eq!(mirrors(&environment), others);
 }

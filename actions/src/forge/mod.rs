@@ -56,7 +56,9 @@ pub use pull_request::{Origin, PullRequest, UnreadablePullRequest};
 pub use questions::{QuestionError, Questions};
 pub use reach::{ReachError, answer_to_get, answer_to_post};
 pub use reference::{ReferenceError, Source, source};
-pub use remote::{RemoteRepository, place_of_remote, renamed, repository_from_remote};
+pub use remote::{
+    RemoteRepository, address_of_remote, place_of_remote, renamed, repository_from_remote,
+};
 pub use sign_in::{Departure, SignIn, SignInError, is_at};
 pub use token::{Token, TokenError};
 

@@ -42,6 +42,31 @@ pub fn place_of_remote(url: &str) -> Option<String> {
     Some(format!("{}/{}", remote.host, path.strip_suffix(".git").unwrap_or(path)))
 }
 
+/// Returns the address of a remote's URL without what makes no difference: the same text for all spellings of one way to a
+/// repository, and another one for each other way. Without a password.
+pub fn address_of_remote(url: &str) -> Option<String> {
+    let url = url.trim();
+    let url = url.strip_prefix("git+").unwrap_or(url);
+    let parsed = match url.contains("://") {
+        true => Url::parse(url).ok()?,
+        false => {
+            parse_scp(url)?;
+            let (place, path) = url.split_once(':')?;
+            Url::parse(&format!("ssh://{place}/{}", path.trim_start_matches('/'))).ok()?
+        }
+    };
+    parse(url)?;
+    let host = parsed.host_str()?.to_ascii_lowercase();
+    let user = match parsed.username() {
+        "" => String::new(),
+        user => format!("{user}@"),
+    };
+    let port = parsed.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let path = parsed.path().trim_matches('/');
+    let path = path.strip_suffix(".git").unwrap_or(path);
+    Some(format!("{}://{user}{host}{port}/{path}", parsed.scheme()))
+}
+
 /// Returns a remote's URL as it is since its repository is called `path`; nothing if that is no path at such a forge.
 pub fn renamed(kind: ForgeKind, url: &str, path: &str) -> Option<String> {
     let before = repository_from_remote(kind, url)?.repository;

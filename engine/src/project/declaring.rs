@@ -7,7 +7,8 @@ use levain_evaluator::pointer::Tier;
 use serde::{Deserialize, Serialize};
 
 use super::branches::{Asking, Branches, fetched};
-use super::opening::{ORIGIN, mirror};
+use super::mirrors::mirror;
+use super::opening::ORIGIN;
 use super::workplace::Workplace;
 use super::{Project, ProjectError, Remote, Surroundings, limits_of};
 use crate::declaration::Declaration;

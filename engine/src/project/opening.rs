@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use levain_actions::git::{CommitId, GitError, Listing, Prune, RemoteError, Repository};
+use levain_actions::git::{CommitId, Listing, Prune, RemoteError, Repository};
 use levain_evaluator::{FlakeLocation, FlakeUrl};
 
 use super::branches::{Asking, Branches};
 use super::declaring::Standing;
 use super::keys::keyring;
+use super::mirrors::mirror;
 use super::workplace::Workplace;
 use super::{Place, Project, ProjectError, Remote, Surroundings, WriteAccess, declaring};
 use crate::declaration::{Declaration, DeclarationError};
-use crate::digest::sha256_hex;
 use crate::hold::IsNew;
 use crate::pointers::Layout;
 use crate::state::{Kind, State};
@@ -193,21 +193,6 @@ pub fn list_tags(
     url: &str,
 ) -> Result<BTreeMap<String, CommitId>, ProjectError> {
     Ok(mirror(surroundings, url)?.list_tags(ORIGIN)?)
-}
-
-/// Opens or makes the mirror of `url`.
-pub fn mirror(surroundings: &Surroundings, url: &str) -> Result<Repository, GitError> {
-    let name: String = url
-        .rsplit(['/', ':'])
-        .find(|part| !part.is_empty())
-        .unwrap_or("repository")
-        .trim_end_matches(".git")
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-        .collect();
-    let hash = sha256_hex(url.as_bytes());
-    let place = surroundings.mirrors.join(format!("{name}-{}.git", &hash[..16]));
-    Ok(Repository::mirror(&place, url)?.conducted(surroundings.conduct()))
 }
 
 /// Opens the repository of a locked flake reference; one elsewhere is mirrored,

@@ -15,7 +15,7 @@ use sqlx::AnyConnection;
 use tokio::runtime::Handle;
 
 use super::rows::{self, NewRow};
-use super::{RepositoryId, elsewhere};
+use super::{RepositoryId, elsewhere, name_of};
 use crate::database::{Database, DatabaseError};
 use crate::secret::Secret;
 
@@ -45,8 +45,13 @@ impl Home {
         state.load(Kind::Project, NAME)
     }
 
+    /// Returns whether they are in this database.
+    pub(crate) fn is_in(&self, database: &Database) -> bool {
+        self.database == database.address()
+    }
+
     fn is_at(&self, database: &Database, url: &str) -> bool {
-        self.database == database.address() && self.url == url
+        self.is_in(database) && name_of(&self.url) == name_of(url)
     }
 
     /// Returns whether all that the mirror's files said is there.

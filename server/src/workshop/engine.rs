@@ -1,7 +1,10 @@
 //! The product's workshop: git, the forges and the engine.
 
 use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use levain_actions::forge::webhook::Sender;
 use levain_actions::forge::{CheckedOut, ForgeConfig, Masks, Questions, Reach};
@@ -11,10 +14,12 @@ use levain_engine::cancel::Cancel;
 use levain_engine::declaration::matches;
 use levain_engine::event::{Event, Stage, What};
 use levain_engine::project::{
-    Base, Place, Selection, Surroundings, WriteAccess, list_branches, list_tags,
+    Base, Place, Selection, Surroundings, WriteAccess, list_branches, list_tags, place_of_mirror,
+    remove_mirrors,
 };
 use levain_engine::report::{Counters, Report};
 use levain_engine::run::{self, Options, RunError};
+use levain_engine::state::State;
 use levain_engine::{Class, Standing};
 use levain_evaluator::JobsetName;
 use levain_evaluator::names::Named;
@@ -42,6 +47,8 @@ use crate::statuses::details::{self, AgainstBase};
 use crate::statuses::messenger::{ForgeMessenger, Messenger};
 use crate::statuses::wording::{Home, Telling};
 
+/// How long a mirror that no project needs is kept: a project may be added anew.
+const UNUSED: Duration = Duration::from_secs(24 * 3_600);
 /// How many warnings of a run are kept.
 const WARNINGS: usize = 50;
 
@@ -201,6 +208,30 @@ impl Workshop for EngineWorkshop {
         let ended = masked(ended, warnings.0.into_inner(), &newest);
         let ended = masked(ended, Vec::new(), &masks);
         Carried::Ended(with_details(ended, order))
+    }
+
+    fn tidy(&self, projects: &[Project]) {
+        // In read-only mode nothing is removed either.
+        if self.access == WriteAccess::ReadOnly {
+            return;
+        }
+        let surroundings = match (self.equip)(Whose::Project) {
+            Ok(surroundings) => surroundings,
+            Err(error) => return tracing::warn!(error, "cannot look for mirrors"),
+        };
+        let Some(since) = SystemTime::now().checked_sub(UNUSED) else { return };
+        let mirrors = &surroundings.mirrors;
+        let needed: BTreeSet<PathBuf> =
+            projects.iter().map(|project| place_of_mirror(mirrors, &project.url)).collect();
+        // One whose records are elsewhere is somebody else's: of the command line, or of another server.
+        let is_needed = |place: &Path, state: &State| {
+            needed.contains(place)
+                || !records::Home::of(state).is_some_and(|home| home.is_in(&self.database))
+        };
+        for mirror in remove_mirrors(mirrors, &surroundings.holds, since, is_needed) {
+            let mirror = mirror.display();
+            tracing::info!(%mirror, "removed a mirror that no project needs any more");
+        }
     }
 
     fn messenger(&self) -> Option<Arc<dyn Messenger>> {
