@@ -3,10 +3,11 @@
 //! Looks at one project never overlap, and those of several servers are told apart by the database: what was listed
 //! before somebody else's listing was noted does not count.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use levain_actions::forge::place_of_remote;
 use levain_engine::cancel::Cancel;
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
@@ -28,7 +29,9 @@ use crate::projects::{Project, ProjectId};
 use crate::workshop::{HeadsError, Listed};
 
 /// How many projects are looked at at a time.
-const MOST_LOOKS: usize = 4;
+const MOST_LOOKS: usize = 16;
+/// How many of them at one host, which may never answer.
+const MOST_AT_ONE_HOST: usize = 4;
 /// How long a forge is asked about a comment or a button that does not answer.
 const LATEST_COMMENT: Duration = Duration::from_secs(15 * 60);
 /// How many deliveries one look takes.
@@ -74,7 +77,7 @@ pub(super) async fn look_at_all(shared: Arc<Shared>) {
     let mut standings = Standings::default();
     let mut looks = JoinSet::new();
     let (mut follows, mut follow_at) = (JoinSet::new(), started);
-    let mut looked_at: HashMap<Id, (ProjectId, Cancel)> = HashMap::new();
+    let mut looked_at: HashMap<Id, (ProjectId, Option<String>, Cancel)> = HashMap::new();
     loop {
         match handing::hand_on(&shared).await {
             Ok(is_elsewhere) => follow_at = if is_elsewhere { Instant::now() } else { follow_at },
@@ -94,10 +97,14 @@ pub(super) async fn look_at_all(shared: Arc<Shared>) {
                     if looks.len() >= MOST_LOOKS {
                         break;
                     }
-                    let id = project.id;
+                    let (id, host) = (project.id, host(&project.url));
+                    let same = looked_at.values().filter(|(_, other, _)| *other == host);
+                    if host.is_some() && same.count() >= MOST_AT_ONE_HOST {
+                        continue;
+                    }
                     let cancel = Cancel::default();
                     let look = look(Arc::clone(&shared), project, everything, cancel.clone());
-                    looked_at.insert(looks.spawn(look).id(), (id, cancel));
+                    looked_at.insert(looks.spawn(look).id(), (id, host, cancel));
                     standings.begin(id);
                 }
             }
@@ -111,7 +118,7 @@ pub(super) async fn look_at_all(shared: Arc<Shared>) {
                     // It panicked.
                     Err(error) => (error.id(), Look::Failed),
                 };
-                if let Some((id, _)) = looked_at.remove(&id) {
+                if let Some((id, ..)) = looked_at.remove(&id) {
                     standings.end(id, look, &shared.settings, started.elapsed());
                 }
             }
@@ -120,9 +127,15 @@ pub(super) async fn look_at_all(shared: Arc<Shared>) {
             () = &mut ending => break,
         }
     }
-    looked_at.into_values().for_each(|(_, cancel)| stop_soon(cancel));
+    looked_at.into_values().for_each(|(.., cancel)| stop_soon(cancel));
     // What was listed is noted; what was not is listed by the next server.
     while looks.join_next().await.is_some() {}
+}
+
+/// Returns the host that a project is at, if it is not this machine.
+fn host(url: &str) -> Option<String> {
+    let place = place_of_remote(url)?;
+    place.split('/').next().map(str::to_owned)
 }
 
 /// Stops something, which may itself have to wait.
@@ -130,7 +143,8 @@ pub(super) fn stop_soon(cancel: Cancel) {
     tokio::task::spawn_blocking(move || cancel.cancel());
 }
 
-/// Returns the projects that are to be looked at now, each with whether its heads are to be listed in any case.
+/// Returns the projects that are to be looked at now, each with whether its heads are to be listed in any case; first
+/// those whose turn it is.
 async fn due(
     shared: &Shared,
     standings: &mut Standings,
@@ -139,9 +153,10 @@ async fn due(
     let projects = shared.database.projects().await?;
     let delivered = shared.database.delivered_projects().await?.into_iter().collect();
     let ids: Vec<ProjectId> = projects.iter().map(|project| project.id).collect();
-    let due: BTreeMap<ProjectId, bool> = standings.due(&ids, &delivered, now).into_iter().collect();
-    let of = |project: Project| due.get(&project.id).map(|everything| (project, *everything));
-    Ok(projects.into_iter().filter_map(of).collect())
+    let mut projects: HashMap<ProjectId, Project> =
+        projects.into_iter().map(|project| (project.id, project)).collect();
+    let due = standings.due(&ids, &delivered, now).into_iter();
+    Ok(due.filter_map(|(id, everything)| Some((projects.remove(&id)?, everything))).collect())
 }
 
 async fn look(

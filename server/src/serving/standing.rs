@@ -27,6 +27,8 @@ pub enum Look {
 struct Standing {
     is_looked_at: bool,
     failures: u32,
+    /// How many looks at any project had begun when one at this began; 0 before the first.
+    turn: u64,
     /// Not before this time, whatever is delivered: the last look failed.
     not_before: Duration,
     /// At this time, even if nothing is delivered.
@@ -35,39 +37,48 @@ struct Standing {
 
 /// When each project is looked at.
 #[derive(Default)]
-pub struct Standings(BTreeMap<ProjectId, Standing>);
+pub struct Standings {
+    projects: BTreeMap<ProjectId, Standing>,
+    /// How many looks have begun.
+    turns: u64,
+}
 
 impl Standings {
     /// Returns the projects that are to be looked at, each with whether its heads are to be listed whatever was
-    /// delivered. Projects that are not among `projects` are forgotten.
+    /// delivered: first those whose last look is the longest ago. Projects that are not among `projects` are forgotten.
     pub fn due(
         &mut self,
         projects: &[ProjectId],
         delivered: &BTreeSet<ProjectId>,
         now: Duration,
     ) -> Vec<(ProjectId, bool)> {
-        self.0.retain(|id, _| projects.contains(id));
+        self.projects.retain(|id, _| projects.contains(id));
         let due = projects.iter().filter_map(|id| {
-            let new = Standing { is_looked_at: false, failures: 0, not_before: now, next: now };
-            let standing = self.0.entry(*id).or_insert(new);
+            let new =
+                Standing { is_looked_at: false, failures: 0, turn: 0, not_before: now, next: now };
+            let standing = self.projects.entry(*id).or_insert(new);
             let everything = standing.next <= now;
             let is_due = everything || delivered.contains(id);
             (is_due && !standing.is_looked_at && standing.not_before <= now)
-                .then_some((*id, everything))
+                .then_some((standing.turn, (*id, everything)))
         });
-        due.collect()
+        let mut due: Vec<_> = due.collect();
+        due.sort_by_key(|(turn, _)| *turn);
+        due.into_iter().map(|(_, due)| due).collect()
     }
 
     /// Takes note that a look begins.
     pub fn begin(&mut self, id: ProjectId) {
-        if let Some(standing) = self.0.get_mut(&id) {
+        if let Some(standing) = self.projects.get_mut(&id) {
+            self.turns = self.turns.saturating_add(1);
+            standing.turn = self.turns;
             standing.is_looked_at = true;
         }
     }
 
     /// Takes note of how a look ended.
     pub fn end(&mut self, id: ProjectId, look: Look, settings: &Settings, now: Duration) {
-        let Some(standing) = self.0.get_mut(&id) else { return };
+        let Some(standing) = self.projects.get_mut(&id) else { return };
         standing.is_looked_at = false;
         match look {
             Look::Deliveries => standing.failures = 0,
@@ -100,6 +111,23 @@ mod tests {
         let settings = Settings::default();
         let waits = [1, 2, 3, 6, 7, 40, u32::MAX].map(|n| wait_after(&settings, n).as_secs());
         assert_eq!(waits, [5, 10, 20, 160, 300, 300, 300]);
+    }
+
+    #[test]
+    fn whoever_was_looked_at_the_longest_ago_is_first() {
+        let settings = Settings::default();
+        let ids = [1, 2, 3].map(ProjectId);
+        let (nothing, later) = (BTreeSet::new(), Duration::from_secs(1_000));
+        let mut standings = Standings::default();
+        let order = |standings: &mut Standings| -> Vec<i64> {
+            standings.due(&ids, &nothing, later).into_iter().map(|(id, _)| id.0).collect()
+        };
+        assert_eq!(order(&mut standings), [1, 2, 3]);
+        for id in [ProjectId(1), ProjectId(2), ProjectId(1)] {
+            standings.begin(id);
+            standings.end(id, Look::Failed, &settings, Duration::ZERO);
+        }
+        assert_eq!(order(&mut standings), [3, 2, 1]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use levain_actions::forge::webhook::Sender;
 use levain_engine::cancel::Cancel;
 use levain_server::Database;
 use levain_server::deliveries::{Delivery, DeliveryState, Kept, NewDelivery};
-use levain_server::projects::{Project, ProjectId};
+use levain_server::projects::{NewProject, Project, ProjectId};
 use levain_server::reconcile::{Head, Heads};
 use levain_server::runs::state::{RunState, Verdict};
 use levain_server::runs::{Ended, Owner};
@@ -72,7 +72,10 @@ impl Bench {
 }
 
 impl Workshop for Bench {
-    fn heads(&self, project: &Project, _: &Cancel) -> Result<Listed, HeadsError> {
+    fn heads(&self, project: &Project, cancel: &Cancel) -> Result<Listed, HeadsError> {
+        while project.name.starts_with("silent") && !cancel.is_cancelled() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let mut state = self.state.lock().unwrap();
         state.looks += 1;
         let looking = state.looking.entry(project.name.clone()).or_default();
@@ -493,4 +496,25 @@ async fn a_server_without_workers_leaves_runs_to_others() {
     assert_eq!(back.begun(), ["heads/main 1"]);
     only_front.stop().await;
     with_workers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_never_answers_does_not_keep_the_others_from_being_looked_at() {
+    for test in databases().await {
+        let database = test.open().await;
+        for number in 0..20 {
+            let url = format!("https://silent.example.org/o/r{number}");
+            let new = NewProject::new(format!("silent-{number}"), Sender::Git, url);
+            database.add_project(new).await.unwrap();
+        }
+        let other = project(&database, "a", Sender::Git).await.id;
+        let bench = Arc::new(Bench::default());
+        bench.set("a", Some(&[("heads/main", 1)]));
+        let running = serve(&database, &bench, quick()).await;
+        until("the other host is looked at", async || {
+            states(&database, other).await == [row("heads/main 1", RunState::Succeeded)]
+        })
+        .await;
+        running.stop().await;
+    }
 }
