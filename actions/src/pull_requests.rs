@@ -10,7 +10,9 @@ use reqwest::{StatusCode, Url};
 use crate::forge::{self, Endpoint, ForgeConfig, ForgeError, ForgeKind, Masks, Token};
 use crate::status::shorten;
 
-pub use crate::forge::{Origin, PullRequest, UnreadablePullRequest};
+pub use crate::forge::{
+    OpenPullRequests, Origin, PullRequest, UnreadableList, UnreadablePullRequest,
+};
 
 /// How much of a page is read. A page of a hundred has a few megabytes.
 const PAGE_LIMIT: usize = 32 << 20;
@@ -62,7 +64,7 @@ pub enum ListError {
         url: String,
         /// What is wrong.
         #[source]
-        source: UnreadablePullRequest,
+        source: UnreadableList,
     },
     /// A page is too long.
     #[error("a page of the pull requests of `{repository}` has more than {PAGE_LIMIT} bytes")]
@@ -102,17 +104,23 @@ impl PullRequestReader {
     }
 
     /// Returns the open pull requests, by number: all of them, or an error.
-    pub async fn open(&self) -> Result<Vec<PullRequest>, ListError> {
+    pub async fn open(&self) -> Result<OpenPullRequests, ListError> {
         let mut found: BTreeMap<u64, PullRequest> = BTreeMap::new();
+        let mut unreadable = Vec::new();
         for number in 1..=PAGES {
             // The address of the next page is made here: one that is answered could lead the token elsewhere.
             let url = forge::pull_requests_url(&self.endpoint, number);
             let mut page = self.page(url).await?;
             let listed = std::mem::take(&mut page.pull_requests);
-            let count = listed.len();
-            found.extend(listed.into_iter().map(|pull| (pull.number, pull)));
-            if !page.is_followed(count, found.len(), forge::page_size(self.endpoint.kind)) {
-                return Ok(found.into_values().collect());
+            let count = listed.described.len() + listed.unreadable.len();
+            found.extend(listed.described.into_iter().map(|pull| (pull.number, pull)));
+            unreadable.extend(listed.unreadable);
+            let seen = found.len() + unreadable.len();
+            if !page.is_followed(count, seen, forge::page_size(self.endpoint.kind)) {
+                return Ok(OpenPullRequests {
+                    described: found.into_values().collect(),
+                    unreadable,
+                });
             }
         }
         Err(ListError::TooMany { repository: self.endpoint.repository.clone() })
@@ -152,7 +160,7 @@ impl PullRequestReader {
 
 /// One page of a list.
 struct Page {
-    pull_requests: Vec<PullRequest>,
+    pull_requests: OpenPullRequests,
     /// What the forge says about other pages.
     link: Option<String>,
     /// How many there are on all pages, if it says so.

@@ -9,6 +9,7 @@ use levain_actions::git::CommitId;
 use levain_evaluator::JobsetName;
 
 use crate::approve::Trust;
+use crate::roles::Role;
 
 /// The newest commit of a jobset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,28 @@ impl Head {
 
 /// The newest commit of each jobset.
 pub type Heads = BTreeMap<JobsetName, Head>;
+
+/// What is there, and nobody says at which commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unknown {
+    /// These.
+    pub jobsets: BTreeSet<JobsetName>,
+    /// And a pull request that may be any.
+    pub some_pull_request: bool,
+}
+
+impl Unknown {
+    /// Adds what was known before: what is not known to be gone stays as it was.
+    pub fn keep(&self, before: &Heads, now: &mut Heads) {
+        for (name, head) in before {
+            let is_unknown = self.jobsets.contains(name)
+                || (self.some_pull_request && matches!(Role::of(name, None), Role::PullRequest(_)));
+            if is_unknown && !now.contains_key(name) {
+                now.insert(name.clone(), head.clone());
+            }
+        }
+    }
+}
 
 /// How what is there differs from what was there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,6 +122,24 @@ mod tests {
             }
         );
         assert_eq!(changes(&now, &now), Changes::default());
+    }
+
+    #[test]
+    fn what_nobody_describes_stays_as_it_was() {
+        let before = heads(&[("heads/main", 'a'), ("pull/7", 'c'), ("pull/8", 'd')]);
+        let found = heads(&[("heads/topic", 'b'), ("pull/8", 'e')]);
+        let kept = |unknown: Unknown| {
+            let mut now = found.clone();
+            unknown.keep(&before, &mut now);
+            now
+        };
+        assert_eq!(kept(Unknown::default()), found);
+        let with_7 = heads(&[("heads/topic", 'b'), ("pull/7", 'c'), ("pull/8", 'e')]);
+        let jobsets =
+            BTreeSet::from(["pull/7", "pull/8", "pull/9"].map(|name| name.parse().unwrap()));
+        assert_eq!(kept(Unknown { jobsets, some_pull_request: false }), with_7);
+        let unknown = Unknown { jobsets: BTreeSet::new(), some_pull_request: true };
+        assert_eq!(kept(unknown), with_7, "branches are known");
     }
 
     #[test]

@@ -308,6 +308,11 @@ impl Database {
         .await
     }
 
+    /// Returns the heads that a project had when they were noted last.
+    pub async fn heads(&self, project: ProjectId) -> Result<Heads, DatabaseError> {
+        heads(&mut *self.readers().acquire().await?, project).await
+    }
+
     /// Queues a run of a jobset's head once more, because somebody asks for it; nothing if there is no such jobset.
     ///
     /// A run of it that is not over yet is that run.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use levain_engine::cancel::Cancel;
 
 use crate::projects::Project;
-use crate::reconcile::Heads;
+use crate::reconcile::{Heads, Unknown};
 use crate::runs::{Ended, Run};
 use crate::statuses::messenger::Messenger;
 use crate::statuses::voice::Voice;
@@ -42,6 +42,8 @@ pub struct Listed {
     pub heads: Heads,
     /// What is there and is not to be built, with the reason.
     pub left_out: Vec<String>,
+    /// What of that may be built already.
+    pub unknown: Unknown,
     /// The branch that the repository names as its default.
     pub default_branch: Option<String>,
 }

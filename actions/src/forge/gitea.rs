@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::people::{Account, Comment, DescribedRepository, People, Right, last_number, named};
 use super::pull_request::{
-    Author, Listed, Origin, PullRequest, PullRequests, UnreadablePullRequest, asking, read_list,
+    Author, Listed, OpenPullRequests, Origin, PullRequests, UnreadableList, asking, read_list,
 };
 use super::record::Forge;
 use super::shown_status::{ShownStatus, ShownStatuses, read_shown};
@@ -163,7 +163,7 @@ struct Side {
     repo_id: Option<i64>,
 }
 
-fn read_pull_requests(body: &[u8]) -> Result<Vec<PullRequest>, UnreadablePullRequest> {
+fn read_pull_requests(body: &[u8]) -> Result<OpenPullRequests, UnreadableList> {
     read_list(body, |pull: Pull| {
         // Whoever may read can push to `refs/for/`, and such a pull request is told to come from the repository itself.
         // Only one from a branch does, and its branch is named twice.

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::people::{Account, Comment, DescribedRepository, People, Right, last_number, named};
 use super::pull_request::{
-    Author, Listed, Origin, PullRequest, PullRequests, UnreadablePullRequest, asking, read_list,
+    Author, Listed, OpenPullRequests, Origin, PullRequests, UnreadableList, asking, read_list,
 };
 use super::record::Forge;
 use super::shown_status::{ShownStatus, ShownStatuses, read_shown};
@@ -169,7 +169,7 @@ struct Numbered {
     id: i64,
 }
 
-fn read_pull_requests(body: &[u8]) -> Result<Vec<PullRequest>, UnreadablePullRequest> {
+fn read_pull_requests(body: &[u8]) -> Result<OpenPullRequests, UnreadableList> {
     read_list(body, |pull: Pull| {
         let number = |side: Option<Numbered>| side.map(|repository| repository.id);
         let origin = Origin::of(number(pull.head.repo), number(pull.base.repo));

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::people::{Account, Comment, DescribedRepository, People, Right};
 use super::pull_request::{
-    Author, Listed, Origin, PullRequest, PullRequests, UnreadablePullRequest, asking, read_list,
+    Author, Listed, OpenPullRequests, Origin, PullRequests, UnreadableList, asking, read_list,
 };
 use super::record::Forge;
 use super::shown_status::{ShownStatus, ShownStatuses, read_shown};
@@ -195,7 +195,7 @@ struct ListedRequest {
     target_branch: Option<String>,
 }
 
-fn read_pull_requests(body: &[u8]) -> Result<Vec<PullRequest>, UnreadablePullRequest> {
+fn read_pull_requests(body: &[u8]) -> Result<OpenPullRequests, UnreadableList> {
     read_list(body, |request: ListedRequest| {
         let origin = Origin::of(request.source_project_id, request.target_project_id);
         Listed {

@@ -52,7 +52,9 @@ pub use limits::{Limit, LimitListener, Limits};
 pub use masks::Masks;
 pub use merge_queue::is_merge_queue;
 pub use people::{Account, Comment, DescribedRepository, Right};
-pub use pull_request::{Origin, PullRequest, UnreadablePullRequest};
+pub use pull_request::{
+    OpenPullRequests, Origin, PullRequest, UnreadableList, UnreadablePullRequest,
+};
 pub use questions::{QuestionError, Questions};
 pub use reach::{ReachError, answer_to_get, answer_to_post};
 pub use reference::{ReferenceError, Source, source};
@@ -194,7 +196,7 @@ pub(crate) fn page_size(kind: ForgeKind) -> usize {
 pub(crate) fn read_pull_requests(
     kind: ForgeKind,
     body: &[u8],
-) -> Result<Vec<PullRequest>, UnreadablePullRequest> {
+) -> Result<OpenPullRequests, UnreadableList> {
     (kind.record().pull_requests.read)(body)
 }
 

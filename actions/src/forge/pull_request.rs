@@ -5,6 +5,7 @@
 
 use reqwest::Url;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::git::CommitId;
 
@@ -49,19 +50,30 @@ pub(super) struct Author {
     pub(super) id: u64,
 }
 
-/// Something in a list of pull requests that is none.
-#[derive(Debug, thiserror::Error)]
-pub enum UnreadablePullRequest {
-    /// It is not what that forge answers.
-    #[error("not a list of pull requests: {0}")]
-    Body(#[from] serde_json::Error),
-    /// The head is no commit.
-    #[error("the head of pull request {number} is no commit")]
-    Head {
-        /// The pull request.
-        number: u64,
-    },
+/// What a forge lists as open.
+#[derive(Debug, Default)]
+pub struct OpenPullRequests {
+    /// Those that it describes.
+    pub described: Vec<PullRequest>,
+    /// The others. They are open all the same.
+    pub unreadable: Vec<UnreadablePullRequest>,
 }
+
+/// An open pull request that the forge does not describe as it does others.
+///
+/// Gitea lists one whose fork cannot be opened as `null`, or without its head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadablePullRequest {
+    /// Its number, if at least that can be read.
+    pub number: Option<u64>,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// Something that is no list of pull requests.
+#[derive(Debug, thiserror::Error)]
+#[error("not a list of pull requests: {0}")]
+pub struct UnreadableList(#[from] serde_json::Error);
 
 /// How a forge lists its open pull requests.
 pub(super) struct PullRequests {
@@ -70,7 +82,7 @@ pub(super) struct PullRequests {
     /// How many a page has at most.
     pub(super) page_size: usize,
     /// Reads a page.
-    pub(super) read: fn(&[u8]) -> Result<Vec<PullRequest>, UnreadablePullRequest>,
+    pub(super) read: fn(&[u8]) -> Result<OpenPullRequests, UnreadableList>,
 }
 
 /// A pull request as a forge lists it, not checked yet.
@@ -82,22 +94,38 @@ pub(super) struct Listed {
     pub(super) author: Option<u64>,
 }
 
-/// Reads a list, each element by `pull_request`.
+/// Reads a list, each element by `pull_request`: one that cannot be read does not hide the others.
 pub(super) fn read_list<T: DeserializeOwned>(
     body: &[u8],
     pull_request: impl Fn(T) -> Listed,
-) -> Result<Vec<PullRequest>, UnreadablePullRequest> {
-    let list: Vec<T> = serde_json::from_slice(body)?;
-    list.into_iter()
-        .map(|element| {
-            let Listed { number, head, base, origin, author } = pull_request(element);
-            let base = base.filter(|name| !name.is_empty());
-            match head.parse() {
-                Ok(head) if number > 0 => Ok(PullRequest { number, head, base, origin, author }),
-                Ok(_) | Err(_) => Err(UnreadablePullRequest::Head { number }),
-            }
-        })
-        .collect()
+) -> Result<OpenPullRequests, UnreadableList> {
+    let list: Vec<Value> = serde_json::from_slice(body)?;
+    let mut open = OpenPullRequests::default();
+    for element in list {
+        match read_element(element, &pull_request) {
+            Ok(described) => open.described.push(described),
+            Err(unreadable) => open.unreadable.push(unreadable),
+        }
+    }
+    Ok(open)
+}
+
+fn read_element<T: DeserializeOwned>(
+    element: Value,
+    pull_request: impl Fn(T) -> Listed,
+) -> Result<PullRequest, UnreadablePullRequest> {
+    // GitLab counts its own way beside `id`.
+    let number = element.get("iid").or_else(|| element.get("number")).and_then(Value::as_u64);
+    let number = number.filter(|number| *number > 0);
+    let unreadable = |why: String| UnreadablePullRequest { number, why };
+    let element = serde_json::from_value(element).map_err(|error| unreadable(error.to_string()))?;
+    let Listed { number: listed, head, base, origin, author } = pull_request(element);
+    if number != Some(listed) {
+        return Err(unreadable("it has no number".to_owned()));
+    }
+    let head = head.parse().map_err(|_no_commit| unreadable("its head is no commit".to_owned()))?;
+    let base = base.filter(|name| !name.is_empty());
+    Ok(PullRequest { number: listed, head, base, origin, author })
 }
 
 /// Adds what is asked for to an address.

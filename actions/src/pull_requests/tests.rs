@@ -88,7 +88,7 @@ async fn heads_numbers_and_whose_they_are_on_every_forge() {
         let list = [listed(kind, 3, None), listed(kind, 1, Some(7)), listed(kind, 2, Some(8))];
         let server =
             forge_with(move |_| ResponseTemplate::new(200).set_body_json(json!(list))).await;
-        let found = reader(kind, &server.uri()).open().await.unwrap();
+        let found = reader(kind, &server.uri()).open().await.unwrap().described;
         let shown: Vec<_> =
             found.iter().map(|pull| (pull.number, pull.head.to_string(), pull.origin)).collect();
         let fork = Origin::Fork;
@@ -128,7 +128,7 @@ async fn what_gitea_says_comes_from_the_repository_does_only_if_it_has_a_branch(
         let list = list.clone();
         let server =
             forge_with(move |_| ResponseTemplate::new(200).set_body_json(json!(list))).await;
-        let found = reader(kind, &server.uri()).open().await.unwrap();
+        let found = reader(kind, &server.uri()).open().await.unwrap().described;
         let own: Vec<u64> = found
             .iter()
             .filter(|pull| pull.origin == Origin::Own)
@@ -159,7 +159,7 @@ async fn all_pages_are_read_and_a_link_to_elsewhere_is_not_followed() {
             }
         })
         .await;
-        let found = reader(ForgeKind::Gitea, &server.uri()).open().await.unwrap();
+        let found = reader(ForgeKind::Gitea, &server.uri()).open().await.unwrap().described;
         let numbers: Vec<u64> = found.iter().map(|pull| pull.number).collect();
         assert_eq!(numbers, [2, 3, 4, 5, 6, 7], "{says}");
         assert_eq!(server.received_requests().await.unwrap().len(), 3);
@@ -180,16 +180,42 @@ async fn a_list_without_an_end_is_an_error() {
 }
 
 #[tokio::test]
+async fn one_that_is_not_described_does_not_hide_the_others() {
+    // What Gitea answers where a fork's repository cannot be opened, and what it never answers.
+    for kind in [ForgeKind::GitHub, ForgeKind::GitLab, ForgeKind::Gitea, ForgeKind::Forgejo] {
+        let good = listed(kind, 3, Some(7));
+        let mut without_head = listed(kind, 4, Some(7));
+        let mut no_commit = listed(kind, 5, Some(7));
+        match kind {
+            ForgeKind::GitLab => {
+                without_head["sha"] = Value::Null;
+                no_commit["sha"] = json!("");
+            }
+            ForgeKind::GitHub | ForgeKind::Gitea | ForgeKind::Forgejo => {
+                without_head["head"] = Value::Null;
+                no_commit["head"]["sha"] = json!("");
+            }
+        }
+        let mut minus = listed(kind, 6, Some(7));
+        minus["number"] = json!(-6);
+        minus["iid"] = json!(-6);
+        let list = [Value::Null, without_head, good, no_commit, minus];
+        let server =
+            forge_with(move |_| ResponseTemplate::new(200).set_body_json(json!(list))).await;
+        let open = reader(kind, &server.uri()).open().await.unwrap();
+        let described: Vec<u64> = open.described.iter().map(|pull| pull.number).collect();
+        let unreadable: Vec<_> = open.unreadable.iter().map(|pull| pull.number).collect();
+        assert_eq!(described, [3], "{kind}");
+        assert_eq!(unreadable, [None, Some(4), Some(5), None], "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_list_is_an_error_and_never_an_empty_list() {
-    let head = |sha: &str| {
-        let side = json!({ "sha": sha, "repo": { "id": 7 } });
-        json!([{ "number": 1, "head": side, "base": side }]).to_string()
-    };
     for (code, text) in [
         (200, "<html>".to_owned()),
         (200, "{}".to_owned()),
         (200, String::new()),
-        (200, head("main")),
         (204, String::new()),
         (301, "[]".to_owned()),
         (401, format!("bad credentials: {SECRET}")),

@@ -224,7 +224,9 @@ async fn look_at(
         // What could not be listed says more.
         Err(error) => return Err(listed.err().unwrap_or(error.into())),
     }
-    let Listed { heads, left_out, default_branch } = listed?;
+    let Listed { mut heads, left_out, unknown, default_branch } = listed?;
+    // If another server noted others since, none of this counts.
+    unknown.keep(&database.heads(id).await?, &mut heads);
     points.pass(Point::ListingDone);
     let Some(noted) = database.note_heads(id, last, heads).await? else {
         return Err(LookError::Overtaken);

@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use levain_actions::forge::webhook::Sender;
 use levain_actions::forge::{CheckedOut, ForgeConfig, Masks, Questions, Reach};
-use levain_actions::pull_requests::{ListError, Origin, PullRequest, PullRequestReader};
+use levain_actions::pull_requests::{
+    ListError, OpenPullRequests, Origin, PullRequestReader, UnreadablePullRequest,
+};
 use levain_actions::status::{Details, Note};
 use levain_engine::cancel::Cancel;
 use levain_engine::declaration::matches;
@@ -38,7 +40,7 @@ use crate::logins::{GitLogin, Logins, NotOwn};
 use crate::pages::comparison::compare;
 use crate::pages::kept_report::KeptReport;
 use crate::projects::{Merge, Project, PullRequests};
-use crate::reconcile::{Head, Heads};
+use crate::reconcile::{Head, Heads, Unknown};
 use crate::records;
 use crate::roles::Role;
 use crate::runs::state::Verdict;
@@ -102,7 +104,7 @@ impl Workshop for EngineWorkshop {
         }
         // A forge may have no list of pull requests for a repository that nobody has pushed to yet.
         let pull_requests = match heads.is_empty() {
-            true => Vec::new(),
+            true => OpenPullRequests::default(),
             false => self.pull_requests(project, cancel)?,
         };
         let listed = admitted(heads, pull_requests, project.pull_requests, project.merge);
@@ -278,10 +280,10 @@ impl EngineWorkshop {
         &self,
         project: &Project,
         cancel: &Cancel,
-    ) -> Result<Vec<PullRequest>, HeadsError> {
-        let Sender::Forge(kind) = project.sender else { return Ok(Vec::new()) };
+    ) -> Result<OpenPullRequests, HeadsError> {
+        let Sender::Forge(kind) = project.sender else { return Ok(OpenPullRequests::default()) };
         if project.pull_requests == PullRequests::None || !project.has_login() {
-            return Ok(Vec::new());
+            return Ok(OpenPullRequests::default());
         }
         let config = ForgeConfig::from_remote(kind, &project.url).map_err(failed)?;
         let config = self.logins.forge(project, config);
@@ -300,11 +302,11 @@ impl EngineWorkshop {
         &self,
         project: &Project,
         config: &ForgeConfig,
-    ) -> Result<Vec<PullRequest>, HeadsError> {
+    ) -> Result<OpenPullRequests, HeadsError> {
         let mut may_ask_anew = true;
         loop {
             let token = self.logins.token(project, Reach::Read).await.map_err(failed)?;
-            let Some(token) = token else { return Ok(Vec::new()) };
+            let Some(token) = token else { return Ok(OpenPullRequests::default()) };
             let reader = PullRequestReader::new(config, &token).map_err(failed)?;
             match reader.open().await {
                 Err(ListError::Refused { status: 401, .. })
@@ -321,12 +323,25 @@ impl EngineWorkshop {
 /// Adds the pull requests that are to be built to the heads of branches.
 fn admitted(
     mut heads: Heads,
-    pull_requests: Vec<PullRequest>,
+    pull_requests: OpenPullRequests,
     choice: PullRequests,
     merge: Merge,
 ) -> Listed {
-    let mut left_out = Vec::new();
-    for pull in pull_requests {
+    let (mut left_out, mut unknown) = (Vec::new(), Unknown::default());
+    for UnreadablePullRequest { number, why } in pull_requests.unreadable {
+        let named = match number {
+            Some(number) => {
+                unknown.jobsets.insert(JobsetName::pull_request(number));
+                format!("pull request {number}")
+            }
+            None => {
+                unknown.some_pull_request = true;
+                "a pull request".to_owned()
+            }
+        };
+        left_out.push(format!("{named}, which the forge does not describe: {}", one_line(&why)));
+    }
+    for pull in pull_requests.described {
         let trust = match pull.origin {
             Origin::Own => Trust::Own,
             Origin::Fork => Trust::Fork,
@@ -345,7 +360,7 @@ fn admitted(
             }
         }
     }
-    Listed { heads, left_out, ..Listed::default() }
+    Listed { heads, left_out, unknown, default_branch: None }
 }
 
 fn failed(error: impl ToString) -> HeadsError {
@@ -542,6 +557,7 @@ impl Warnings {
 #[cfg(test)]
 mod tests {
     use levain_actions::forge::Token;
+    use levain_actions::pull_requests::PullRequest;
 
     use super::*;
 
@@ -557,7 +573,10 @@ mod tests {
             author: Some(5),
         };
         // What a fork calls its branch is not even asked for.
-        let pulls = || vec![pull(1, 'b', Origin::Own), pull(2, 'c', Origin::Fork)];
+        let pulls = || OpenPullRequests {
+            described: vec![pull(1, 'b', Origin::Own), pull(2, 'c', Origin::Fork)],
+            unreadable: Vec::new(),
+        };
         for (choice, built, left_out) in [
             (PullRequests::None, vec!["heads/main"], 2),
             (PullRequests::Own, vec!["heads/main", "pull/1"], 1),
@@ -573,6 +592,15 @@ mod tests {
         }
         let left_out = admitted(main(), pulls(), PullRequests::Own, Merge::Base).left_out;
         assert_eq!(left_out, ["pull request 2, which is a fork's"]);
+        let unreadable = [None, Some(9)].map(|number| UnreadablePullRequest {
+            number,
+            why: "its head is no commit".to_owned(),
+        });
+        let with_others = OpenPullRequests { unreadable: unreadable.into(), ..pulls() };
+        let listed = admitted(main(), with_others, PullRequests::All, Merge::Base);
+        assert_eq!((listed.heads.len(), listed.left_out.len()), (3, 2), "{listed:?}");
+        assert!(listed.unknown.some_pull_request);
+        assert!(listed.unknown.jobsets.contains(&JobsetName::pull_request(9)));
         for (merge, base) in [(Merge::Base, Some("main")), (Merge::Head, None)] {
             let heads = admitted(main(), pulls(), PullRequests::All, merge).heads;
             let bases: Vec<_> = heads.values().map(|head| head.base.as_deref()).collect();

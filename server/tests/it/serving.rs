@@ -92,6 +92,7 @@ impl Workshop for Bench {
                     heads: heads.clone(),
                     left_out,
                     default_branch: Some("main".to_owned()),
+                    ..Listed::default()
                 })
             }
             Some(None) | None => Err(HeadsError { message: "nobody answers".into() }),
