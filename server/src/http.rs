@@ -43,6 +43,7 @@ use crate::projects::Project;
 use crate::serving::Acted;
 use aside::Aside;
 use cookies::Cookies;
+use health::Readiness;
 use incoming::Room;
 pub use openapi::document;
 use permissions::Permissions;
@@ -178,6 +179,7 @@ struct App {
     proxies: Proxies,
     /// How big store paths are.
     sizes: Sizes,
+    readiness: Readiness,
 }
 
 impl App {
@@ -250,6 +252,7 @@ pub fn table(site: Site) -> Table {
         sign_ins: Turns::new(SIGN_INS, SIGN_INS_IN),
         proxies,
         sizes,
+        readiness: Readiness::default(),
     };
     let all = [
         webhook::routes,

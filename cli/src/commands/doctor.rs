@@ -23,6 +23,8 @@ use crate::terminal::Terminal;
 
 /// Bytes that a disk should have free.
 const ROOM: u64 = 5 << 30;
+/// Bytes without which deliveries are lost.
+const LEAST_ROOM: u64 = 64 << 20;
 
 /// Runs the command.
 pub(crate) fn doctor(
@@ -211,9 +213,12 @@ fn room(check: &str, path: &Path) -> Option<Finding> {
         }
     };
     let found = format!("{} MiB are free at `{}`", free >> 20, there.display());
-    Some(match free >= ROOM {
-        true => Finding::good(check, found),
-        false => Finding::doubtful(check, found, "free some space: builds and copies need it"),
+    Some(match free {
+        ROOM.. => Finding::good(check, found),
+        LEAST_ROOM.. => {
+            Finding::doubtful(check, found, "free some space: builds and copies need it")
+        }
+        _ => Finding::bad(check, found, "free some space: nothing can be kept any more"),
     })
 }
 

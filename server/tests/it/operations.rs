@@ -9,6 +9,7 @@ use levain_server::projects::{MOST_SECRETS, ProjectError};
 use levain_server::reconcile::Head;
 use levain_server::{Database, backup};
 use reqwest::StatusCode;
+use sqlx::{Executor as _, Row as _};
 
 use crate::support::{GITHUB, databases, note, now, project};
 
@@ -125,6 +126,10 @@ async fn a_server_is_ready_as_long_as_it_can_write() {
         let ready = (StatusCode::OK, "ready\n".to_owned());
         assert_eq!(get(&database, "/readyz", false).await, ready);
         let mut connection = test.connect().await;
+        // Where there is room for nothing, it does not fit either.
+        let tried = "SELECT value FROM settings WHERE name = 'tried'";
+        let row = connection.fetch_one(tried).await.unwrap();
+        assert!(row.try_get::<String, _>(0).unwrap().len() > 60_000);
         sqlx::query("DROP TABLE settings").execute(&mut connection).await.unwrap();
         assert_eq!(get(&database, "/readyz", false).await.0, StatusCode::SERVICE_UNAVAILABLE);
     }
