@@ -23,6 +23,8 @@ pub struct Listing {
     pub head: Option<CommitId>,
     /// The head of each branch, by its name without `refs/heads/`.
     pub branches: BTreeMap<String, CommitId>,
+    /// Branches whose names are not UTF-8, as far as they can be shown.
+    pub unreadable: Vec<String>,
 }
 
 impl Listing {
@@ -73,7 +75,8 @@ impl Session<'_> {
         if !output.status.success() {
             return Err(self.failure(&output));
         }
-        Ok(Listing::parse(&readable(&output.stdout)))
+        let unreadable = unreadable(&output.stdout);
+        Ok(Listing { unreadable, ..Listing::parse(&readable(&output.stdout)) })
     }
 }
 
@@ -175,6 +178,16 @@ fn readable(output: &[u8]) -> String {
     lines.filter_map(|line| std::str::from_utf8(line).ok()).collect::<Vec<_>>().join("\n")
 }
 
+/// Returns the branches that [`readable`] leaves out.
+fn unreadable(output: &[u8]) -> Vec<String> {
+    let lines = output.split(|byte| *byte == b'\n');
+    let names = lines.filter(|line| std::str::from_utf8(line).is_err()).filter_map(|line| {
+        let name = line.splitn(2, |byte| *byte == b'\t').nth(1)?;
+        name.strip_prefix(BRANCHES.as_bytes())
+    });
+    names.map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+}
+
 /// Returns what git writes of a URL into reflogs: all but the user.
 fn without_user(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -209,6 +222,13 @@ mod tests {
         // A detached HEAD, and one that is no branch.
         assert_eq!(Listing::parse(&format!("{}\tHEAD\n", id("1"))).default, None);
         assert_eq!(Listing::parse("ref: refs/pull/7/head\tHEAD\n").default, None);
+    }
+
+    #[test]
+    fn a_branch_whose_name_is_no_text_is_told_and_not_taken() {
+        let output = b"1\trefs/heads/main\n2\trefs/heads/bad\xff\n3\trefs/tags/\xff\n\xff\n";
+        assert_eq!(unreadable(output), ["bad\u{fffd}"]);
+        assert_eq!(readable(output), "1\trefs/heads/main\n");
     }
 
     #[test]

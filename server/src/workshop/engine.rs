@@ -92,6 +92,7 @@ impl Workshop for EngineWorkshop {
         // Git does not say whether it was the token. Without it, the next look asks for another.
         let listing = listing.inspect_err(|_| self.logins.forget(project)).map_err(failed)?;
         let default_branch = listing.named().map(str::to_owned);
+        let unreadable = listing.unreadable;
         let branches = listing.branches.into_iter();
         let mut heads: Heads = branches
             .map(|(name, commit)| (JobsetName::branch(&name), Head::branch(commit)))
@@ -108,7 +109,10 @@ impl Workshop for EngineWorkshop {
             false => self.pull_requests(project, cancel)?,
         };
         let listed = admitted(heads, pull_requests, project.pull_requests, project.merge);
-        Ok(Listed { default_branch, ..listed })
+        let unreadable = unreadable.iter();
+        let unreadable = unreadable.map(|name| format!("branch {name}, whose name is not UTF-8"));
+        let left_out = unreadable.chain(listed.left_out).collect();
+        Ok(Listed { default_branch, left_out, ..listed })
     }
 
     fn carry_out(&self, order: &Order, cancel: &Cancel) -> Carried {
