@@ -186,6 +186,7 @@ mod tests {
                 .enumerate()
                 .map(|(index, name)| ((*name).to_owned(), commit(index + 1)))
                 .collect(),
+            unreadable: Vec::new(),
         }
     }
 
