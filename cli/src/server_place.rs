@@ -91,6 +91,7 @@ impl ServerPlace {
             | DatabaseError::Migrate { .. }
             | DatabaseError::Statement(_)
             | DatabaseError::Commit { .. }
+            | DatabaseError::Away { .. }
             | DatabaseError::Closed
             | DatabaseError::Content { .. } => Failure::error(&error),
         })

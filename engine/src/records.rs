@@ -92,6 +92,19 @@ pub enum RecordsError {
     /// What a server keeps.
     #[error("cannot reach what is remembered: {0}")]
     Elsewhere(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The same, and it may be reached later.
+    #[error("cannot reach what is remembered: {0}")]
+    Away(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl RecordsError {
+    /// Returns whether it makes sense to try once more later.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Away(_) => true,
+            Self::State(_) | Self::Elsewhere(_) => false,
+        }
+    }
 }
 
 /// Opens what is remembered about the repository whose files are given. There is a right to write unless nothing may be

@@ -220,6 +220,27 @@ impl RunError {
         }
     }
 
+    /// Returns whether it makes sense to try once more later: something is away that a run cannot do without.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Project(error) => error.may_pass(),
+            Self::Evaluate(error) => error.may_pass(),
+            Self::Shadow(ShadowingError::Remote(error)) => error.may_pass(),
+            Self::Plan(PlanError::Records(error)) | Self::Records(error) => error.may_pass(),
+            Self::Plan(PlanError::Connect(error))
+            | Self::Build(BuildError::Connect(error))
+            | Self::Connect(error) => error.may_pass(),
+            Self::Plan(PlanError::Store(error))
+            | Self::Build(BuildError::Protocol(error))
+            | Self::Store(error) => error.may_pass(),
+            Self::Shadow(_)
+            | Self::Plan(PlanError::Derivation(_) | PlanError::Git(_))
+            | Self::Statuses(_)
+            | Self::Logs(_)
+            | Self::Cancelled => false,
+        }
+    }
+
     /// Returns whether a pull request could not be merged with its base.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Project(error) if error.is_conflict())

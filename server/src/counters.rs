@@ -32,6 +32,8 @@ pub enum Counted {
     RunConflict,
     /// A run was left to others.
     RunGivenBack,
+    /// A run waits until it is tried again, because of something that is away.
+    RunPutOff,
     /// A run was taken from a server that is gone.
     RunTakenOver,
     /// A transaction was committed.
@@ -42,7 +44,7 @@ pub enum Counted {
 
 impl Counted {
     /// Everything that is counted.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::DeliveryKept,
         Self::DeliveryAgain,
         Self::DeliveryConflict,
@@ -56,6 +58,7 @@ impl Counted {
         Self::RunErrored,
         Self::RunConflict,
         Self::RunGivenBack,
+        Self::RunPutOff,
         Self::RunTakenOver,
         Self::Commit,
         Self::Write,

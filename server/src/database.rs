@@ -15,6 +15,7 @@ use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
 use tokio::sync::Notify;
 
 mod migrations;
+mod outage;
 mod writer;
 
 use crate::counters::Counters;
@@ -62,6 +63,12 @@ pub enum DatabaseError {
         /// What happened.
         message: String,
     },
+    /// It could not be reached, or could not write, when several writes were to be committed.
+    #[error("the database cannot be reached: {message}")]
+    Away {
+        /// What happened.
+        message: String,
+    },
     /// The server is ending.
     #[error("the database is closed")]
     Closed,
@@ -75,6 +82,20 @@ pub enum DatabaseError {
         /// What it is.
         found: String,
     },
+}
+
+impl DatabaseError {
+    /// Returns whether it makes sense to try once more later.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Open { source, .. } | Self::Statement(source) => outage::is_outage(source),
+            Self::Away { .. } | Self::Closed => true,
+            Self::Url { .. }
+            | Self::Migrate { .. }
+            | Self::Commit { .. }
+            | Self::Content { .. } => false,
+        }
+    }
 }
 
 /// The kinds of databases.

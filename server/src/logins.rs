@@ -85,7 +85,8 @@ impl LoginError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::App(error) => error.may_pass(),
-            Self::Handing(_) | Self::Database(_) => true,
+            Self::Database(error) => error.may_pass(),
+            Self::Handing(_) => true,
             Self::Token(_)
             | Self::Gone
             | Self::Elsewhere { .. }

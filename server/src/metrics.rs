@@ -49,6 +49,11 @@ const FAMILIES: &[Family] = &[
     ),
     ("levain_runs_given_back_total", "Runs left to others", &[("", Counted::RunGivenBack)]),
     (
+        "levain_runs_put_off_total",
+        "Runs that something away kept from being carried out",
+        &[("", Counted::RunPutOff)],
+    ),
+    (
         "levain_runs_taken_over_total",
         "Runs taken from servers that are gone",
         &[("", Counted::RunTakenOver)],

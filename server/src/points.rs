@@ -90,6 +90,8 @@ pub enum Point {
     RunGivenBack,
     /// A run was given back.
     GaveBack,
+    /// A run waits until it is tried again, or ended because of what is away, in the transaction.
+    RunPutOff,
     /// A job's success is a row, in the transaction.
     SuccessRecorded,
     /// A job's success is recorded, and no pointer names its cache.
@@ -104,7 +106,7 @@ pub enum Point {
 
 impl Point {
     /// Every point.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::DatabaseConnected,
         Self::DatabaseMigrated,
         Self::DatabaseOpened,
@@ -146,6 +148,7 @@ impl Point {
         Self::GivingBack,
         Self::RunGivenBack,
         Self::GaveBack,
+        Self::RunPutOff,
         Self::SuccessRecorded,
         Self::SuccessKept,
         Self::DeliveriesDeleted,

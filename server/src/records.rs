@@ -9,6 +9,7 @@
 
 mod dropping;
 mod naming;
+mod patience;
 mod rows;
 mod taking_over;
 
@@ -28,6 +29,7 @@ use tokio::runtime::Handle;
 use crate::database::{Database, DatabaseError, DatabaseUrl};
 use crate::points::Point;
 pub(crate) use naming::name_of;
+use patience::{patient, waits};
 use rows::NewRow;
 pub(crate) use rows::begin_anew;
 pub use taking_over::Home;
@@ -67,13 +69,11 @@ fn open(
     let is_complete = || Home::of(state).is_some_and(|home| home.is_complete_at(database, url));
     let repository = match writer {
         Some(writer) => {
-            let repository = runtime.block_on(database.repository(url)).map_err(elsewhere)?;
+            let repository = wait(runtime, || database.repository(url))?;
             taking_over::take_over(database, runtime, repository, url, writer)?;
             Some(repository)
         }
-        None if is_complete() => {
-            runtime.block_on(database.known_repository(url)).map_err(elsewhere)?
-        }
+        None if is_complete() => wait(runtime, || database.known_repository(url))?,
         // Nobody who may write has opened it yet.
         None => None,
     };
@@ -87,7 +87,18 @@ fn open(
 }
 
 fn elsewhere(error: DatabaseError) -> RecordsError {
-    RecordsError::Elsewhere(Box::new(error))
+    match error.may_pass() {
+        true => RecordsError::Away(Box::new(error)),
+        false => RecordsError::Elsewhere(Box::new(error)),
+    }
+}
+
+/// Waits for the database, for as long as it makes sense while it is away.
+fn wait<T, F: Future<Output = Result<T, DatabaseError>>>(
+    runtime: &Handle,
+    work: impl Fn() -> F,
+) -> Result<T, RecordsError> {
+    runtime.block_on(patient(waits(), work)).map_err(elsewhere)
 }
 
 /// The records of one repository.
@@ -100,11 +111,11 @@ struct DatabaseRecords {
 }
 
 impl DatabaseRecords {
-    fn wait<T>(
+    fn wait<T, F: Future<Output = Result<T, DatabaseError>>>(
         &self,
-        work: impl Future<Output = Result<T, DatabaseError>>,
+        work: impl Fn() -> F,
     ) -> Result<T, RecordsError> {
-        self.runtime.block_on(work).map_err(elsewhere)
+        wait(&self.runtime, work)
     }
 }
 
@@ -113,23 +124,26 @@ impl Records for DatabaseRecords {
         &self,
         bases: &BTreeSet<DerivationPath>,
     ) -> Result<BTreeMap<DerivationPath, Successes>, RecordsError> {
-        self.wait(rows::successes(&self.database, self.repository, bases))
+        self.wait(|| rows::successes(&self.database, self.repository, bases))
     }
 
     fn add_success(&self, _: &StateWriter, new: &NewSuccess<'_>) -> Result<(), RecordsError> {
         let (repository, points) = (self.repository, self.database.points().clone());
         let row = NewRow::new(new).map_err(elsewhere)?;
         let key = new.key.map(rows::key_row).transpose().map_err(elsewhere)?;
-        self.wait(self.database.write(move |connection| {
-            Box::pin(async move {
-                rows::put_success(connection, repository, row).await?;
-                if let Some(key) = key {
-                    rows::put_key(connection, repository, key).await?;
-                }
-                points.pass(Point::SuccessRecorded);
-                Ok(())
+        self.wait(|| {
+            let (row, key, points) = (row.clone(), key.clone(), points.clone());
+            self.database.write(move |connection| {
+                Box::pin(async move {
+                    rows::put_success(connection, repository, row).await?;
+                    if let Some(key) = key {
+                        rows::put_key(connection, repository, key).await?;
+                    }
+                    points.pass(Point::SuccessRecorded);
+                    Ok(())
+                })
             })
-        }))?;
+        })?;
         self.database.points().pass(Point::SuccessKept);
         Ok(())
     }
@@ -141,33 +155,43 @@ impl Records for DatabaseRecords {
         job: Option<&JobName>,
     ) -> Result<usize, RecordsError> {
         let (repository, jobset, job) = (self.repository, jobset.cloned(), job.cloned());
-        self.wait(self.database.write(move |connection| {
-            Box::pin(async move {
-                rows::forget(connection, repository, jobset.as_ref(), job.as_ref(), u64::MAX).await
+        self.wait(|| {
+            let (jobset, job) = (jobset.clone(), job.clone());
+            self.database.write(move |connection| {
+                Box::pin(async move {
+                    let (jobset, job) = (jobset.as_ref(), job.as_ref());
+                    rows::forget(connection, repository, jobset, job, u64::MAX).await
+                })
             })
-        }))
+        })
     }
 
     fn marks(&self) -> Result<Vec<Mark>, RecordsError> {
-        self.wait(rows::marks(self.database.readers(), self.repository))
+        self.wait(|| rows::marks(self.database.readers(), self.repository))
     }
 
     fn mark(&self, _: &StateWriter, mark: &Mark) -> Result<(), RecordsError> {
         let (repository, mark) = (self.repository, mark.clone());
-        self.wait(self.database.write(move |connection| {
-            Box::pin(async move { rows::put_mark(connection, repository, &mark).await })
-        }))
+        self.wait(|| {
+            let mark = mark.clone();
+            self.database.write(move |connection| {
+                Box::pin(async move { rows::put_mark(connection, repository, &mark).await })
+            })
+        })
     }
 
     fn allow(&self, _: &StateWriter, job: &JobName) -> Result<bool, RecordsError> {
         let (repository, job) = (self.repository, job.clone());
-        self.wait(self.database.write(move |connection| {
-            Box::pin(async move { rows::allow(connection, repository, &job).await })
-        }))
+        self.wait(|| {
+            let job = job.clone();
+            self.database.write(move |connection| {
+                Box::pin(async move { rows::allow(connection, repository, &job).await })
+            })
+        })
     }
 
     fn keys(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, KeyDocument>, RecordsError> {
-        self.wait(rows::keys(&self.database, self.repository, keys))
+        self.wait(|| rows::keys(&self.database, self.repository, keys))
     }
 
     fn evaluation(&self, id: &str) -> Result<Option<Remembered>, RecordsError> {

@@ -4,6 +4,7 @@
 
 mod leases;
 mod listing;
+pub mod putting_off;
 mod scheduled;
 pub mod state;
 
@@ -24,6 +25,7 @@ use crate::roles::Role;
 use crate::statuses::{Outbox, hand_over, not_shown, tell_state};
 pub use leases::LEASE;
 pub use listing::HeadRun;
+use putting_off::again;
 use state::{RunEvent, RunState, Verdict};
 
 /// The number of a run in the database. Later runs have higher numbers.
@@ -99,14 +101,26 @@ pub struct Run {
     pub is_scheduled: bool,
     /// When it was asked for.
     pub created_at: Timestamp,
-    /// How often it was begun.
+    /// How often it was begun, save by servers that left it to others.
     pub attempts: u32,
+    /// How often something that was away kept it from being carried out.
+    pub put_off: u32,
+    /// When it is tried again after that; its summary has the reason.
+    pub put_off_until: Option<Timestamp>,
     /// When it was begun last.
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
-    /// What is to be told in a line at the end.
+    /// What is to be told in a line at the end, or why it was put off.
     pub summary: Option<String>,
+}
+
+impl Run {
+    /// Returns what is to be told of it in a line: what it came to, or when it is tried again and why.
+    pub fn line(&self) -> Option<String> {
+        let why = self.summary.as_deref()?;
+        Some(self.put_off_until.map_or_else(|| why.to_owned(), |until| again(until, why)))
+    }
 }
 
 /// How a run ended.
@@ -180,7 +194,7 @@ impl Owner {
 }
 
 const COLUMNS: &str = "id, project, jobset, commit_id, state, created_at, attempts, summary,
-    started_at, ended_at, trust, author, base, base_commit, rank";
+    started_at, ended_at, trust, author, base, base_commit, rank, put_off, put_off_until";
 
 fn run(row: &AnyRow) -> Result<Run, DatabaseError> {
     let content = |what, found: String| DatabaseError::Content { table: "runs", what, found };
@@ -204,6 +218,8 @@ fn run(row: &AnyRow) -> Result<Run, DatabaseError> {
         is_scheduled: row.try_get::<i64, _>(14)? == Rank::Scheduled.number(),
         created_at: Timestamp::from_millis(row.try_get(5)?),
         attempts: u32::try_from(row.try_get::<i64, _>(6)?).unwrap_or(u32::MAX),
+        put_off: u32::try_from(row.try_get::<i64, _>(15)?).unwrap_or(u32::MAX),
+        put_off_until: row.try_get::<Option<i64>, _>(16)?.map(Timestamp::from_millis),
         summary: row.try_get(7)?,
         started_at: row.try_get::<Option<i64>, _>(8)?.map(Timestamp::from_millis),
         ended_at: row.try_get::<Option<i64>, _>(9)?.map(Timestamp::from_millis),
@@ -315,7 +331,7 @@ impl Database {
 
     /// Queues a run of a jobset's head once more, because somebody asks for it; nothing if there is no such jobset.
     ///
-    /// A run of it that is not over yet is that run.
+    /// A run of it that is not over yet is that run. If that was put off, it waits no longer.
     pub async fn run_again(
         &self,
         project: ProjectId,
@@ -328,7 +344,10 @@ impl Database {
                     return Ok(None);
                 };
                 match under_way(connection, project, &jobset).await? {
-                    Some(run) => Ok(Some(run)),
+                    Some(run) => {
+                        hurry(connection, run).await?;
+                        Ok(Some(run))
+                    }
                     None => {
                         let rank = Rank::Asked;
                         queue(connection, outbox, project, &jobset, &head, rank).await.map(Some)
@@ -479,6 +498,19 @@ async fn under_way(
     .fetch_optional(&mut *connection)
     .await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?.map(RunId))
+}
+
+/// Has a run that was put off be tried again at once, as if it had not been.
+async fn hurry(connection: &mut AnyConnection, id: RunId) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "UPDATE runs SET put_off = 0, put_off_until = NULL, summary = NULL, rank = $2
+         WHERE id = $1 AND state = 'queued' AND put_off_until IS NOT NULL",
+    )
+    .bind(id.0)
+    .bind(Rank::Asked.number())
+    .execute(&mut *connection)
+    .await?;
+    Ok(())
 }
 
 /// Adds a run of a head, which waits for its turn or to be approved.

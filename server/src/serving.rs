@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::counters::Counted;
@@ -30,8 +31,10 @@ use crate::database::{Database, DatabaseError};
 use crate::deliveries::KEPT;
 use crate::forges::Forges;
 use crate::points::Point;
+use crate::runs::putting_off::WAITS;
 use crate::runs::{LEASE, Owner};
 use crate::workshop::Workshop;
+use holding::Answering;
 
 /// How a server works.
 #[derive(Clone, Debug)]
@@ -50,6 +53,8 @@ pub struct Settings {
     pub longest_wait: Duration,
     /// How long runs may take to stop when the server ends.
     pub patience: Duration,
+    /// How long a run waits before each further try that something away kept from being carried out.
+    pub put_off: &'static [Duration],
     /// What asks forges about people.
     pub forges: Forges,
 }
@@ -64,6 +69,7 @@ impl Default for Settings {
             tidy_every: Duration::from_secs(3_600),
             longest_wait: Duration::from_secs(300),
             patience: Duration::from_secs(8),
+            put_off: &WAITS,
             forges: Forges::default(),
         }
     }
@@ -205,22 +211,35 @@ impl Running {
     }
 }
 
+/// Takes runs from servers that are not heard of any more, though the database would have answered them.
+async fn take_lost_runs(shared: &Shared, answering: &mut Answering, started: Instant) {
+    let (now, asked_at) = (Timestamp::now(), started.elapsed());
+    let lost = match answering.tells(asked_at) {
+        true => shared.database.take_lost_runs(now).await,
+        false => shared.database.try_write().await.map(|()| Vec::new()),
+    };
+    answering.note(lost.is_ok(), asked_at);
+    match lost {
+        Ok(lost) if lost.is_empty() => {}
+        Ok(lost) => {
+            tracing::warn!(runs = lost.len(), "runs of a server that is gone wait again");
+            let count = lost.len().try_into().unwrap_or(u64::MAX);
+            shared.database.counters().add(Counted::RunTakenOver, count);
+            shared.queued.notify_one();
+        }
+        Err(error) => tracing::error!(%error, "cannot look for runs that were lost"),
+    }
+}
+
 /// Takes runs from servers that are not heard of any more, has those wait whose approval ended, and forgets old
 /// deliveries.
 async fn clean_up(shared: Arc<Shared>) {
     let mut ending = std::pin::pin!(shared.ending());
+    let started = Instant::now();
+    let mut answering = Answering::default();
     loop {
         let now = Timestamp::now();
-        match shared.database.take_lost_runs(now).await {
-            Ok(lost) if lost.is_empty() => {}
-            Ok(lost) => {
-                tracing::warn!(runs = lost.len(), "runs of a server that is gone wait again");
-                let count = lost.len().try_into().unwrap_or(u64::MAX);
-                shared.database.counters().add(Counted::RunTakenOver, count);
-                shared.queued.notify_one();
-            }
-            Err(error) => tracing::error!(%error, "cannot look for runs that were lost"),
-        }
+        take_lost_runs(&shared, &mut answering, started).await;
         if let Err(error) = shared.database.forget_ended(now).await {
             tracing::error!(%error, "cannot forget sessions that ended");
         }

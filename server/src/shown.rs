@@ -86,10 +86,14 @@ pub struct ShownRun {
     pub trust: &'static str,
     /// Where it stands.
     pub state: &'static str,
-    /// What became of it, in a line.
+    /// What became of it, or why it is tried again, in a line.
     pub summary: Option<String>,
-    /// How often it was begun.
+    /// How often it was begun, save by servers that left it to others.
     pub attempts: u32,
+    /// How often something that was away kept it from being carried out.
+    pub put_off: u32,
+    /// When it is tried again after that.
+    pub put_off_until: Option<i64>,
     /// When it was asked for.
     pub created_at: i64,
     /// When it was begun last.
@@ -119,8 +123,10 @@ impl ShownRun {
             base_commit: run.base_commit.map(|commit| commit.to_string()),
             trust: run.trust.name(),
             state: run.state.name(),
-            summary: run.summary.clone(),
+            summary: run.line(),
             attempts: run.attempts,
+            put_off: run.put_off,
+            put_off_until: run.put_off_until.map(|time| time.millis()),
             created_at: run.created_at.millis(),
             started_at: run.started_at.map(|time| time.millis()),
             ended_at: run.ended_at.map(|time| time.millis()),

@@ -24,6 +24,7 @@ use crate::clock::Timestamp;
 use crate::database::{Database, DatabaseError};
 use crate::pages::run_url;
 use crate::projects::{ProjectId, sender_of};
+use crate::runs::putting_off::again;
 use crate::runs::state::{RunState, Verdict};
 use crate::runs::{Ended, Owner, RunId};
 use decide::{Budget, Course, News, Source, Standing, admits_job, weigh};
@@ -56,6 +57,13 @@ pub(crate) enum Happening<'a> {
     Unapproved,
     /// It waits to be carried out.
     Queued,
+    /// It waits to be tried again, because of something that is away.
+    PutOff {
+        /// Until when.
+        until: Timestamp,
+        /// The reason, in words.
+        why: &'a str,
+    },
     /// Somebody carries it out.
     Begun,
     /// It has a result.
@@ -90,6 +98,7 @@ impl Happening<'_> {
         match self {
             Self::Unapproved => (SummaryPhase::Unapproved, SummaryText::default()),
             Self::Queued => (SummaryPhase::Queued, SummaryText::default()),
+            Self::PutOff { until, why } => (SummaryPhase::Queued, because(&again(until, why))),
             Self::Begun => (SummaryPhase::Pending, SummaryText::default()),
             Self::Ended(ended) => match (&ended.told, ended.verdict) {
                 (Some(told), _) => (told.phase, told.text.clone()),
@@ -113,9 +122,12 @@ impl Happening<'_> {
         match self {
             Self::Unapproved => details::of_unapproved(),
             Self::Ended(ended) => (*ended.details).clone(),
-            Self::Queued | Self::Begun | Self::Lost { .. } | Self::Cancelled | Self::Superseded => {
-                Details::default()
-            }
+            Self::Queued
+            | Self::PutOff { .. }
+            | Self::Begun
+            | Self::Lost { .. }
+            | Self::Cancelled
+            | Self::Superseded => Details::default(),
         }
     }
 }

@@ -74,4 +74,9 @@ pub enum Carried {
     Ended(Ended),
     /// It was cancelled and has none.
     Stopped,
+    /// Something is away that it cannot do without, and that may come back by itself.
+    Hindered {
+        /// What is told in a line.
+        why: String,
+    },
 }

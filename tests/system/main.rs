@@ -35,6 +35,7 @@ mod main_job;
 mod merges;
 mod outputs;
 mod pages;
+mod patience;
 mod pointers;
 mod provenance;
 mod read_only;

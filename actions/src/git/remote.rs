@@ -112,6 +112,44 @@ pub enum RemoteError {
     GitMissing,
 }
 
+/// What git or ssh says of a refusal that stays one, though there was no contact.
+const REFUSED: [&str; 5] = [
+    "Permission denied",
+    "Host key verification failed",
+    "certificate",
+    "Authentication failed",
+    "could not read Username",
+];
+
+/// What git says of a remote that it had contact with, and that failed it.
+const OUTAGE: [&str; 12] = [
+    "returned error: 5",
+    "returned error: 429",
+    "HTTP 5",
+    "HTTP 429",
+    "early EOF",
+    "hung up unexpectedly",
+    "unexpected disconnect",
+    "Empty reply from server",
+    "transfer closed",
+    "Recv failure",
+    "Send failure",
+    "Internal Server Error",
+];
+
+impl RemoteError {
+    /// Returns whether it makes sense to ask once more later: the remote is away or ails, and has not refused.
+    pub fn may_pass(&self) -> bool {
+        let says = |message: &str, signs: &[&str]| signs.iter().any(|sign| message.contains(sign));
+        match self {
+            Self::TimedOut { .. } => true,
+            Self::Unreachable { message, .. } => !says(message, &REFUSED),
+            Self::Failed { message, .. } => says(message, &OUTAGE),
+            Self::Stopped | Self::GitMissing => false,
+        }
+    }
+}
+
 impl Repository {
     /// Fetches refs from a remote, given by name or URL, without touching any ref that no refspec names.
     ///

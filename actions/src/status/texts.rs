@@ -323,7 +323,7 @@ impl Texts {
             ("skipped", &self.skipped, "skipped{{#if reason}}: {{reason}}{{/if}}"),
             ("summaryContext", &self.summary_context, "{{prefix}}"),
             ("summaryUnapproved", &self.summary_unapproved, "waiting for approval"),
-            ("summaryQueued", &self.summary_queued, "waiting"),
+            ("summaryQueued", &self.summary_queued, "waiting{{#if error}}: {{error}}{{/if}}"),
             ("summaryPending", &self.summary_pending, "evaluating"),
             (
                 "summaryRunning",

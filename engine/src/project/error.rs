@@ -140,6 +140,32 @@ impl ProjectError {
         matches!(self, Self::Conflict { .. })
     }
 
+    /// Returns whether it makes sense to try once more later.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Remote(error) | Self::Complete(CompleteError::Remote(error)) => error.may_pass(),
+            Self::Records(error) => error.may_pass(),
+            Self::DeclarationFlake(error) => error.may_pass(),
+            Self::Complete(CompleteError::Git(_))
+            | Self::Git(_)
+            | Self::Lock(_)
+            | Self::State(_)
+            | Self::Declaration(_)
+            | Self::Signing(_)
+            | Self::DeclarationPlace { .. }
+            | Self::Detached { .. }
+            | Self::NoDefaultBranch { .. }
+            | Self::NotInJobset { .. }
+            | Self::ShadowBranch { .. }
+            | Self::NoPullRequest { .. }
+            | Self::NoTag { .. }
+            | Self::Conflict { .. }
+            | Self::Merge(_)
+            | Self::NoBase { .. }
+            | Self::NoRemote { .. } => false,
+        }
+    }
+
     /// Returns whether the declaration is to blame, and not the machine.
     pub fn is_the_declarations(&self) -> bool {
         matches!(self, Self::Declaration(_))

@@ -282,6 +282,31 @@ pub(super) fn names_the_machine(message: &str) -> bool {
     MACHINE.iter().any(|text| message.contains(text))
 }
 
+/// What Nix and git say of a host that is away or ails.
+const OUTAGE: [&str; 16] = [
+    "Could not resolve",
+    "Couldn't resolve",
+    "Could not connect",
+    "Couldn't connect",
+    "Failed to connect",
+    "cannot connect to",
+    "Connection refused",
+    "Connection reset",
+    "Connection timed out",
+    "Timeout was reached",
+    "Operation timed out",
+    "Operation too slow",
+    "HTTP error 5",
+    "HTTP error 429",
+    "returned error: 5",
+    "returned error: 429",
+];
+
+/// Returns whether something is away that may come back by itself.
+pub(super) fn is_outage(message: &str) -> bool {
+    OUTAGE.iter().any(|text| message.contains(text))
+}
+
 fn first_line(message: &str) -> &str {
     let text = message.trim_start();
     let text = text.strip_prefix("error:").unwrap_or(text).trim_start();
@@ -315,6 +340,24 @@ mod tests {
             assert!(may_be_the_machines(message), "{message}");
         }
         assert!(!may_be_the_machines("undefined variable 'directory'"));
+    }
+
+    #[test]
+    fn what_is_away_may_come_back_and_what_is_refused_does_not() {
+        for (message, expected) in [
+            ("unable to download 'https://x/y': HTTP error 503\n\n       response body:", true),
+            ("unable to download 'https://x/y': Could not resolve host: x (6)", true),
+            ("unable to download 'https://x/y': Timeout was reached (28)", true),
+            ("unable to download 'https://x/y': HTTP error 404", false),
+            ("unable to download 'https://x/y': HTTP error 401", false),
+            ("unable to access 'https://x/y/': The requested URL returned error: 502", true),
+            ("unable to access 'https://x/y/': The requested URL returned error: 403", false),
+            ("cannot connect to socket at '/nix/var/nix/daemon-socket/socket'", true),
+            ("undefined variable 'x'", false),
+            ("hash mismatch in file downloaded from 'https://x/y'", false),
+        ] {
+            assert_eq!(is_outage(message), expected, "{message}");
+        }
     }
 
     #[test]

@@ -374,6 +374,24 @@ impl EvaluateError {
         }
     }
 
+    /// Returns whether it makes sense to try once more later: something is away that an evaluation fetches from.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::FlakeFailed { message, .. } => message::is_outage(message),
+            Self::NoSandbox
+            | Self::NotAFlake { .. }
+            | Self::LockFile { .. }
+            | Self::NarHashMismatch { .. }
+            | Self::OutputNotAnAttributeSet { .. }
+            | Self::NoJobs { .. }
+            | Self::Limit(_)
+            | Self::TooManyJobs { .. }
+            | Self::NixProgram(_)
+            | Self::Store(_)
+            | Self::Unreadable { .. } => false,
+        }
+    }
+
     /// Returns the error in a line for those who know the commit: without it, without where the
     /// repository lies on this machine, and without a hint.
     pub fn brief(&self) -> String {

@@ -115,6 +115,11 @@ const STEPS: &[(&str, &str, &str)] = &[
         include_str!("../../migrations/sqlite/0021_names.sql"),
         include_str!("../../migrations/postgres/0021_names.sql"),
     ),
+    (
+        "outages",
+        include_str!("../../migrations/sqlite/0022_outages.sql"),
+        include_str!("../../migrations/postgres/0022_outages.sql"),
+    ),
 ];
 
 /// Returns all steps for a kind of database.

@@ -23,13 +23,45 @@ trait Job: Send {
         connection: &'c mut AnyConnection,
     ) -> Work<'c, Box<dyn Answer>>;
     /// Tells whoever asked why it was not even begun.
-    fn refuse(self: Box<Self>, why: &str);
+    fn refuse(self: Box<Self>, why: &Failure);
 }
 
 /// Something that was done, and counts as soon as it is committed.
 trait Answer: Send {
     /// Tells whoever asked; with the reason if it was not committed.
-    fn tell(self: Box<Self>, failure: Option<&str>);
+    fn tell(self: Box<Self>, failure: Option<&Failure>);
+}
+
+/// Why nothing was committed.
+#[derive(Clone, Debug)]
+struct Failure {
+    message: String,
+    /// Whether the same may succeed later.
+    may_pass: bool,
+}
+
+impl Failure {
+    fn of(error: &DatabaseError) -> Self {
+        let message = match error {
+            DatabaseError::Statement(source) => source.to_string(),
+            DatabaseError::Open { .. }
+            | DatabaseError::Url { .. }
+            | DatabaseError::Migrate { .. }
+            | DatabaseError::Commit { .. }
+            | DatabaseError::Away { .. }
+            | DatabaseError::Closed
+            | DatabaseError::Content { .. } => error.to_string(),
+        };
+        Self { message, may_pass: error.may_pass() }
+    }
+
+    fn error(&self) -> DatabaseError {
+        let message = self.message.clone();
+        match self.may_pass {
+            true => DatabaseError::Away { message },
+            false => DatabaseError::Commit { message },
+        }
+    }
 }
 
 type Asked<T> = oneshot::Sender<Result<T, DatabaseError>>;
@@ -50,10 +82,6 @@ fn tell<T>(asked: Asked<T>, result: Result<T, DatabaseError>) {
     }
 }
 
-fn not_committed(message: &str) -> DatabaseError {
-    DatabaseError::Commit { message: message.to_owned() }
-}
-
 impl<F, T> Job for Pending<F, T>
 where
     F: for<'c> FnOnce(&'c mut AnyConnection) -> Work<'c, T> + Send + 'static,
@@ -69,22 +97,22 @@ where
                 Ok(value) => Ok(Box::new(Done { value, asked }) as Box<dyn Answer>),
                 Err(error) => {
                     tell(asked, Err(error));
-                    Err(not_committed("refused"))
+                    Err(DatabaseError::Commit { message: "refused".to_owned() })
                 }
             }
         })
     }
 
-    fn refuse(self: Box<Self>, why: &str) {
-        tell(self.asked, Err(not_committed(why)));
+    fn refuse(self: Box<Self>, why: &Failure) {
+        tell(self.asked, Err(why.error()));
     }
 }
 
 impl<T: Send + 'static> Answer for Done<T> {
-    fn tell(self: Box<Self>, failure: Option<&str>) {
+    fn tell(self: Box<Self>, failure: Option<&Failure>) {
         let result = match failure {
             None => Ok(self.value),
-            Some(why) => Err(not_committed(why)),
+            Some(why) => Err(why.error()),
         };
         tell(self.asked, result);
     }
@@ -156,7 +184,7 @@ async fn serve(
             None => match connector.connect().await {
                 Ok(connection) => connection,
                 Err(error) => {
-                    let why = error.to_string();
+                    let why = Failure::of(&error);
                     batch.into_iter().for_each(|job| job.refuse(&why));
                     continue;
                 }
@@ -164,13 +192,13 @@ async fn serve(
         };
         let mut answers = Vec::new();
         let result = commit(&connector, &mut connection, batch, &mut answers, &points).await;
-        let failure = result.as_ref().err().map(ToString::to_string);
+        let failure = result.as_ref().err().map(Failure::of);
         if failure.is_none() {
             counters.count(Counted::Commit);
             counters.add(Counted::Write, answers.len().try_into().unwrap_or(u64::MAX));
         }
         for answer in answers {
-            answer.tell(failure.as_deref());
+            answer.tell(failure.as_ref());
         }
         points.pass(Point::BatchTold);
         match result {
@@ -196,9 +224,9 @@ async fn commit(
     batch: Vec<Box<dyn Job>>,
     answers: &mut Vec<Box<dyn Answer>>,
     points: &Points,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), DatabaseError> {
     let mut batch = batch.into_iter();
-    let result: Result<(), sqlx::Error> = async {
+    let result: Result<(), DatabaseError> = async {
         connection.execute(connector.begin()).await?;
         points.pass(Point::BatchBegun);
         for job in batch.by_ref() {
@@ -219,7 +247,7 @@ async fn commit(
     }
     .await;
     if let Err(error) = &result {
-        let why = error.to_string();
+        let why = Failure::of(error);
         batch.for_each(|job| job.refuse(&why));
     }
     result

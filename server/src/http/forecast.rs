@@ -28,8 +28,10 @@ impl Forecast {
         queued: &[Run],
         now: Timestamp,
     ) -> Result<Self, DatabaseError> {
+        // What was put off does not wait for others, and when what it waits for comes back, nobody knows.
+        let queued: Vec<&Run> = queued.iter().filter(|run| run.put_off_until.is_none()).collect();
         let mut took = HashMap::new();
-        for run in running.iter().chain(queued) {
+        for run in running.iter().chain(queued.iter().copied()) {
             if took.len() < MOST_PROJECTS && !took.contains_key(&run.project) {
                 let runs = app.database.runs(run.project, EARLIER).await?;
                 took.insert(run.project, Took::by(&runs));

@@ -49,6 +49,19 @@ pub enum NotOwn {
     Database(#[from] DatabaseError),
 }
 
+impl NotOwn {
+    /// Returns whether it makes sense to ask once more later.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            // The next look notes where it is.
+            Self::Renamed { .. } => true,
+            Self::Unknown(error) => error.may_pass(),
+            Self::Database(error) => error.may_pass(),
+            Self::Other(_) => false,
+        }
+    }
+}
+
 impl Logins {
     /// Fails unless a project's name leads to its repository now. Where another one has it, that is noted: nothing is done
     /// for the project any more until the operator says so.

@@ -140,6 +140,8 @@ mod tests {
             is_scheduled: false,
             created_at: Timestamp::from_millis(0),
             attempts: 1,
+            put_off: 0,
+            put_off_until: None,
             started_at: None,
             ended_at: None,
             summary: None,

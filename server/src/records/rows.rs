@@ -20,6 +20,7 @@ use crate::database::{Database, DatabaseError};
 const ASKED: usize = 10_000;
 
 /// A success as a row.
+#[derive(Clone)]
 pub(super) struct NewRow {
     base: String,
     maker: String,

@@ -15,7 +15,7 @@ use sqlx::AnyConnection;
 use tokio::runtime::Handle;
 
 use super::rows::{self, NewRow};
-use super::{RepositoryId, elsewhere, name_of};
+use super::{RepositoryId, name_of, wait};
 use crate::database::{Database, DatabaseError};
 use crate::secret::Secret;
 
@@ -110,15 +110,17 @@ pub(super) fn take_over(
     let Files { marks, keys, successes } = Files::read(state);
     let part = |name: String, content: Part| {
         let part = format!("{}-{name}", home.id);
-        let written = database.write(move |connection| {
-            Box::pin(async move {
-                if is_new(connection, repository, part).await? {
-                    content.write(connection, repository).await?;
-                }
-                Ok(())
+        wait(runtime, || {
+            let (part, content) = (part.clone(), content.clone());
+            database.write(move |connection| {
+                Box::pin(async move {
+                    if is_new(connection, repository, part).await? {
+                        content.write(connection, repository).await?;
+                    }
+                    Ok(())
+                })
             })
-        });
-        runtime.block_on(written).map_err(elsewhere)
+        })
     };
     // First: what they say is heeded by what follows.
     part("marks".to_owned(), Part::Marks(marks))?;
@@ -136,6 +138,7 @@ pub(super) fn take_over(
 }
 
 /// What is taken over at once.
+#[derive(Clone)]
 enum Part {
     Marks(Vec<Mark>),
     Keys(Vec<KeyDocument>),

@@ -8,7 +8,8 @@ use std::time::Duration;
 use levain_evaluator::JobsetName;
 use sqlx::{AnyConnection, Row};
 
-use super::state::{MOST_ATTEMPTS, RunEvent, RunState};
+use super::putting_off::{given_up, wait};
+use super::state::{MOST_ATTEMPTS, RunEvent, RunState, Verdict};
 use super::{COLUMNS, Ended, Owner, Run, RunId, run};
 use crate::approvals::MAY_BEGIN;
 use crate::clock::Timestamp;
@@ -27,7 +28,8 @@ const LONGEST_REPORT: usize = 4 << 20;
 impl Database {
     /// Takes the run that is next, of a jobset of which nobody holds one and that is not `busy`; nothing if there is none.
     ///
-    /// The commit of its base is fixed then, and stays if the run is begun once more.
+    /// The commit of its base is fixed then, and stays if the run is begun once more. Who takes a run that they lost before
+    /// did not go down with it, so that counts for nothing.
     pub async fn claim_run(
         &self,
         owner: Owner,
@@ -50,8 +52,11 @@ impl Database {
                         .collect();
                     // The state is asked for twice: another server may have taken it meanwhile.
                     let text = sqlx::AssertSqlSafe(format!(
-                        "UPDATE runs SET state = 'running', attempts = attempts + 1, begun = begun + 1, owner = $3,
-                         leased_until = $2, started_at = $1,
+                        "UPDATE runs SET state = 'running', begun = begun + 1, owner = $3, leased_until = $2,
+                         started_at = $1, put_off_until = NULL, summary = NULL,
+                         attempts = attempts
+                             + CASE WHEN lost_by LIKE '%<' || $3 || '>%' THEN 0 ELSE 1 END,
+                         lost_by = REPLACE(lost_by, '<' || $3 || '>', ''),
                          base_commit = COALESCE(base_commit, (
                              SELECT heads.commit_id FROM heads
                              WHERE heads.project = runs.project
@@ -60,6 +65,7 @@ impl Database {
                      WHERE state = 'queued' AND id = (
                          SELECT waiting.id FROM runs AS waiting
                          WHERE waiting.state = 'queued'{free} AND {MAY_BEGIN} AND {IS_THE_PROJECTS}
+                             AND (waiting.put_off_until IS NULL OR waiting.put_off_until <= $1)
                              AND NOT EXISTS (
                              SELECT 1 FROM runs AS other
                              WHERE other.project = waiting.project
@@ -198,6 +204,71 @@ impl Database {
         .await
     }
 
+    /// Has a run wait until it is tried again, because of something that is away, or ends it if that took too long.
+    ///
+    /// It was not begun too often by that. Returns what became of it; nothing if it was not to be carried out any more.
+    pub async fn put_off_run(
+        &self,
+        id: RunId,
+        owner: Owner,
+        why: String,
+        waits: &'static [Duration],
+        now: Timestamp,
+    ) -> Result<Option<RunState>, DatabaseError> {
+        let points = self.points().clone();
+        let outbox = self.outbox();
+        self.write_and_tell(move |connection| {
+            Box::pin(async move {
+                // So that nobody else changes it before it is written.
+                let row = sqlx::query(
+                    "UPDATE runs SET put_off = put_off + 1
+                     WHERE id = $1 AND owner = $2 AND state = 'running' RETURNING put_off",
+                )
+                .bind(id.0)
+                .bind(owner.0.clone())
+                .fetch_optional(&mut *connection)
+                .await?;
+                let Some(row) = row else {
+                    let_go(connection, id, owner).await?;
+                    return Ok(None);
+                };
+                let before = row.try_get::<i64, _>(0)?.saturating_sub(1);
+                let before = u32::try_from(before).unwrap_or(u32::MAX);
+                let until = wait(waits, before).map(|wait| now.after(wait));
+                let again = until.is_some();
+                let state = RunState::Running.after(RunEvent::PutOff { again });
+                let summary = if again { why.clone() } else { given_up(before, &why) };
+                sqlx::query(
+                    "UPDATE runs SET state = $2, summary = $3, put_off_until = $4, ended_at = $5,
+                         attempts = attempts - $6, owner = NULL, leased_until = NULL,
+                         started_at = CASE WHEN $6 = 1 THEN NULL ELSE started_at END
+                     WHERE id = $1",
+                )
+                .bind(id.0)
+                .bind(state.name())
+                .bind(summary.clone())
+                .bind(until.map(Timestamp::millis))
+                .bind((!again).then(|| Timestamp::now().millis()))
+                .bind(i64::from(again))
+                .execute(&mut *connection)
+                .await?;
+                points.pass(Point::RunPutOff);
+                match until {
+                    Some(until) => {
+                        let happening = Happening::PutOff { until, why: &why };
+                        tell_run(connection, outbox, id, happening).await?;
+                    }
+                    None => {
+                        let ended = Ended::new(Verdict::Errored, summary);
+                        tell_run(connection, outbox, id, Happening::Ended(&ended)).await?;
+                    }
+                }
+                Ok(Some(state))
+            })
+        })
+        .await
+    }
+
     /// Takes runs away from those that have not been heard of: they wait again, or end if that happened too often.
     pub async fn take_lost_runs(&self, now: Timestamp) -> Result<Vec<RunId>, DatabaseError> {
         let points = self.points().clone();
@@ -232,13 +303,15 @@ impl Database {
                     }
                     let attempts = u32::try_from(row.try_get::<i64, _>(1)?).unwrap_or(u32::MAX);
                     let state = RunState::Running.after(RunEvent::Lost { attempts });
-                    let summary = state
-                        .is_end()
-                        .then(|| format!("it was begun {MOST_ATTEMPTS} times and never ended"));
+                    let summary = state.is_end().then(|| {
+                        format!(
+                            "it was begun {MOST_ATTEMPTS} times and never ended: each time the server was not heard of again (its log may tell why)"
+                        )
+                    });
                     let ended_at = state.is_end().then(|| Timestamp::now().millis());
                     let done = sqlx::query(
                         "UPDATE runs SET state = $2, summary = $3, ended_at = $4, owner = NULL,
-                             leased_until = NULL
+                             leased_until = NULL, lost_by = COALESCE(lost_by, '') || '<' || $5 || '>'
                          WHERE id = $1 AND owner = $5 AND leased_until = $6 AND state = 'running'",
                     )
                     .bind(id)
@@ -265,12 +338,22 @@ impl Database {
     }
 }
 
-/// Lets go of a run that is over.
+/// Lets go of a run that is over, or that was given to others. Whoever says so did not go down with it, so that it was
+/// begun counts for nothing.
 async fn let_go(
     connection: &mut AnyConnection,
     id: RunId,
     owner: Owner,
 ) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "UPDATE runs SET attempts = attempts - 1, lost_by = REPLACE(lost_by, '<' || $2 || '>', '')
+         WHERE id = $1 AND state IN ('unapproved', 'queued', 'running')
+             AND lost_by LIKE '%<' || $2 || '>%'",
+    )
+    .bind(id.0)
+    .bind(owner.0.clone())
+    .execute(&mut *connection)
+    .await?;
     sqlx::query(
         "UPDATE runs SET owner = NULL, leased_until = NULL
          WHERE id = $1 AND owner = $2 AND state <> 'running'",

@@ -36,11 +36,16 @@ pub enum RunEvent {
     Ended(Verdict),
     /// Whoever carried it out has not been heard of.
     Lost {
-        /// How often it was begun.
+        /// How often it was begun by somebody who was never heard of again.
         attempts: u32,
     },
     /// Whoever carried it out stops, and leaves it to others.
     GivenBack,
+    /// Something that is away kept it from being carried out.
+    PutOff {
+        /// Whether it is to be tried again: see [`super::putting_off`].
+        again: bool,
+    },
     /// Somebody stops it.
     Cancelled,
     /// The jobset gets a newer commit, or goes.
@@ -60,7 +65,7 @@ pub enum Verdict {
     Conflict,
 }
 
-/// A run that was begun so often without an end takes whatever carries it out down with it.
+/// A run that was begun so often by servers that were never heard of again takes whatever carries it out down with it.
 pub const MOST_ATTEMPTS: u32 = 3;
 
 impl RunState {
@@ -120,7 +125,8 @@ impl RunState {
                     Self::Errored
                 }
             }
-            (Self::Running, RunEvent::GivenBack) => Self::Queued,
+            (Self::Running, RunEvent::GivenBack | RunEvent::PutOff { again: true }) => Self::Queued,
+            (Self::Running, RunEvent::PutOff { again: false }) => Self::Errored,
             (Self::Unapproved | Self::Queued | Self::Running, RunEvent::Cancelled) => {
                 Self::Cancelled
             }
@@ -133,14 +139,16 @@ impl RunState {
                 | RunEvent::Claimed
                 | RunEvent::Ended(_)
                 | RunEvent::Lost { .. }
-                | RunEvent::GivenBack,
+                | RunEvent::GivenBack
+                | RunEvent::PutOff { .. },
             )
             | (
                 Self::Queued,
                 RunEvent::Approved
                 | RunEvent::Ended(_)
                 | RunEvent::Lost { .. }
-                | RunEvent::GivenBack,
+                | RunEvent::GivenBack
+                | RunEvent::PutOff { .. },
             )
             // What has begun was approved then.
             | (Self::Running, RunEvent::Approved | RunEvent::Unapproved | RunEvent::Claimed) => self,
@@ -157,6 +165,7 @@ impl RunState {
                 | RunEvent::Ended(_)
                 | RunEvent::Lost { .. }
                 | RunEvent::GivenBack
+                | RunEvent::PutOff { .. }
                 | RunEvent::Cancelled
                 | RunEvent::Superseded,
             ) => self,
@@ -179,7 +188,7 @@ impl From<Verdict> for RunState {
 mod tests {
     use super::*;
 
-    const EVENTS: [RunEvent; 12] = [
+    const EVENTS: [RunEvent; 14] = [
         RunEvent::Approved,
         RunEvent::Unapproved,
         RunEvent::Claimed,
@@ -190,6 +199,8 @@ mod tests {
         RunEvent::Lost { attempts: 1 },
         RunEvent::Lost { attempts: MOST_ATTEMPTS },
         RunEvent::GivenBack,
+        RunEvent::PutOff { again: true },
+        RunEvent::PutOff { again: false },
         RunEvent::Cancelled,
         RunEvent::Superseded,
     ];
@@ -205,29 +216,30 @@ mod tests {
                 Unapproved,
                 [
                     Queued, Unapproved, Unapproved, Unapproved, Unapproved, Unapproved, Unapproved,
-                    Unapproved, Unapproved, Unapproved, Cancelled, Superseded,
+                    Unapproved, Unapproved, Unapproved, Unapproved, Unapproved, Cancelled,
+                    Superseded,
                 ],
             ),
             (
                 Queued,
                 [
                     Queued, Unapproved, Running, Queued, Queued, Queued, Queued, Queued, Queued,
-                    Queued, Cancelled, Superseded,
+                    Queued, Queued, Queued, Cancelled, Superseded,
                 ],
             ),
             (
                 Running,
                 [
                     Running, Running, Running, Succeeded, Failed, Errored, Conflict, Queued,
-                    Errored, Queued, Cancelled, Superseded,
+                    Errored, Queued, Queued, Errored, Cancelled, Superseded,
                 ],
             ),
-            (Succeeded, [Succeeded; 12]),
-            (Failed, [Failed; 12]),
-            (Errored, [Errored; 12]),
-            (Conflict, [Conflict; 12]),
-            (Cancelled, [Cancelled; 12]),
-            (Superseded, [Superseded; 12]),
+            (Succeeded, [Succeeded; 14]),
+            (Failed, [Failed; 14]),
+            (Errored, [Errored; 14]),
+            (Conflict, [Conflict; 14]),
+            (Cancelled, [Cancelled; 14]),
+            (Superseded, [Superseded; 14]),
         ] {
             assert_eq!(EVENTS.map(|event| state.after(event)), expected, "{state:?}");
         }

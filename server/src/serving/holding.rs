@@ -25,12 +25,13 @@ pub struct Holding {
     /// Until when others believe that it is carried out.
     leased_until: Duration,
     is_wanted: bool,
+    is_answered: bool,
 }
 
 impl Holding {
     /// Begins with a claim that was asked for at a time.
     pub fn new(asked_at: Duration) -> Self {
-        Self { leased_until: asked_at + LEASE, is_wanted: true }
+        Self { leased_until: asked_at + LEASE, is_wanted: true, is_answered: true }
     }
 
     /// Returns whether it is still to be carried out.
@@ -43,6 +44,11 @@ impl Holding {
         now < self.leased_until
     }
 
+    /// Returns how long it is until the lease is to be renewed.
+    pub fn pause(&self) -> Duration {
+        if self.is_answered { LEASE / 3 } else { LEASE / 15 }
+    }
+
     /// Takes note of what was said about a renewal that was asked for at a time, and said now.
     ///
     /// The lease counts from the question: when the answer comes, some of it is over.
@@ -52,9 +58,40 @@ impl Holding {
             Renewal::Refused => self.is_wanted = false,
             Renewal::Unanswered => {}
         }
+        self.is_answered = renewal != Renewal::Unanswered;
         // By then somebody else may carry it out.
         self.is_wanted &= self.is_good(now);
     }
+}
+
+/// Whether the database answers without a break, as far as a server knows.
+///
+/// Whoever carries out a run renews its lease. So a lease that is over says that its holder is gone only if the holder could
+/// have renewed it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answering {
+    /// From when a lease that is over says something; nothing while nobody answers, and before it was asked.
+    tells_from: Option<Duration>,
+}
+
+impl Answering {
+    /// Takes note of whether the database answered a question that was asked at a time.
+    pub fn note(&mut self, is_answered: bool, asked_at: Duration) {
+        self.tells_from = match is_answered {
+            true => self.tells_from.or(Some(asked_at + LEASE)),
+            false => None,
+        };
+    }
+
+    /// Returns whether a lease that is over says something about its holder.
+    pub fn tells(&self, now: Duration) -> bool {
+        self.tells_from.is_some_and(|from| now >= from)
+    }
+}
+
+/// Returns how long to wait before the database is asked once more that has not answered so often.
+pub fn wait(failures: u32) -> Duration {
+    Duration::from_secs(u64::from(failures.clamp(1, 10)))
 }
 
 /// What is told about a run that is not carried out any more.
@@ -64,13 +101,18 @@ pub enum Told {
     End(Ended),
     /// That others may carry it out.
     GiveBack,
+    /// That it is to be tried again later, with the reason.
+    PutOff(String),
 }
 
 /// Decides what is told about a run; `carried` is what the workshop says, or how it broke.
 pub fn told(carried: Result<Carried, String>, is_wanted: bool, is_ending: bool) -> Told {
     match carried {
         Ok(Carried::Ended(ended)) => Told::End(ended),
-        Ok(Carried::Stopped) if is_ending || !is_wanted => Told::GiveBack,
+        Ok(Carried::Stopped | Carried::Hindered { .. }) if is_ending || !is_wanted => {
+            Told::GiveBack
+        }
+        Ok(Carried::Hindered { why }) => Told::PutOff(why),
         Ok(Carried::Stopped) => Told::End(Ended::new(Verdict::Errored, "stopped")),
         Err(broken) => Told::End(Ended::new(Verdict::Errored, broken)),
     }
@@ -100,6 +142,33 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_is_renewed_sooner_where_nobody_answered() {
+        let seconds = Duration::from_secs;
+        let mut holding = Holding::new(seconds(0));
+        assert_eq!(holding.pause(), seconds(10));
+        holding.renew(Renewal::Unanswered, seconds(10), seconds(12));
+        assert_eq!(holding.pause(), seconds(2));
+        holding.renew(Renewal::Renewed, seconds(14), seconds(14));
+        assert_eq!(holding.pause(), seconds(10));
+    }
+
+    #[test]
+    fn a_lease_that_ended_in_an_outage_says_nothing() {
+        let seconds = Duration::from_secs;
+        let mut answering = Answering::default();
+        assert!(!answering.tells(seconds(1_000)), "it may have been away until now");
+        answering.note(true, seconds(1_000));
+        answering.note(true, seconds(1_015));
+        assert!(!answering.tells(seconds(1_029)));
+        assert!(answering.tells(seconds(1_030)));
+        answering.note(false, seconds(1_030));
+        assert!(!answering.tells(seconds(1_031)));
+        answering.note(true, seconds(1_045));
+        assert!(!answering.tells(seconds(1_074)));
+        assert!(answering.tells(seconds(1_075)));
+    }
+
+    #[test]
     fn what_was_stopped_on_purpose_is_given_back() {
         let ended = Ended::new(Verdict::Failed, "1 failed");
         for (is_wanted, is_ending) in [(true, false), (false, false), (true, true), (false, true)] {
@@ -108,6 +177,9 @@ mod tests {
             let stopped = told(Ok(Carried::Stopped), is_wanted, is_ending);
             let is_given_back = stopped == Told::GiveBack;
             assert_eq!(is_given_back, is_ending || !is_wanted, "{is_wanted} {is_ending}");
+            let hindered = told(Ok(Carried::Hindered { why: "gone".into() }), is_wanted, is_ending);
+            let expected = if is_given_back { Told::GiveBack } else { Told::PutOff("gone".into()) };
+            assert_eq!(hindered, expected, "{is_wanted} {is_ending}");
             let Told::End(broken) = told(Err("why".into()), is_wanted, is_ending) else { panic!() };
             assert_eq!((broken.verdict, broken.summary.as_str()), (Verdict::Errored, "why"));
         }

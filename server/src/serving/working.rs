@@ -1,6 +1,7 @@
 //! Carries out runs, as many at a time as there are workers, and tells how they ended.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,19 +12,20 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 
 use super::Shared;
-use super::holding::{Holding, Renewal, Told, told};
+use super::holding::{Holding, Renewal, Told, told, wait};
 use super::looking::stop_soon;
 use super::thread::{Broken, on_thread, yield_to_others};
 use crate::clock::Timestamp;
 use crate::counters::Counted;
+use crate::database::DatabaseError;
 use crate::points::Point;
 use crate::projects::ProjectId;
-use crate::runs::state::Verdict;
-use crate::runs::{LEASE, Run, RunId};
+use crate::runs::state::{RunState, Verdict};
+use crate::runs::{Ended, Run, RunId};
 use crate::statuses::voice::Voice;
 use crate::workshop::{Carried, Order};
 
-/// How often it is tried to tell how a run ended.
+/// How often it is tried to tell the database something that it refuses.
 const TELLING: u32 = 5;
 
 /// Carries out runs until the server ends.
@@ -123,7 +125,7 @@ async fn carry_out(shared: Arc<Shared>, run: Run, claimed: Instant) {
     let result = loop {
         tokio::select! {
             result = &mut thread => break result,
-            () = tokio::time::sleep(LEASE / 3), if held.holding.is_wanted() => held.renew().await,
+            () = tokio::time::sleep(held.holding.pause()), if held.holding.is_wanted() => held.renew().await,
             Ok(()) = changed.changed(), if held.holding.is_wanted() => held.renew().await,
             () = &mut ending, if !is_stopping => {
                 is_stopping = true;
@@ -158,32 +160,46 @@ impl Held {
         let points = self.shared.database.points();
         points.pass(Point::RunCarriedOut);
         let carried = result.map_err(|broken| broken.to_string());
-        let ended = match told(carried, self.holding.is_wanted(), is_stopping) {
-            Told::End(ended) => ended,
-            Told::GiveBack => return give_back(&self.shared, self.run.id).await,
-        };
+        match told(carried, self.holding.is_wanted(), is_stopping) {
+            Told::End(ended) => self.tell(ended).await,
+            Told::GiveBack => give_back(&self.shared, self.run.id).await,
+            Told::PutOff(why) => self.put_off(why).await,
+        }
+    }
+
+    /// Tells how the run ended.
+    async fn tell(&self, ended: Ended) {
         let id = self.run.id;
         tracing::info!(run = id.number(), verdict = ?ended.verdict, "{}", ended.summary);
-        for attempt in 1..=TELLING {
-            let owner = self.shared.owner.clone();
-            match self.shared.database.end_run(id, owner, ended.clone()).await {
-                Ok(counts) => {
-                    points.pass(Point::RunEnded);
-                    if counts {
-                        self.shared.database.counters().count(match ended.verdict {
-                            Verdict::Succeeded => Counted::RunSucceeded,
-                            Verdict::Failed => Counted::RunFailed,
-                            Verdict::Errored => Counted::RunErrored,
-                            Verdict::Conflict => Counted::RunConflict,
-                        });
-                    }
-                    return;
-                }
-                Err(error) => tracing::error!(run = id.number(), %error, "cannot end a run"),
-            }
-            tokio::time::sleep(Duration::from_secs(u64::from(attempt))).await;
+        let told = insist("end a run", id, || {
+            self.shared.database.end_run(id, self.shared.owner.clone(), ended.clone())
+        });
+        // If it cannot be told, it is carried out once more when its lease has run out.
+        let Some(counts) = told.await else { return };
+        self.shared.database.points().pass(Point::RunEnded);
+        if counts {
+            self.shared.database.counters().count(match ended.verdict {
+                Verdict::Succeeded => Counted::RunSucceeded,
+                Verdict::Failed => Counted::RunFailed,
+                Verdict::Errored => Counted::RunErrored,
+                Verdict::Conflict => Counted::RunConflict,
+            });
         }
-        // It is carried out once more when its lease has run out.
+    }
+
+    /// Has the run be tried again later.
+    async fn put_off(&self, why: String) {
+        let (id, shared) = (self.run.id, &self.shared);
+        tracing::warn!(run = id.number(), why, "put off");
+        let told = insist("put a run off", id, || {
+            let (owner, waits) = (shared.owner.clone(), shared.settings.put_off);
+            shared.database.put_off_run(id, owner, why.clone(), waits, Timestamp::now())
+        });
+        match told.await.flatten() {
+            Some(RunState::Errored) => shared.database.counters().count(Counted::RunErrored),
+            Some(_) => shared.database.counters().count(Counted::RunPutOff),
+            None => {}
+        }
     }
 }
 
@@ -191,10 +207,32 @@ impl Held {
 async fn give_back(shared: &Shared, id: RunId) {
     let points = shared.database.points();
     points.pass(Point::GivingBack);
-    match shared.database.give_back_run(id, shared.owner.clone()).await {
-        Ok(true) => shared.database.counters().count(Counted::RunGivenBack),
-        Ok(false) => {}
-        Err(error) => tracing::error!(run = id.number(), %error, "cannot give a run back"),
+    let told =
+        insist("give a run back", id, || shared.database.give_back_run(id, shared.owner.clone()));
+    if told.await == Some(true) {
+        shared.database.counters().count(Counted::RunGivenBack);
     }
     points.pass(Point::GaveBack);
+}
+
+/// Tells the database something about a run until it answers, however long it is away: nobody else knows. Nothing if it
+/// refuses.
+async fn insist<T, F: Future<Output = Result<T, DatabaseError>>>(
+    what: &'static str,
+    run: RunId,
+    tell: impl Fn() -> F,
+) -> Option<T> {
+    let (mut failures, mut refusals) = (0_u32, 0_u32);
+    while refusals < TELLING {
+        match tell().await {
+            Ok(told) => return Some(told),
+            Err(error) => {
+                tracing::error!(run = run.number(), %error, "cannot {what}");
+                refusals += u32::from(!error.may_pass());
+            }
+        }
+        failures = failures.saturating_add(1);
+        tokio::time::sleep(wait(failures)).await;
+    }
+    None
 }

@@ -36,7 +36,7 @@ use super::{Carried, HeadsError, Listed, Order, Workshop};
 use crate::approve::{Admission, Trust, admission};
 use crate::database::Database;
 use crate::live::Live;
-use crate::logins::{GitLogin, Logins, NotOwn};
+use crate::logins::{GitLogin, LoginError, Logins, NotOwn};
 use crate::pages::comparison::compare;
 use crate::pages::kept_report::KeptReport;
 use crate::projects::{Merge, Project, PullRequests};
@@ -117,16 +117,21 @@ impl Workshop for EngineWorkshop {
 
     fn carry_out(&self, order: &Order, cancel: &Cancel) -> Carried {
         let errored = |why: String| Carried::Ended(Ended::new(Verdict::Errored, one_line(&why)));
+        // What is away may come back.
+        let not_begun = |may_pass: bool, why: String| match may_pass {
+            true => Carried::Hindered { why: one_line(&why) },
+            false => errored(why),
+        };
         let reach = match self.access {
             WriteAccess::Write => Reach::Write,
             WriteAccess::ReadOnly => Reach::Read,
         };
         if let Err(error) = self.runtime.block_on(self.logins.require_own(&order.project)) {
-            return errored(error.to_string());
+            return not_begun(error.may_pass(), error.to_string());
         }
         let token = match self.runtime.block_on(self.logins.token(&order.project, reach)) {
             Ok(token) => token,
-            Err(error) => return errored(error.to_string()),
+            Err(error) => return not_begun(error.may_pass(), error.to_string()),
         };
         let (whose, selection) = match selected(order) {
             Ok(selected) => selected,
@@ -134,11 +139,11 @@ impl Workshop for EngineWorkshop {
         };
         let (surroundings, _login) = match self.equipped(whose, &order.project, reach) {
             Ok(equipped) => equipped,
-            Err(error) => return errored(error),
+            Err(error) => return not_begun(error.may_pass(), error.to_string()),
         };
         let masks = match self.runtime.block_on(self.logins.masks(&order.project)) {
             Ok(masks) => masks,
-            Err(error) => return errored(error.to_string()),
+            Err(error) => return not_begun(error.may_pass(), error.to_string()),
         };
         let options = Options {
             place: Place::Url(order.project.url.clone()),
@@ -162,6 +167,7 @@ impl Workshop for EngineWorkshop {
         let run = match run::open(&surroundings, &options, cancel, &watch) {
             Ok(run) => run,
             Err(RunError::Cancelled) => return Carried::Stopped,
+            Err(error) if error.may_pass() => return hindered(&error, [&masks]),
             Err(error) => {
                 let ended = masked(of_error(&error), Vec::new(), &masks);
                 return Carried::Ended(with_details(ended, order));
@@ -202,8 +208,9 @@ impl Workshop for EngineWorkshop {
             // Whatever was done before it was stopped says nothing about the commit.
             Ok(report) if cancel.is_cancelled() && !report.is_success() => return Carried::Stopped,
             Err(RunError::Cancelled) => return Carried::Stopped,
-            Ok(report) => Ended { told: reporter.last(), ..of_report(&report) },
-            Err(error) => of_error(&error),
+            Ok(report) => Ok(Ended { told: reporter.last(), ..of_report(&report) }),
+            Err(error) if error.may_pass() => Err(error),
+            Err(error) => Ok(of_error(&error)),
         };
         // An App may have been given other tokens meanwhile.
         let newest = self.runtime.block_on(self.logins.masks(&order.project));
@@ -211,6 +218,10 @@ impl Workshop for EngineWorkshop {
             tracing::warn!(%error, "cannot find out which secrets are new");
             Masks::default()
         });
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(error) => return hindered(&error, [&newest, &masks]),
+        };
         let ended = masked(ended, warnings.0.into_inner(), &newest);
         let ended = masked(ended, Vec::new(), &masks);
         Carried::Ended(with_details(ended, order))
@@ -270,12 +281,11 @@ impl EngineWorkshop {
         whose: Whose,
         project: &Project,
         reach: Reach,
-    ) -> Result<(Surroundings, GitLogin), String> {
-        let login = self.logins.git(project, reach, &self.runtime);
-        let login = login.map_err(|error| error.to_string())?;
+    ) -> Result<(Surroundings, GitLogin), Unequipped> {
+        let login = self.logins.git(project, reach, &self.runtime)?;
         let database = self.database.clone();
         let records = records::in_database(database, self.runtime.clone(), project.url.clone());
-        let own = (self.equip)(whose)?;
+        let own = (self.equip)(whose).map_err(Unequipped::Own)?;
         Ok((Surroundings { git_login: login.login(), records, ..own }, login))
     }
 
@@ -320,6 +330,27 @@ impl EngineWorkshop {
                 }
                 list => return list.map_err(failed),
             }
+        }
+    }
+}
+
+/// Why there is nothing to work on a project with.
+#[derive(Debug, thiserror::Error)]
+enum Unequipped {
+    /// It cannot log in.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// This machine lacks something.
+    #[error("{0}")]
+    Own(String),
+}
+
+impl Unequipped {
+    /// Returns whether it makes sense to try once more later.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Login(error) => error.may_pass(),
+            Self::Own(_) => false,
         }
     }
 }
@@ -428,6 +459,13 @@ fn of_report(report: &Report) -> Ended {
         Err(error) => ended.notices.push(format!("the report is not kept: {error}")),
     }
     ended
+}
+
+/// Says what was away, without secrets.
+fn hindered<'a>(error: &RunError, masks: impl IntoIterator<Item = &'a Masks>) -> Carried {
+    let mask = |text: String, masks: &Masks| masks.apply(&text).into_owned();
+    let why = masks.into_iter().fold(error.brief(), mask);
+    Carried::Hindered { why: one_line(&why) }
 }
 
 fn of_error(error: &RunError) -> Ended {

@@ -487,6 +487,7 @@ async fn nothing_is_fetched_from_a_repository_that_took_a_name_over_before_any_l
             let carried = move || workshop.carry_out(&order, &Cancel::default());
             match tokio::task::spawn_blocking(carried).await.unwrap() {
                 Carried::Ended(ended) => ended.summary,
+                Carried::Hindered { why } => why,
                 Carried::Stopped => panic!("nobody stops it"),
             }
         };

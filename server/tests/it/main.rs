@@ -19,6 +19,7 @@ mod listening;
 mod migrations;
 mod openapi;
 mod operations;
+mod outages;
 mod pages;
 mod people;
 mod records;

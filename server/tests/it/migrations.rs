@@ -131,6 +131,9 @@ const SAMPLES: &[&str] = &[
     "
     UPDATE repositories SET name = 'u' WHERE url = 'u';
 ",
+    "
+    UPDATE runs SET put_off = 1, put_off_until = 1, lost_by = '<o>';
+",
 ];
 
 /// Returns the rows of a step as a kind of database takes them.

@@ -157,17 +157,17 @@ async fn whoever_is_not_heard_of_loses_its_run() {
         let mut time = now();
         let late = LEASE + Duration::from_secs(1);
         for attempt in 1..=MOST_ATTEMPTS {
-            let run = database.claim_run(Owner::new("a"), time, &[]).await.unwrap().unwrap();
+            let owner = || Owner::new(attempt.to_string());
+            let run = database.claim_run(owner(), time, &[]).await.unwrap().unwrap();
             assert_eq!(run.attempts, attempt);
             assert_eq!(database.take_lost_runs(time).await.unwrap(), []);
             time = time.after(LEASE);
-            assert!(database.renew_run(run.id, Owner::new("a"), time).await.unwrap());
+            assert!(database.renew_run(run.id, owner(), time).await.unwrap());
             assert!(!database.renew_run(run.id, Owner::new("b"), time).await.unwrap());
             assert_eq!(database.take_lost_runs(time).await.unwrap(), []);
             time = time.after(late);
             assert_eq!(database.take_lost_runs(time).await.unwrap(), [run.id]);
-            let end = database.end_run(run.id, Owner::new("a"), Ended::new(Verdict::Succeeded, ""));
-            assert!(!end.await.unwrap(), "it was given to others");
+            assert!(!database.renew_run(run.id, owner(), time).await.unwrap(), "it is others' now");
         }
         assert_eq!(database.claim_run(Owner::new("a"), time, &[]).await.unwrap(), None);
         let runs = database.runs(id, 9).await.unwrap();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use levain_actions::forge::webhook::Sender;
 use levain_engine::cancel::Cancel;
 use levain_server::Database;
+use levain_server::counters::Counted;
 use levain_server::deliveries::{Delivery, DeliveryState, Kept, NewDelivery};
 use levain_server::projects::{NewProject, Project, ProjectId};
 use levain_server::reconcile::{Head, Heads};
@@ -24,6 +25,8 @@ enum Course {
     Panics,
     /// It ends only when it is stopped.
     Waits,
+    /// Something is away, for so many more times.
+    Hindered(u32),
 }
 
 #[derive(Default)]
@@ -120,6 +123,15 @@ impl Workshop for Bench {
                 leave();
                 panic!("a wrong turn")
             }
+            Course::Hindered(times) => {
+                let next = match times {
+                    1 => Course::Succeeds,
+                    times => Course::Hindered(times - 1),
+                };
+                self.course(&jobset, next);
+                leave();
+                Carried::Hindered { why: "cannot reach `x`".to_owned() }
+            }
             Course::Waits => {
                 let told = Arc::new((Mutex::new(false), Condvar::new()));
                 let teller = Arc::clone(&told);
@@ -141,6 +153,9 @@ impl Workshop for Bench {
     }
 }
 
+/// How long runs wait that something away keeps from being carried out.
+const PUT_OFF: [Duration; 3] = [Duration::from_millis(20); 3];
+
 fn quick() -> Settings {
     Settings {
         look_every: Duration::from_secs(3600),
@@ -148,6 +163,7 @@ fn quick() -> Settings {
         first_wait: Duration::from_millis(20),
         longest_wait: Duration::from_millis(100),
         patience: Duration::from_secs(20),
+        put_off: &PUT_OFF,
         ..Settings::default()
     }
 }
@@ -369,6 +385,29 @@ async fn a_panic_ends_its_run_alone() {
         let runs = database.runs(id, 2).await.unwrap();
         let summary = runs[1].summary.clone().unwrap();
         assert!(summary.contains("a wrong turn") && summary.contains("hint: "), "{summary}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_something_away_keeps_from_being_carried_out_is_tried_again_and_not_for_ever() {
+    for test in databases().await {
+        let database = test.open().await;
+        let id = project(&database, "a", GITHUB).await.id;
+        let bench = Arc::new(Bench::default());
+        bench.set("a", Some(&[("heads/briefly", 1), ("heads/long", 2)]));
+        bench.course("heads/briefly", Course::Hindered(3));
+        bench.course("heads/long", Course::Hindered(9));
+        let running = serve(&database, &bench, quick()).await;
+        let ended =
+            [row("heads/briefly 1", RunState::Succeeded), row("heads/long 2", RunState::Errored)];
+        until("both ended", async || states(&database, id).await == ended).await;
+        running.stop().await;
+        let runs = database.runs(id, 2).await.unwrap();
+        let summary = runs[0].summary.clone().unwrap();
+        assert_eq!(summary, "cannot reach `x` (4 times: run it again when that is mended)");
+        let counters = database.counters();
+        assert_eq!(counters.get(Counted::RunPutOff), 6);
+        assert_eq!(counters.get(Counted::RunErrored), 1);
     }
 }
 

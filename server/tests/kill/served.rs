@@ -25,6 +25,9 @@ use tokio::sync::Notify;
 use crate::built::Machine;
 use crate::origin;
 
+/// How long runs wait that something away keeps from being carried out: none is given up.
+const PUT_OFF: [Duration; 50] = [Duration::from_millis(50); 50];
+
 /// Serves until SIGTERM, or until it is killed.
 pub(crate) fn serve(arguments: &[String]) -> ExitCode {
     let [url, point, count, directory] = arguments else { panic!("{arguments:?}") };
@@ -83,6 +86,7 @@ fn settings() -> Settings {
         first_wait: Duration::from_millis(20),
         longest_wait: Duration::from_millis(100),
         patience: Duration::from_secs(2),
+        put_off: &PUT_OFF,
         ..Settings::default()
     }
 }
@@ -121,6 +125,9 @@ impl Workshop for StandIn {
             built.unwrap();
         }
         self.at_work.lock().unwrap().remove(&name);
+        if left.is_zero() && fastrand::u32(0..6) == 0 {
+            return Carried::Hindered { why: "the forge is away".to_owned() };
+        }
         match left.is_zero() {
             true => Carried::Ended(Ended::new(verdict(order), "1 clean")),
             false => Carried::Stopped,

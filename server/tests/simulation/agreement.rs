@@ -8,6 +8,7 @@ use levain_server::clock::Timestamp;
 use levain_server::deliveries::{DeliveryId, DeliveryState, Kept, NewDelivery};
 use levain_server::projects::{NewProject, ProjectId};
 use levain_server::reconcile::{Head, Heads};
+use levain_server::runs::putting_off::WAITS;
 use levain_server::runs::state::Verdict;
 use levain_server::runs::{Ended, Owner, RunId};
 
@@ -147,7 +148,10 @@ impl Pair<'_> {
         for _ in 0..self.random.usize(0..4) {
             let states = [DeliveryState::Acted, DeliveryState::Ignored, DeliveryState::Failed];
             let state = states[self.random.usize(0..3)];
-            settled.extend(self.delivery().map(|index| (index, state)));
+            // Nobody says two things of one.
+            let new =
+                self.delivery().filter(|index| settled.iter().all(|(other, _)| other != index));
+            settled.extend(new.map(|index| (index, state)));
         }
         let real =
             settled.iter().map(|(index, state)| (self.deliveries[*index], *state, String::new()));
@@ -200,12 +204,19 @@ impl Pair<'_> {
         let Some(index) = self.run() else { return };
         let (owner, id) = (self.owner(), self.runs[index]);
         let named = Owner::new(owner.to_string());
-        let (real, expected) = match self.random.u32(0..3) {
+        let (real, expected) = match self.random.u32(0..4) {
             0 => (
                 self.database.renew_run(id, named, self.time()).await,
                 self.model.renew(index, owner, self.now),
             ),
-            1 => (self.database.give_back_run(id, named).await, self.model.give_back(index, owner)),
+            1 => {
+                let (why, now) = ("gone".to_owned(), self.time());
+                let real = self.database.put_off_run(id, named, why, &WAITS, now).await.unwrap();
+                let expected = self.model.put_off(index, owner, &WAITS, self.now);
+                assert_eq!(real, expected);
+                return;
+            }
+            2 => (self.database.give_back_run(id, named).await, self.model.give_back(index, owner)),
             _ => {
                 let verdicts =
                     [Verdict::Succeeded, Verdict::Failed, Verdict::Errored, Verdict::Conflict];
@@ -226,13 +237,16 @@ impl Pair<'_> {
             real.reverse();
             let real = real.into_iter().map(|run| {
                 let base = (run.base, run.base_commit);
-                (self.index(run.id), run.jobset, run.commit, base, run.state, run.attempts)
+                let put_off = (run.put_off, run.put_off_until.map(Timestamp::millis));
+                let index = self.index(run.id);
+                (index, run.jobset, run.commit, base, run.state, run.attempts, put_off)
             });
             let expected = self.model.runs.iter().enumerate();
             let expected =
                 expected.filter(|(_, run)| run.project == *project).map(|(index, run)| {
                     let base = (run.base.clone(), run.base_commit);
-                    (index, run.jobset.clone(), run.commit, base, run.state, run.attempts)
+                    let put_off = (run.put_off, run.put_off_until);
+                    (index, run.jobset.clone(), run.commit, base, run.state, run.attempts, put_off)
                 });
             assert_eq!(real.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
         }

@@ -3,6 +3,7 @@
 //! `agreement.rs` shows that real databases do the same.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use levain_actions::git::CommitId;
 use levain_evaluator::JobsetName;
@@ -10,6 +11,7 @@ use levain_server::deliveries::DeliveryState;
 use levain_server::projects::ProjectId;
 use levain_server::reconcile::{Head, Heads, changes};
 use levain_server::runs::LEASE;
+use levain_server::runs::putting_off::wait;
 use levain_server::runs::state::{RunEvent, RunState, Verdict};
 
 /// Milliseconds.
@@ -45,6 +47,11 @@ pub(crate) struct Run {
     pub(crate) attempts: u32,
     /// Who carries it out, and until when that is believed.
     pub(crate) held: Option<(u64, Millis)>,
+    /// Who was not heard of in time, and not since.
+    pub(crate) lost_by: Vec<u64>,
+    /// How often something was away that it cannot do without, and until when it waits for that.
+    pub(crate) put_off: u32,
+    pub(crate) put_off_until: Option<Millis>,
 }
 
 /// What keeping a delivery came to.
@@ -190,6 +197,9 @@ impl Model {
             rank,
             attempts: 0,
             held: None,
+            lost_by: Vec::new(),
+            put_off: 0,
+            put_off_until: None,
         });
         self.live.push(self.runs.len() - 1);
         self.runs.len() - 1
@@ -234,6 +244,10 @@ impl Model {
             run.project == project && run.jobset == *jobset
         };
         if let Some(index) = self.live.iter().filter(of_jobset).max() {
+            let run = &mut self.runs[*index];
+            if run.state == RunState::Queued && run.put_off_until.is_some() {
+                (run.put_off, run.put_off_until, run.rank) = (0, None, 0);
+            }
             return Some(*index);
         }
         Some(self.queue(project, jobset.clone(), head, true))
@@ -256,15 +270,20 @@ impl Model {
         let is_free = |index: &&usize| {
             let run = &self.runs[**index];
             let place = place(run);
-            run.state == RunState::Queued && !busy.contains(&place) && !is_held(&place)
+            let is_due = run.put_off_until.is_none_or(|until| until <= now);
+            run.state == RunState::Queued && is_due && !busy.contains(&place) && !is_held(&place)
         };
         let next =
             self.live.iter().filter(is_free).min_by_key(|index| (self.runs[**index].rank, **index));
         let index = *next?;
         self.happen(index, RunEvent::Claimed);
         let run = &mut self.runs[index];
-        run.attempts += 1;
+        match run.lost_by.contains(&owner) {
+            true => run.lost_by.retain(|lost_by| *lost_by != owner),
+            false => run.attempts += 1,
+        }
         run.held = Some((owner, now + lease()));
+        run.put_off_until = None;
         // Whoever goes on with it merges the same.
         if let (Some(base), None) = (&run.base, run.base_commit) {
             let heads = self.heads.get(&run.project);
@@ -294,8 +313,31 @@ impl Model {
 
     pub(crate) fn end(&mut self, index: usize, owner: u64, verdict: Verdict) -> bool {
         let counts = self.is_wanted(index, owner) && self.happen(index, RunEvent::Ended(verdict));
-        self.let_go(index, owner);
+        if !counts {
+            self.let_go(index, owner);
+        }
         counts
+    }
+
+    /// Returns what becomes of a run that is put off; nothing if it was not to be carried out any more.
+    pub(crate) fn put_off(
+        &mut self,
+        index: usize,
+        owner: u64,
+        waits: &[Duration],
+        now: Millis,
+    ) -> Option<RunState> {
+        if !self.is_wanted(index, owner) {
+            self.let_go(index, owner);
+            return None;
+        }
+        let run = &mut self.runs[index];
+        let wait = wait(waits, run.put_off);
+        run.put_off += 1;
+        run.put_off_until = wait.map(|wait| now + Millis::try_from(wait.as_millis()).unwrap());
+        run.attempts -= u32::from(wait.is_some());
+        self.happen(index, RunEvent::PutOff { again: wait.is_some() });
+        Some(self.runs[index].state)
     }
 
     pub(crate) fn give_back(&mut self, index: usize, owner: u64) -> bool {
@@ -303,14 +345,21 @@ impl Model {
         if is_wanted {
             self.runs[index].attempts -= 1;
             self.happen(index, RunEvent::GivenBack);
+        } else {
+            self.let_go(index, owner);
         }
-        self.let_go(index, owner);
         is_wanted
     }
 
     fn let_go(&mut self, index: usize, owner: u64) {
-        if self.is_held(index, owner) {
-            self.runs[index].held = None;
+        let is_held = self.is_held(index, owner);
+        let run = &mut self.runs[index];
+        if !run.state.is_end() && run.lost_by.contains(&owner) {
+            run.lost_by.retain(|lost_by| *lost_by != owner);
+            run.attempts -= 1;
+        }
+        if is_held && run.state != RunState::Running {
+            run.held = None;
         }
     }
 
@@ -321,8 +370,11 @@ impl Model {
             if run.held.is_none_or(|(_, until)| until >= now) {
                 continue;
             }
-            run.held = None;
+            let owner = run.held.take().map(|(owner, _)| owner);
             let attempts = run.attempts;
+            if run.state == RunState::Running {
+                run.lost_by.extend(owner);
+            }
             if self.happen(index, RunEvent::Lost { attempts }) {
                 lost.push(index);
             }

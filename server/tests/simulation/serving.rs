@@ -6,7 +6,7 @@ use std::time::Duration;
 use levain_evaluator::JobsetName;
 use levain_server::projects::ProjectId;
 use levain_server::reconcile::Heads;
-use levain_server::serving::holding::Holding;
+use levain_server::serving::holding::{Answering, Holding};
 use levain_server::serving::standing::Standings;
 
 use crate::model::Millis;
@@ -58,6 +58,7 @@ pub(crate) struct Server {
     /// How far its clock is ahead.
     pub(crate) skew: Millis,
     pub(crate) standings: Standings,
+    pub(crate) answering: Answering,
     pub(crate) looks: usize,
     /// By the number of the claim: a run may be claimed again.
     pub(crate) held: BTreeMap<usize, Held>,
@@ -73,6 +74,7 @@ impl Server {
             frozen_until: 0,
             skew,
             standings: Standings::default(),
+            answering: Answering::default(),
             looks: 0,
             held: BTreeMap::new(),
         }

@@ -33,10 +33,10 @@ const STUCK: Millis = 60_000;
 const WATCH: Millis = 2_000;
 /// How far clocks are apart.
 const SKEW: Millis = 3_000;
-/// How often it is tried to tell how a run ended.
-const TELLING: i64 = 5;
 /// How many projects are looked at at a time.
 const MOST_LOOKS: usize = 4;
+/// How long runs wait whose forge is away: it never is for so long that one is given up.
+const PUT_OFF: [Duration; 50] = [Duration::from_secs(5); 50];
 /// A commit whose number this divides takes the server down with it.
 const DEADLY: u64 = 29;
 
@@ -65,8 +65,9 @@ enum Own {
     Renew(usize, bool),
     /// The number of a claim, and whether it was stopped.
     Carried(usize, bool),
-    Tell(usize, Verdict, i64),
+    Tell(usize, Verdict),
     GiveBack(usize),
+    PutOff(usize),
     CleanUp,
     End,
 }
@@ -94,6 +95,8 @@ pub(crate) struct World {
     claims: usize,
     sent: Vec<Parcel>,
     noise: BTreeSet<usize>,
+    /// How often the server that held a run was killed or stood still.
+    silenced: BTreeMap<usize, u32>,
     /// What was acknowledged.
     accepted: BTreeSet<usize>,
     ends: BTreeMap<usize, RunState>,
@@ -127,6 +130,7 @@ impl World {
             claims: 0,
             sent: Vec::new(),
             noise: BTreeSet::new(),
+            silenced: BTreeMap::new(),
             accepted: BTreeSet::new(),
             ends: BTreeMap::new(),
             cancelled: BTreeSet::new(),
@@ -302,14 +306,23 @@ impl World {
             5..7 if self.servers[index].is_alive => self.end(index),
             7..9 => {
                 let until = self.now + self.random.i64(0..90_000);
+                self.silence(index);
                 self.servers[index].frozen_until = until;
             }
             _ => self.down_until = self.now + self.random.i64(0..45_000),
         }
     }
 
+    /// Notes that nothing will be heard of the runs of a server for a while.
+    fn silence(&mut self, index: usize) {
+        for held in self.servers[index].held.values() {
+            *self.silenced.entry(held.run).or_default() += 1;
+        }
+    }
+
     fn kill(&mut self, index: usize) {
         if self.servers[index].is_alive {
+            self.silence(index);
             self.servers[index].is_alive = false;
             self.after(10..30_000, Event::Start(index));
         }
@@ -366,9 +379,9 @@ impl World {
                 .servers
                 .iter()
                 .any(|server| server.held.values().any(|held| held.jobset.0 == *project));
-            let waits = of(RunState::Queued).next().is_some()
-                && of(RunState::Running).next().is_none()
-                && !is_held;
+            let mut due = of(RunState::Queued)
+                .filter(|run| run.put_off_until.is_none_or(|until| until + SKEW < now));
+            let waits = due.next().is_some() && of(RunState::Running).next().is_none() && !is_held;
             let is_lost = of(RunState::Running)
                 .any(|run| run.held.is_some_and(|(_, until)| until + SKEW < now));
             if can_work && (waits || is_lost) {
@@ -388,6 +401,12 @@ impl World {
                 let end = self.ends.entry(index).or_insert(run.state);
                 assert_eq!(*end, run.state, "run {index} had ended");
             }
+            let silenced = self.silenced.get(&index).copied().unwrap_or_default();
+            let is_given_up = run.state == RunState::Errored;
+            assert!(
+                !is_given_up || silenced >= MOST_ATTEMPTS,
+                "run {index} ended though its servers were lost {silenced} times: {run:?}"
+            );
         }
         let mut under_way = BTreeSet::new();
         for run in self.model.runs.iter().filter(|run| run.state == RunState::Running) {
@@ -464,20 +483,28 @@ impl World {
             Own::Work { again } => self.work(server, again),
             Own::Renew(claim, again) => self.renew(server, claim, again),
             Own::Carried(claim, is_stopped) => self.carried(server, claim, is_stopped),
-            Own::Tell(claim, verdict, tries) => self.tell(server, claim, verdict, tries),
+            Own::Tell(claim, verdict) => self.tell(server, claim, verdict),
+            // Until the database answers.
+            Own::GiveBack(claim) if self.is_down() => {
+                self.own(server, 1_000..10_000, Own::GiveBack(claim));
+            }
             Own::GiveBack(claim) => {
-                if !self.is_down() {
-                    let owner = self.owner(server);
-                    self.model.give_back(self.servers[server].held[&claim].run, owner);
-                }
+                let owner = self.owner(server);
+                self.model.give_back(self.servers[server].held[&claim].run, owner);
+                self.let_go(server, claim);
+            }
+            Own::PutOff(claim) if self.is_down() => {
+                self.own(server, 1_000..10_000, Own::PutOff(claim));
+            }
+            Own::PutOff(claim) => {
+                let (owner, now) = (self.owner(server), self.now + self.servers[server].skew);
+                let run = self.servers[server].held[&claim].run;
+                self.model.put_off(run, owner, &PUT_OFF, now);
                 self.let_go(server, claim);
             }
             Own::CleanUp => {
                 self.own(server, lease() / 2..lease() / 2 + 50, Own::CleanUp);
-                let now = self.now + self.servers[server].skew;
-                if !self.is_down() && !self.model.take_lost(now).is_empty() {
-                    self.own(server, 0..5, Own::Work { again: false });
-                }
+                self.clean_up(server);
             }
             Own::End => {
                 let held = self.servers[server].held.values();
@@ -490,6 +517,21 @@ impl World {
                 }
                 self.kill(server);
             }
+        }
+    }
+
+    fn clean_up(&mut self, index: usize) {
+        let (now, is_answered) = (self.now + self.servers[index].skew, !self.is_down());
+        let server = &mut self.servers[index];
+        let age = server.age(self.now);
+        let tells = server.answering.tells(age);
+        server.answering.note(is_answered, age);
+        if !is_answered || !tells {
+            return;
+        }
+        let lost = self.model.take_lost(now);
+        if !lost.is_empty() {
+            self.own(index, 0..5, Own::Work { again: false });
         }
     }
 
@@ -658,7 +700,10 @@ impl World {
         if !is_wanted {
             self.stop(index, claim);
         } else if again {
-            self.own(index, lease() / 3..lease() / 3 + 20, Own::Renew(claim, again));
+            let pause =
+                Millis::try_from(self.servers[index].held[&claim].holding.pause().as_millis());
+            let pause = pause.unwrap();
+            self.own(index, pause..pause + 20, Own::Renew(claim, again));
         }
     }
 
@@ -669,29 +714,28 @@ impl World {
             return;
         }
         held.is_at_work = false;
-        let is_wanted = held.holding.is_wanted();
-        let number = number_of(self.model.runs[held.run].commit);
+        let (run, is_wanted) = (held.run, held.holding.is_wanted());
+        let number = number_of(self.model.runs[run].commit);
         if !is_stopped && number.is_multiple_of(DEADLY) {
             return self.kill(index);
         }
         let verdict = verdict_of(number);
-        let carried = match is_stopped {
-            true => Carried::Stopped,
-            false => Carried::Ended(Ended::new(verdict, "")),
+        let is_away = self.now < self.origins[&self.model.runs[run].project].down_until;
+        let carried = match (is_stopped, is_away) {
+            (true, _) => Carried::Stopped,
+            (false, true) => Carried::Hindered { why: String::new() },
+            (false, false) => Carried::Ended(Ended::new(verdict, "")),
         };
         match told(Ok(carried), is_wanted, is_ending) {
-            Told::End(ended) => self.own(index, 0..50, Own::Tell(claim, ended.verdict, 1)),
+            Told::End(ended) => self.own(index, 0..50, Own::Tell(claim, ended.verdict)),
             Told::GiveBack => self.own(index, 0..50, Own::GiveBack(claim)),
+            Told::PutOff(_) => self.own(index, 0..50, Own::PutOff(claim)),
         }
     }
 
-    fn tell(&mut self, index: usize, claim: usize, verdict: Verdict, tries: i64) {
+    fn tell(&mut self, index: usize, claim: usize, verdict: Verdict) {
         if self.is_down() {
-            if tries < TELLING {
-                let wait = tries * 1_000;
-                return self.own(index, wait..wait + 5, Own::Tell(claim, verdict, tries + 1));
-            }
-            return self.let_go(index, claim);
+            return self.own(index, 1_000..10_000, Own::Tell(claim, verdict));
         }
         let (run, owner) = (self.servers[index].held[&claim].run, self.owner(index));
         let known = &self.model.runs[run];

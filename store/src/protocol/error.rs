@@ -33,6 +33,16 @@ pub enum ProtocolError {
     Io(#[source] io::Error),
 }
 
+impl ProtocolError {
+    /// Returns whether it makes sense to try once more later, with another connection.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Closed | Self::Io(_) => true,
+            Self::Daemon { .. } | Self::Malformed { .. } => false,
+        }
+    }
+}
+
 /// Why a part of an answer is not what the protocol says.
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
@@ -136,6 +146,16 @@ pub enum ConnectError {
         /// What came instead of its greeting.
         source: ProtocolError,
     },
+}
+
+impl ConnectError {
+    /// Returns whether it makes sense to try once more later.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Socket { .. } | Self::Greeting { .. } => true,
+            Self::NoProgram | Self::Start { .. } | Self::TooOld { .. } => false,
+        }
+    }
 }
 
 fn said(stderr: &[String]) -> String {

@@ -368,3 +368,28 @@ fn a_remote_that_never_answers_gets_limited_time_and_can_be_left() {
     });
     assert_eq!(error, RemoteError::Stopped);
 }
+
+#[test]
+fn a_remote_that_is_away_may_come_back_and_one_that_refuses_stays_so() {
+    let (url, limit_seconds) = (|| "u".to_owned(), 1);
+    let unreachable =
+        |message: &str| RemoteError::Unreachable { url: url(), message: message.to_owned() };
+    let failed = |message: &str| RemoteError::Failed { url: url(), message: message.to_owned() };
+    for (error, expected) in [
+        (unreachable("fatal: unable to access 'u': Could not resolve host: x"), true),
+        (unreachable("fatal: unable to connect to x: Connection refused"), true),
+        (unreachable("ssh: connect to host x: Connection timed out"), true),
+        (unreachable("git@x: Permission denied (publickey)."), false),
+        (unreachable("SSL certificate problem: unable to get local issuer certificate"), false),
+        (failed("The requested URL returned error: 503"), true),
+        (failed("error: RPC failed; HTTP 502 curl 22"), true),
+        (failed("fatal: the remote end hung up unexpectedly"), true),
+        (failed("The requested URL returned error: 403"), false),
+        (failed("remote: Repository not found."), false),
+        (RemoteError::TimedOut { url: url(), limit_seconds }, true),
+        (RemoteError::Stopped, false),
+        (RemoteError::GitMissing, false),
+    ] {
+        assert_eq!(error.may_pass(), expected, "{error}");
+    }
+}

@@ -63,7 +63,8 @@ impl Topic {
     async fn state(&self, database: &Database, runs: &Live) -> Result<String, DatabaseError> {
         let mut text = String::new();
         let mut add = |run: &Run| {
-            text.push_str(&format!("{} {} {}\n", run.id.number(), run.state.name(), run.attempts));
+            let (id, state, put_off) = (run.id.number(), run.state.name(), run.put_off_until);
+            text.push_str(&format!("{id} {state} {} {put_off:?}\n", run.attempts));
         };
         match self {
             Self::Run(id) => {

@@ -14,6 +14,7 @@ use crate::http::table::{Needs, Refused, Table};
 use crate::http::visitor::Visitor;
 use crate::pages::eta::ShownEstimate;
 use crate::pages::links;
+use crate::pages::places;
 use crate::pages::renderer::View;
 use crate::projects::Project;
 use crate::runs::Run;
@@ -40,7 +41,7 @@ struct Running {
 #[derive(Serialize)]
 struct Waiting {
     run: RunRow,
-    /// What it waits for: `jobset`, `slot` or `approval`.
+    /// What it waits for: `jobset`, `slot`, `approval`, or the end of an `outage`.
     kind: &'static str,
     why: String,
     blocker: Option<Link>,
@@ -98,6 +99,9 @@ fn waits(run: &Run, project: &Project, running: &[Run], now: Timestamp) -> Waiti
     let (kind, why, blocker) = match (run.state, blocker) {
         (RunState::Unapproved, _) => {
             ("approval", format!("somebody has to approve {}", run.commit), None)
+        }
+        (_, _) if run.put_off_until.is_some() => {
+            ("outage", places::some(run.line().as_ref()).unwrap_or_default(), None)
         }
         (_, Some(other)) => {
             let id = other.id.number();

@@ -54,6 +54,8 @@ pub(super) struct RunRow {
     /// How long it took, or has taken.
     pub(super) took: Option<String>,
     pub(super) attempts: u32,
+    /// Whether it waits to be tried again.
+    pub(super) is_put_off: bool,
     /// Whether it may still be stopped.
     pub(super) is_under_way: bool,
 }
@@ -70,7 +72,8 @@ impl RunRow {
             jobset: Link::new(title(run), links::jobset(project, &run.jobset)),
             short_commit: commit.chars().take(12).collect(),
             commit,
-            summary: places::some(run.summary.as_ref()),
+            summary: places::some(run.line().as_ref()),
+            is_put_off: run.put_off_until.is_some(),
             when: Moment::new(when, now),
             took: run.started_at.map(|started| between(started, run.ended_at.unwrap_or(now))),
             attempts: run.attempts,
