@@ -31,9 +31,12 @@ async fn health(State(app): State<App>) -> (StatusCode, &'static str) {
     }
 }
 
+/// What is answered.
+type Found = (StatusCode, &'static str);
+
 /// What was found last, and when. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Readiness(Arc<Mutex<Option<(Instant, (StatusCode, &'static str))>>>);
+pub(super) struct Readiness(Arc<Mutex<Option<(Instant, Found)>>>);
 
 async fn ready(State(app): State<App>) -> (StatusCode, &'static str) {
     // Whoever comes while it is found out waits for that.
