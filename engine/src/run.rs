@@ -28,6 +28,9 @@ use crate::report::{EvaluationReport, JobReport, Lie, Report, Seconds, Undeliver
 use crate::shadowing::{Shadowing, ShadowingError};
 use crate::statuses::{StatusPlan, StatusesError};
 
+/// How the system says that a disk is full.
+const NO_ROOM: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+
 mod auditing;
 mod building;
 mod choosing;
@@ -222,6 +225,11 @@ impl RunError {
 
     /// Returns whether it makes sense to try once more later: something is away that a run cannot do without.
     pub fn may_pass(&self) -> bool {
+        // Whoever met it, git, Nix or levain, says it in the system's words.
+        let text = self.to_string();
+        if NO_ROOM.iter().any(|sign| text.contains(sign)) {
+            return true;
+        }
         match self {
             Self::Project(error) => error.may_pass(),
             Self::Evaluate(error) => error.may_pass(),
@@ -470,4 +478,27 @@ impl Logs {
 /// The present, once per run.
 fn now() -> u64 {
     unix_now()
+}
+
+#[cfg(test)]
+mod tests {
+    use levain_actions::git::RemoteError;
+
+    use super::*;
+
+    #[test]
+    fn what_a_forge_has_not_moved_yet_and_a_full_disk_may_pass() {
+        let not_yet = ProjectError::NotInJobset { commit: "a".into(), of: "pull request 9".into() };
+        let missing = ProjectError::NoPullRequest { number: 9, tried: Vec::new() };
+        let failed = |message: &str| {
+            let (url, message) = ("https://x".into(), message.to_owned());
+            ProjectError::Remote(RemoteError::Failed { url, message })
+        };
+        let full = failed("fatal: unable to write loose object file: No space left on device");
+        for (error, may_pass) in
+            [(not_yet, true), (missing, true), (full, true), (failed("fatal: bad object"), false)]
+        {
+            assert_eq!(RunError::from(error).may_pass(), may_pass);
+        }
+    }
 }

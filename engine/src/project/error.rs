@@ -146,6 +146,8 @@ impl ProjectError {
             Self::Remote(error) | Self::Complete(CompleteError::Remote(error)) => error.may_pass(),
             Self::Records(error) => error.may_pass(),
             Self::DeclarationFlake(error) => error.may_pass(),
+            // Forges list a pull request's new head before they move its ref.
+            Self::NotInJobset { .. } | Self::NoPullRequest { .. } | Self::NoTag { .. } => true,
             Self::Complete(CompleteError::Git(_))
             | Self::Git(_)
             | Self::Lock(_)
@@ -155,10 +157,7 @@ impl ProjectError {
             | Self::DeclarationPlace { .. }
             | Self::Detached { .. }
             | Self::NoDefaultBranch { .. }
-            | Self::NotInJobset { .. }
             | Self::ShadowBranch { .. }
-            | Self::NoPullRequest { .. }
-            | Self::NoTag { .. }
             | Self::Conflict { .. }
             | Self::Merge(_)
             | Self::NoBase { .. }
