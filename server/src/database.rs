@@ -202,6 +202,29 @@ pub struct Database {
     telling: Option<Arc<Notify>>,
     counters: Counters,
     address: Arc<str>,
+    /// The file that was opened, if it is one.
+    file: Option<Arc<OpenFile>>,
+}
+
+/// A file as it was when it was opened.
+struct OpenFile {
+    path: PathBuf,
+    device: u64,
+    number: u64,
+}
+
+impl OpenFile {
+    fn new(path: PathBuf) -> std::io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let found = std::fs::metadata(&path)?;
+        Ok(Self { path, device: found.dev(), number: found.ino() })
+    }
+
+    /// Returns whether the same file is still there.
+    fn is_there(&self) -> bool {
+        let now = Self::new(self.path.clone());
+        now.is_ok_and(|now| (now.device, now.number) == (self.device, self.number))
+    }
 }
 
 impl Database {
@@ -237,7 +260,9 @@ impl Database {
         let writer = Writer::start(connector, writer, points.clone(), counters.clone());
         let address = url.absolute()?.shown().into();
         let telling = Some(Arc::default());
-        let database = Self { readers, writer, points, telling, counters, address };
+        let file = url.path().map(|path| OpenFile::new(path).map(Arc::new)).transpose();
+        let file = file.map_err(|error| opening(sqlx::Error::Io(error)))?;
+        let database = Self { readers, writer, points, telling, counters, address, file };
         database.name_repositories().await?;
         Ok(database)
     }
@@ -287,6 +312,11 @@ impl Database {
     /// Returns its address, without a password: the same wherever on this machine it is opened from.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Returns whether what is written can be found again: a file may have been replaced or removed since it was opened.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.file.as_ref().is_none_or(|file| file.is_there())
     }
 
     /// Returns what was done since it was opened, in numbers.

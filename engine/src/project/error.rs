@@ -147,7 +147,12 @@ impl ProjectError {
             Self::Records(error) => error.may_pass(),
             Self::DeclarationFlake(error) => error.may_pass(),
             // Forges list a pull request's new head before they move its ref.
-            Self::NotInJobset { .. } | Self::NoPullRequest { .. } | Self::NoTag { .. } => true,
+            Self::NotInJobset { .. }
+            | Self::NoPullRequest { .. }
+            | Self::NoTag { .. }
+            | Self::Git(GitError::UnknownCommit { .. }) => true,
+            // It is read anew then.
+            Self::NoBase { .. } => true,
             Self::Complete(CompleteError::Git(_))
             | Self::Git(_)
             | Self::Lock(_)
@@ -160,7 +165,6 @@ impl ProjectError {
             | Self::ShadowBranch { .. }
             | Self::Conflict { .. }
             | Self::Merge(_)
-            | Self::NoBase { .. }
             | Self::NoRemote { .. } => false,
         }
     }

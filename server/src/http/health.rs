@@ -53,6 +53,10 @@ async fn ready(State(app): State<App>) -> (StatusCode, &'static str) {
 
 async fn try_write(app: &App) -> (StatusCode, &'static str) {
     match tokio::time::timeout(LIMIT, app.database.try_write()).await {
+        Ok(Ok(())) if !app.database.is_in_place() => {
+            tracing::error!("the file of the database was replaced or removed: restart the server");
+            (StatusCode::SERVICE_UNAVAILABLE, "the database's file was replaced or removed\n")
+        }
         Ok(Ok(())) => (StatusCode::OK, "ready\n"),
         Ok(Err(error)) => {
             tracing::error!(%error, "nothing can be written to the database");

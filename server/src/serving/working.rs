@@ -122,21 +122,43 @@ async fn carry_out(shared: Arc<Shared>, run: Run, claimed: Instant) {
     let holding = Holding::new(Duration::ZERO);
     let mut held = Held { shared, run, cancel, started: claimed, holding };
     let mut is_stopping = false;
+    let mut renew_at = Instant::now() + held.holding.pause();
     let result = loop {
-        tokio::select! {
+        let glance_at = Instant::now() + held.shared.settings.glance_every;
+        let is_due = tokio::select! {
             result = &mut thread => break result,
-            () = tokio::time::sleep(held.holding.pause()), if held.holding.is_wanted() => held.renew().await,
-            Ok(()) = changed.changed(), if held.holding.is_wanted() => held.renew().await,
+            () = tokio::time::sleep_until(renew_at), if held.holding.is_wanted() => true,
+            Ok(()) = changed.changed(), if held.holding.is_wanted() => true,
+            // Another process may have stopped it.
+            () = tokio::time::sleep_until(glance_at), if held.holding.is_wanted() => {
+                !held.is_running().await
+            }
             () = &mut ending, if !is_stopping => {
                 is_stopping = true;
                 stop_soon(held.cancel.clone());
+                false
             }
+        };
+        if is_due {
+            held.renew().await;
+            renew_at = Instant::now() + held.holding.pause();
         }
     };
     held.end(result, is_stopping).await;
 }
 
 impl Held {
+    /// Returns whether the database has it that the run is carried out, as far as it answers.
+    async fn is_running(&self) -> bool {
+        match self.shared.database.run(self.run.id).await {
+            Ok(run) => run.is_some_and(|run| run.state == RunState::Running),
+            Err(error) => {
+                tracing::debug!(run = self.run.id.number(), %error, "cannot look at a run");
+                true
+            }
+        }
+    }
+
     /// Tells that the run is carried out, and stops it if it is not to be.
     async fn renew(&mut self) {
         let (id, owner) = (self.run.id, self.shared.owner.clone());

@@ -135,7 +135,7 @@ impl Workshop for EngineWorkshop {
         };
         let (whose, selection) = match selected(order) {
             Ok(selected) => selected,
-            Err(why) => return errored(why),
+            Err(why) => return not_begun(true, why),
         };
         let (surroundings, _login) = match self.equipped(whose, &order.project, reach) {
             Ok(equipped) => equipped,

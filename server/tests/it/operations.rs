@@ -130,6 +130,13 @@ async fn a_server_is_ready_as_long_as_it_can_write() {
         let tried = "SELECT value FROM settings WHERE name = 'tried'";
         let row = connection.fetch_one(tried).await.unwrap();
         assert!(row.try_get::<String, _>(0).unwrap().len() > 60_000);
+        if let Some(file) = test.url.path() {
+            let elsewhere = file.with_extension("moved");
+            std::fs::rename(&file, &elsewhere).unwrap();
+            assert_eq!(get(&database, "/readyz", false).await.0, StatusCode::SERVICE_UNAVAILABLE);
+            std::fs::rename(&elsewhere, &file).unwrap();
+            assert_eq!(get(&database, "/readyz", false).await, ready);
+        }
         sqlx::query("DROP TABLE settings").execute(&mut connection).await.unwrap();
         assert_eq!(get(&database, "/readyz", false).await.0, StatusCode::SERVICE_UNAVAILABLE);
     }
