@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use levain_actions::forge::Token;
 
-use crate::args::{Args, Command, LogFormat};
+use crate::args::{Args, Command, Eval, LogFormat};
 use crate::exit::Failure;
 use crate::secrets::Secrets;
 use crate::terminal::Terminal;
@@ -103,77 +103,38 @@ fn main() -> ExitCode {
 
 fn dispatch(args: &Args, token: Option<Token>, terminal: &Terminal) -> Result<ExitCode, Failure> {
     let global = &args.global;
-    match &args.command {
-        Command::Run(command) => {
-            with_runtime(|runtime| commands::run::run(global, command, token, terminal, runtime))
-        }
-        Command::Eval(command) => match &command.jobset {
-            Some(jobset) => with_runtime(|runtime| {
-                commands::eval::eval(global, command, jobset, terminal, runtime)
-            }),
-            // Waits for nobody, and often takes no longer than a runtime takes to start.
-            None => commands::expression::evaluate(
-                global,
-                &command.expression,
-                command.system.as_deref(),
-                terminal,
-            ),
-        },
-        Command::Why(command) => {
-            with_runtime(|runtime| commands::why::why(global, command, terminal, runtime))
-        }
-        Command::Audit(command) => {
-            with_runtime(|runtime| commands::audit::audit(global, command, terminal, runtime))
-        }
-        Command::Cache(command) => {
-            with_runtime(|runtime| commands::cache::cache(global, command, terminal, runtime))
-        }
-        Command::Serve(command) => {
-            with_runtime(|runtime| commands::serve::serve(global, command, terminal, runtime))
-        }
-        Command::Project(command) => {
-            with_runtime(|runtime| commands::project::project(command, terminal, runtime))
-        }
-        Command::Status(command) => {
-            with_runtime(|runtime| commands::status::status(command, terminal, runtime))
-        }
-        Command::Watch(command) => {
-            with_runtime(|runtime| commands::watch::watch(global, command, terminal, runtime))
-        }
-        Command::Log(command) => {
-            with_runtime(|runtime| commands::log::log(global, command, terminal, runtime))
-        }
-        Command::Delivery(command) => {
-            with_runtime(|runtime| commands::delivery::delivery(command, terminal, runtime))
-        }
-        Command::Approve(command) => {
-            with_runtime(|runtime| commands::approve::approve(command, terminal, runtime))
-        }
-        Command::Doctor(command) => {
-            with_runtime(|runtime| commands::doctor::doctor(command, terminal, runtime))
-        }
-        Command::Backup(command) => {
-            with_runtime(|runtime| commands::backup::backup(command, terminal, runtime))
-        }
-        Command::Restore(command) => {
-            with_runtime(|runtime| commands::backup::restore(command, terminal, runtime))
-        }
-        Command::Cancel(command) => {
-            with_runtime(|runtime| commands::again::cancel(global, command, terminal, runtime))
-        }
-        Command::Rerun(command) => {
-            with_runtime(|runtime| commands::again::rerun(global, command, terminal, runtime))
-        }
-        Command::Token(command) => {
-            with_runtime(|runtime| commands::token::token(command, terminal, runtime))
-        }
-        Command::SignIn(command) => {
-            with_runtime(|runtime| commands::sign_in::sign_in(command, terminal, runtime))
-        }
-        Command::App(command) => {
-            with_runtime(|runtime| commands::app::app(command, terminal, runtime))
-        }
+    let expression = |Eval { expression, system, .. }: &Eval| {
+        commands::expression::evaluate(global, expression, system.as_deref(), terminal)
+    };
+    if let Command::Eval(command @ Eval { jobset: None, .. }) = &args.command {
+        // Waits for nobody, and often takes no longer than a runtime takes to start.
+        return expression(command);
     }
+    with_runtime(|runtime| match &args.command {
+        Command::Run(command) => commands::run::run(global, command, token, terminal, runtime),
+        Command::Eval(command) => match &command.jobset {
+            Some(jobset) => commands::eval::eval(global, command, jobset, terminal, runtime),
+            None => expression(command),
+        },
+        Command::Why(command) => commands::why::why(global, command, terminal, runtime),
+        Command::Audit(command) => commands::audit::audit(global, command, terminal, runtime),
+        Command::Cache(command) => commands::cache::cache(global, command, terminal, runtime),
+        Command::Serve(command) => commands::serve::serve(global, command, terminal, runtime),
+        Command::Project(command) => commands::project::project(command, terminal, runtime),
+        Command::Status(command) => commands::status::status(command, terminal, runtime),
+        Command::Watch(command) => commands::watch::watch(global, command, terminal, runtime),
+        Command::Log(command) => commands::log::log(global, command, terminal, runtime),
+        Command::Delivery(command) => commands::delivery::delivery(command, terminal, runtime),
+        Command::Approve(command) => commands::approve::approve(command, terminal, runtime),
+        Command::Doctor(command) => commands::doctor::doctor(command, terminal, runtime),
+        Command::Backup(command) => commands::backup::backup(command, terminal, runtime),
+        Command::Restore(command) => commands::backup::restore(command, terminal, runtime),
+        Command::Cancel(command) => commands::again::cancel(global, command, terminal, runtime),
+        Command::Rerun(command) => commands::again::rerun(global, command, terminal, runtime),
+        Command::Token(command) => commands::token::token(command, terminal, runtime),
+        Command::SignIn(command) => commands::sign_in::sign_in(command, terminal, runtime),
+        Command::App(command) => commands::app::app(command, terminal, runtime),
+    })
 }
 
 /// Calls a command that waits for builders, connections and signals.

@@ -3,7 +3,9 @@
 //! Everything that a template names is escaped; what builds printed goes through [`ansi`] and sentences through
 //! [`escape::prose`], which make markup of their own only. A template that names what its model does not have is an error, not a hole.
 
-use handlebars::{Context, Handlebars, Helper, HelperResult, Output, RenderContext, RenderError};
+use handlebars::{
+    Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, RenderError,
+};
 use levain_store::counted;
 use ring::digest;
 use serde::Serialize;
@@ -95,10 +97,16 @@ impl Renderer {
         registry.set_strict_mode(true);
         registry.set_prevent_indent(true);
         registry.register_escape_fn(escape::html);
-        registry.register_helper("ansi", Box::new(write_ansi));
-        registry.register_helper("counted", Box::new(write_counted));
-        registry.register_helper("prose", Box::new(write_prose));
-        registry.register_helper("loglines", Box::new(write_log_lines));
+        // `{{ansi text}}`: what a build printed. `{{prose text}}`: a sentence of levain's, in which backticks mark names.
+        let helpers: [(&str, Write); 4] = [
+            ("ansi", |helper| ansi::html(text(helper, 0))),
+            ("prose", |helper| escape::prose(text(helper, 0))),
+            ("counted", write_counted),
+            ("loglines", write_log_lines),
+        ];
+        for (name, write) in helpers {
+            registry.register_helper(name, Box::new(Written(write)));
+        }
         for (name, text) in TEMPLATES {
             registry
                 .register_template_string(name, text)
@@ -133,62 +141,45 @@ impl Default for Renderer {
     }
 }
 
-/// `{{ansi text}}`: what a build printed.
-fn write_ansi(
-    helper: &Helper<'_>,
-    _: &Handlebars<'_>,
-    _: &Context,
-    _: &mut RenderContext<'_, '_>,
-    out: &mut dyn Output,
-) -> HelperResult {
-    let text = helper.param(0).and_then(|value| value.value().as_str()).unwrap_or_default();
-    out.write(&ansi::html(text))?;
-    Ok(())
+/// A helper of templates: returns HTML, in which all that others wrote is escaped.
+struct Written(Write);
+
+/// Returns what a helper of templates writes.
+type Write = fn(&Helper<'_>) -> String;
+
+impl HelperDef for Written {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+        out: &mut dyn Output,
+    ) -> HelperResult {
+        out.write(&(self.0)(helper))?;
+        Ok(())
+    }
 }
 
-/// `{{prose text}}`: a sentence of levain's, in which backticks mark names.
-fn write_prose(
-    helper: &Helper<'_>,
-    _: &Handlebars<'_>,
-    _: &Context,
-    _: &mut RenderContext<'_, '_>,
-    out: &mut dyn Output,
-) -> HelperResult {
-    let text = helper.param(0).and_then(|value| value.value().as_str()).unwrap_or_default();
-    out.write(&escape::prose(text))?;
-    Ok(())
+fn text<'h>(helper: &'h Helper<'_>, place: usize) -> &'h str {
+    helper.param(place).and_then(|value| value.value().as_str()).unwrap_or_default()
 }
 
 /// `{{counted number "job"}}`: `1 job`, `2 jobs`.
-fn write_counted(
-    helper: &Helper<'_>,
-    _: &Handlebars<'_>,
-    _: &Context,
-    _: &mut RenderContext<'_, '_>,
-    out: &mut dyn Output,
-) -> HelperResult {
+fn write_counted(helper: &Helper<'_>) -> String {
     let count = helper.param(0).and_then(|value| value.value().as_u64()).unwrap_or_default();
-    let noun = helper.param(1).and_then(|value| value.value().as_str()).unwrap_or_default();
-    out.write(&escape::html(&counted(count, noun)))?;
-    Ok(())
+    escape::html(&counted(count, text(helper, 1)))
 }
 
 /// `{{loglines lines hit}}`: lines of a log, the one of that number marked.
-fn write_log_lines(
-    helper: &Helper<'_>,
-    _: &Handlebars<'_>,
-    _: &Context,
-    _: &mut RenderContext<'_, '_>,
-    out: &mut dyn Output,
-) -> HelperResult {
+fn write_log_lines(helper: &Helper<'_>) -> String {
     let lines = helper.param(0).and_then(|value| value.value().as_array());
     let hit = helper.param(1).and_then(|value| value.value().as_u64());
     let read = |line: &'_ serde_json::Value| {
         Some((line.get("number")?.as_u64()?, line.get("text")?.as_str()?.to_owned()))
     };
     let lines: Vec<(u64, String)> = lines.into_iter().flatten().filter_map(read).collect();
-    out.write(&log_lines(lines.iter().map(|(number, text)| (*number, text.as_str())), hit))?;
-    Ok(())
+    log_lines(lines.iter().map(|(number, text)| (*number, text.as_str())), hit)
 }
 
 /// Returns lines of a log as HTML, each with its number as an anchor.

@@ -11,9 +11,9 @@ use levain_server::forges::Forges;
 use levain_server::logins::Logins;
 use levain_server::projects::Project;
 use levain_server::reconcile::Heads;
+use levain_server::runs::Ended;
 use levain_server::runs::state::Verdict;
-use levain_server::runs::{Ended, Owner};
-use levain_server::serving::{Company, Running, Settings};
+use levain_server::serving::{Running, Settings};
 use levain_server::workshop::{Carried, HeadsError, Listed, Order, Workshop};
 use reqwest::StatusCode;
 use ring::hmac;
@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use crate::hub::{APP, Hub, SECRET, rsa_key};
 use crate::listening::{Answer, Listening, account, operator, signed_in};
 use crate::support::databases;
+use crate::work::{quick, start};
 
 /// Nothing to build: what counts is which project is looked at.
 struct Empty;
@@ -37,16 +38,8 @@ impl Workshop for Empty {
 }
 
 async fn serve(database: &Database) -> Running {
-    let settings = Settings {
-        forges: Forges { logins: Logins::new(database.clone(), None) },
-        look_every: Duration::from_secs(3600),
-        glance_every: Duration::from_millis(20),
-        ..Settings::default()
-    };
-    let owner = Owner::unique().unwrap();
-    Running::start(database.clone(), Arc::new(Empty), owner, Company::Alone, settings)
-        .await
-        .unwrap()
+    let forges = Forges { logins: Logins::new(database.clone(), None) };
+    start(database, Arc::new(Empty), Settings { forges, ..quick() }).await
 }
 
 /// Delivers as the forge does.

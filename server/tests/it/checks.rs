@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use levain_actions::status::{Details, Note};
 use levain_engine::cancel::Cancel;
@@ -13,9 +12,9 @@ use levain_server::forges::Forges;
 use levain_server::logins::Logins;
 use levain_server::projects::{NewProject, Project};
 use levain_server::reconcile::{Head, Heads};
+use levain_server::runs::Ended;
 use levain_server::runs::state::{RunState, Verdict};
-use levain_server::runs::{Ended, Owner};
-use levain_server::serving::{Company, Running, Settings};
+use levain_server::serving::{Running, Settings};
 use levain_server::statuses::KeptStatus;
 use levain_server::statuses::Sending;
 use levain_server::statuses::messenger::{Attempt, ForgeMessenger, Message, Messenger};
@@ -26,6 +25,7 @@ use wiremock::ResponseTemplate;
 
 use crate::hub::Hub;
 use crate::support::{databases, now};
+use crate::work::{quick, start, until_some};
 
 const COMMIT: &str = "0000000000000000000000000000000000000001";
 const FORK: &str = "0000000000000000000000000000000000000002";
@@ -72,34 +72,13 @@ fn real(database: &Database) -> Arc<dyn Messenger> {
 }
 
 async fn serve(database: &Database, bench: Bench) -> Running {
-    let settings = Settings {
-        look_every: Duration::from_secs(3600),
-        glance_every: Duration::from_millis(20),
-        first_wait: Duration::from_millis(20),
-        longest_wait: Duration::from_millis(100),
-        forges: Forges { logins: Logins::new(database.clone(), None) },
-        ..Settings::default()
-    };
-    let owner = Owner::unique().unwrap();
-    Running::start(database.clone(), Arc::new(bench), owner, Company::Alone, settings)
-        .await
-        .unwrap()
-}
-
-/// Waits until something is so, and returns it.
-async fn until<T>(what: &str, mut is_so: impl AsyncFnMut() -> Option<T>) -> T {
-    for _ in 0..6_000 {
-        if let Some(found) = is_so().await {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not within 60 s: {what}");
+    let forges = Forges { logins: Logins::new(database.clone(), None) };
+    start(database, Arc::new(bench), Settings { forges, ..quick() }).await
 }
 
 /// Waits until so many runs of a jobset are over and told.
 async fn told(database: &Database, project: &Project, jobset: &str, runs: usize) -> KeptStatus {
-    until("it is told", async || {
+    until_some("it is told", async || {
         let found = database.runs(project.id, 100).await.unwrap();
         let found: Vec<_> = found.into_iter().filter(|run| run.jobset.as_str() == jobset).collect();
         if found.len() != runs || !found[0].state.is_end() {
@@ -270,7 +249,7 @@ async fn deliver(database: &Database, project: &Project, key: &str, body: Value)
         body: body.to_string().into_bytes(),
     };
     let Kept::New(id) = database.keep_delivery(new).await.unwrap() else { panic!("known") };
-    until("it is settled", async || {
+    until_some("it is settled", async || {
         let delivery = database.delivery(id).await.unwrap().unwrap();
         (delivery.state != DeliveryState::Waiting).then_some(delivery)
     })
@@ -311,7 +290,7 @@ async fn a_commit_of_a_fork_is_approved_by_a_button_and_only_by_who_may() {
         let bench = Bench { forks: true, ..Bench::new(real(&database)) };
         let running = serve(&database, bench).await;
         told(&database, &project, "heads/main", 1).await;
-        let asked = until("approval is asked for", async || {
+        let asked = until_some("approval is asked for", async || {
             let known = hub.known();
             known.checks.iter().find(|check| check["head_sha"] == FORK).cloned()
         })

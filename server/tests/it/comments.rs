@@ -8,18 +8,19 @@ use std::time::Duration;
 use levain_engine::cancel::Cancel;
 use levain_server::Database;
 use levain_server::approve::Trust;
-use levain_server::deliveries::{Delivery, DeliveryState, Kept, NewDelivery};
+use levain_server::deliveries::{Delivery, DeliveryState};
 use levain_server::projects::{NewProject, Project, ProjectId, PullRequests};
 use levain_server::reconcile::{Head, Heads};
+use levain_server::runs::Ended;
 use levain_server::runs::state::{RunState, Verdict};
-use levain_server::runs::{Ended, Owner};
-use levain_server::serving::{Company, Running, Settings};
+use levain_server::serving::Running;
 use levain_server::workshop::{Carried, HeadsError, Listed, Order, Workshop};
 use serde_json::json;
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::support::{GITHUB, databases, now};
+use crate::support::{GITHUB, databases};
+use crate::work::{self, quick, settled, start};
 
 /// A forge's head of pull request 7, which is a fork's.
 struct Bench(Mutex<u64>);
@@ -108,35 +109,12 @@ async fn deliver_as(
         "repository": { "id": 1, "full_name": "o/r" },
         "sender": { "id": 1 },
     });
-    let new = NewDelivery {
-        project,
-        key: key.to_owned(),
-        received_at: now(),
-        event: Some("issue_comment".to_owned()),
-        body: body.to_string().into_bytes(),
-    };
-    let Kept::New(id) = database.keep_delivery(new).await.unwrap() else { panic!("known") };
-    for _ in 0..6_000 {
-        let delivery = database.delivery(id).await.unwrap().unwrap();
-        if delivery.state != DeliveryState::Waiting {
-            return delivery;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not settled within 60 s");
+    let id = work::deliver(database, project, key, "issue_comment", body.to_string()).await;
+    settled(database, id).await
 }
 
 async fn serve(database: &Database, bench: &Arc<Bench>) -> Running {
-    let settings = Settings {
-        look_every: Duration::from_secs(3600),
-        glance_every: Duration::from_millis(20),
-        first_wait: Duration::from_millis(20),
-        longest_wait: Duration::from_millis(100),
-        ..Settings::default()
-    };
-    let workshop: Arc<dyn Workshop> = Arc::clone(bench) as Arc<dyn Workshop>;
-    let owner = Owner::unique().unwrap();
-    Running::start(database.clone(), workshop, owner, Company::Alone, settings).await.unwrap()
+    start(database, Arc::clone(bench) as _, quick()).await
 }
 
 async fn states(database: &Database, project: ProjectId) -> BTreeMap<String, RunState> {

@@ -10,7 +10,7 @@ use levain_actions::status::{State, Status};
 use levain_engine::cancel::Cancel;
 use levain_engine::project::WriteAccess;
 use levain_server::Database;
-use levain_server::deliveries::{Delivery, DeliveryState, Kept, NewDelivery};
+use levain_server::deliveries::{Delivery, DeliveryState};
 use levain_server::forges::Forges;
 use levain_server::identity::Found;
 use levain_server::live::Live;
@@ -19,7 +19,7 @@ use levain_server::projects::{NewProject, Project, ProjectId};
 use levain_server::reconcile::{Head, Heads};
 use levain_server::runs::state::{RunState, Verdict};
 use levain_server::runs::{Ended, Owner, RunId};
-use levain_server::serving::{Company, Running, Settings};
+use levain_server::serving::{Running, Settings};
 use levain_server::statuses::decide::Sent;
 use levain_server::statuses::messenger::{ForgeMessenger, Message, Messenger};
 use levain_server::statuses::voice::Voice;
@@ -35,6 +35,7 @@ use wiremock::{Mock, Request, ResponseTemplate};
 use crate::hub::Hub;
 use crate::listening::{self, FORGE, Listening, account, operator, signed_in};
 use crate::support::{databases, note, now};
+use crate::work::{deliver, quick, settled, start, until};
 
 /// What a forge has: the path and the number of each repository. Everybody may administer all of them.
 type Has = Arc<Mutex<Vec<(String, u64)>>>;
@@ -94,25 +95,11 @@ impl Workshop for Bench {
 async fn serve(database: &Database, bench: &Arc<Bench>) -> Running {
     let settings = Settings {
         look_every: Duration::from_millis(50),
-        glance_every: Duration::from_millis(20),
-        first_wait: Duration::from_millis(20),
         longest_wait: Duration::from_millis(50),
         forges: Forges { logins: Logins::new(database.clone(), None) },
-        ..Settings::default()
+        ..quick()
     };
-    let owner = Owner::unique().unwrap();
-    let workshop: Arc<dyn Workshop> = Arc::clone(bench) as _;
-    Running::start(database.clone(), workshop, owner, Company::Alone, settings).await.unwrap()
-}
-
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..6_000 {
-        if is_so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not within 60 s: {what}");
+    start(database, Arc::clone(bench) as _, settings).await
 }
 
 async fn known(database: &Database, id: ProjectId) -> Project {
@@ -128,22 +115,8 @@ async fn push(database: &Database, project: ProjectId, key: &str, of: (&str, u64
     let body = json!({
         "ref": "refs/heads/main", "repository": { "id": of.1, "full_name": of.0 },
     });
-    let new = NewDelivery {
-        project,
-        key: key.to_owned(),
-        received_at: now(),
-        event: Some("push".to_owned()),
-        body: body.to_string().into_bytes(),
-    };
-    let Kept::New(id) = database.keep_delivery(new).await.unwrap() else { panic!("known") };
-    for _ in 0..6_000 {
-        let delivery = database.delivery(id).await.unwrap().unwrap();
-        if delivery.state != DeliveryState::Waiting {
-            return delivery;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not settled within 60 s");
+    let id = deliver(database, project, key, "push", body.to_string()).await;
+    settled(database, id).await
 }
 
 /// A forge with one repository, and a project that is it.

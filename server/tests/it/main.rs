@@ -33,6 +33,7 @@ mod shares;
 mod statuses;
 mod support;
 mod telling;
+mod work;
 
 #[test]
 fn every_file_is_a_module() {

@@ -8,7 +8,7 @@ use levain_actions::forge::webhook::Sender;
 use levain_engine::cancel::Cancel;
 use levain_server::Database;
 use levain_server::counters::Counted;
-use levain_server::deliveries::{Delivery, DeliveryState, Kept, NewDelivery};
+use levain_server::deliveries::{Delivery, DeliveryState};
 use levain_server::projects::{NewProject, Project, ProjectId};
 use levain_server::reconcile::{Head, Heads};
 use levain_server::runs::state::{RunState, Verdict};
@@ -16,7 +16,8 @@ use levain_server::runs::{Ended, Owner};
 use levain_server::serving::{Company, Running, Settings};
 use levain_server::workshop::{Carried, HeadsError, Listed, Order, Workshop};
 
-use crate::support::{GITHUB, databases, now, project};
+use crate::support::{GITHUB, databases, project};
+use crate::work::{deliver, quick, settled, start, until};
 
 /// What a run does when it is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,22 +157,12 @@ impl Workshop for Bench {
 /// How long runs wait that something away keeps from being carried out.
 const PUT_OFF: [Duration; 3] = [Duration::from_millis(20); 3];
 
-fn quick() -> Settings {
-    Settings {
-        look_every: Duration::from_secs(3600),
-        glance_every: Duration::from_millis(20),
-        first_wait: Duration::from_millis(20),
-        longest_wait: Duration::from_millis(100),
-        patience: Duration::from_secs(20),
-        put_off: &PUT_OFF,
-        ..Settings::default()
-    }
+fn patient() -> Settings {
+    Settings { patience: Duration::from_secs(20), put_off: &PUT_OFF, ..quick() }
 }
 
 async fn serve(database: &Database, bench: &Arc<Bench>, settings: Settings) -> Running {
-    let workshop: Arc<dyn Workshop> = Arc::clone(bench) as Arc<dyn Workshop>;
-    let owner = Owner::unique().unwrap();
-    Running::start(database.clone(), workshop, owner, Company::Alone, settings).await.unwrap()
+    start(database, Arc::clone(bench) as _, settings).await
 }
 
 /// Delivers that a ref moved, as the route does.
@@ -179,29 +170,8 @@ async fn push(database: &Database, project: ProjectId, key: &str, reference: &st
     let body = format!(
         r#"{{"ref": "{reference}", "repository": {{"id": 1, "full_name": "o/r"}}, "sender": {{"id": 2}}}}"#
     );
-    let new = NewDelivery {
-        project,
-        key: key.to_owned(),
-        received_at: now(),
-        event: Some("push".to_owned()),
-        body: body.into_bytes(),
-    };
-    match database.keep_delivery(new).await.unwrap() {
-        Kept::New(id) | Kept::Again(id) | Kept::Conflict(id) => {
-            database.delivery(id).await.unwrap().unwrap()
-        }
-    }
-}
-
-/// Waits until something is so.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..6_000 {
-        if is_so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not within 60 s: {what}");
+    let id = deliver(database, project, key, "push", body).await;
+    database.delivery(id).await.unwrap().unwrap()
 }
 
 async fn states(database: &Database, project: ProjectId) -> Vec<(String, RunState)> {
@@ -211,15 +181,6 @@ async fn states(database: &Database, project: ProjectId) -> Vec<(String, RunStat
     runs.into_iter()
         .map(|run| (format!("{} {}", run.jobset, shown(run.commit.to_string())), run.state))
         .collect()
-}
-
-async fn settled(database: &Database, delivery: &Delivery) -> Delivery {
-    until("the delivery is settled", async || {
-        let delivery = database.delivery(delivery.id).await.unwrap().unwrap();
-        delivery.state != DeliveryState::Waiting
-    })
-    .await;
-    database.delivery(delivery.id).await.unwrap().unwrap()
 }
 
 fn row(name: &str, state: RunState) -> (String, RunState) {
@@ -233,7 +194,7 @@ async fn a_delivery_leads_to_a_run_and_duplicates_to_none() {
         let id = project(&database, "a", GITHUB).await.id;
         let bench = Arc::new(Bench::default());
         bench.set("a", Some(&[("heads/main", 1)]));
-        let running = serve(&database, &bench, quick()).await;
+        let running = serve(&database, &bench, patient()).await;
         until("the first look builds what is there", async || {
             states(&database, id).await == [row("heads/main 1", RunState::Succeeded)]
         })
@@ -241,12 +202,12 @@ async fn a_delivery_leads_to_a_run_and_duplicates_to_none() {
         bench.set("a", Some(&[("heads/main", 2)]));
         let first = push(&database, id, "k1", "refs/heads/main").await;
         running.arrived().notify_one();
-        let outcome = settled(&database, &first).await.outcome.unwrap();
+        let outcome = settled(&database, first.id).await.outcome.unwrap();
         assert!(outcome.contains(" of heads/main at 000000000000"), "{outcome}");
         assert!(outcome.contains("left out: pull request 9, of a fork"), "{outcome}");
         for key in ["k1", "k2"] {
             let again = push(&database, id, key, "refs/heads/main").await;
-            let settled = settled(&database, &again).await;
+            let settled = settled(&database, again.id).await;
             assert_eq!(settled.state, DeliveryState::Acted);
         }
         let both =
@@ -266,13 +227,13 @@ async fn own_pushes_and_what_is_no_branch_start_nothing() {
         let id = project(&database, "a", GITHUB).await.id;
         let bench = Arc::new(Bench::default());
         bench.set("a", Some(&[]));
-        let running = serve(&database, &bench, quick()).await;
+        let running = serve(&database, &bench, patient()).await;
         until("the first look", async || bench.looks() == 1).await;
         for (key, reference) in
             [("1", "refs/levain/heads/main"), ("2", "refs/tags/v1"), ("3", "refs/notes/x")]
         {
             let delivery = push(&database, id, key, reference).await;
-            let delivery = settled(&database, &delivery).await;
+            let delivery = settled(&database, delivery.id).await;
             assert_eq!(delivery.state, DeliveryState::Ignored);
             assert_eq!(
                 delivery.outcome.unwrap(),
@@ -283,7 +244,7 @@ async fn own_pushes_and_what_is_no_branch_start_nothing() {
             );
         }
         let unreadable = push(&database, id, "4", "main").await;
-        assert_eq!(settled(&database, &unreadable).await.state, DeliveryState::Failed);
+        assert_eq!(settled(&database, unreadable.id).await.state, DeliveryState::Failed);
         running.stop().await;
         assert_eq!(bench.looks(), 1);
     }
@@ -296,7 +257,7 @@ async fn what_was_never_delivered_is_found() {
         let id = project(&database, "a", GITHUB).await.id;
         let bench = Arc::new(Bench::default());
         bench.set("a", Some(&[("heads/main", 1)]));
-        let settings = Settings { look_every: Duration::from_millis(100), ..quick() };
+        let settings = Settings { look_every: Duration::from_millis(100), ..patient() };
         let running = serve(&database, &bench, settings).await;
         until("the first run", async || bench.begun() == ["heads/main 1"]).await;
         bench.set("a", Some(&[("heads/main", 1), ("heads/topic", 2)]));
@@ -321,7 +282,7 @@ async fn a_listing_that_fails_changes_nothing_and_is_tried_again() {
         let bench = Arc::new(Bench::default());
         bench.set("a", Some(&[("heads/main", 1)]));
         bench.course("heads/main", Course::Waits);
-        let running = serve(&database, &bench, quick()).await;
+        let running = serve(&database, &bench, patient()).await;
         until("it runs", async || bench.begun() == ["heads/main 1"]).await;
         bench.set("a", None);
         database.note_public(id, true).await.unwrap();
@@ -335,7 +296,7 @@ async fn a_listing_that_fails_changes_nothing_and_is_tried_again() {
         assert!(!shown.is_public, "nobody says that it still is");
         assert_eq!(states(&database, id).await, [row("heads/main 1", RunState::Running)]);
         bench.set("a", Some(&[("heads/main", 1)]));
-        let outcome = settled(&database, &waiting).await.outcome.unwrap();
+        let outcome = settled(&database, waiting.id).await.outcome.unwrap();
         assert!(outcome.starts_with("nothing is new"), "{outcome}");
         until("that is noted", async || {
             let shown = database.project(id).await.unwrap().unwrap();
@@ -354,7 +315,7 @@ async fn a_newer_push_stops_the_older_run_and_waits_for_its_end() {
         let bench = Arc::new(Bench::default());
         bench.set("a", Some(&[("heads/main", 1)]));
         bench.course("heads/main", Course::Waits);
-        let running = serve(&database, &bench, quick()).await;
+        let running = serve(&database, &bench, patient()).await;
         until("it runs", async || bench.begun() == ["heads/main 1"]).await;
         bench.course("heads/main", Course::Succeeds);
         bench.set("a", Some(&[("heads/main", 2)]));
@@ -377,7 +338,7 @@ async fn a_panic_ends_its_run_alone() {
         let bench = Arc::new(Bench::default());
         bench.set("a", Some(&[("heads/bad", 1), ("heads/good", 2)]));
         bench.course("heads/bad", Course::Panics);
-        let running = serve(&database, &bench, quick()).await;
+        let running = serve(&database, &bench, patient()).await;
         let ended =
             [row("heads/bad 1", RunState::Errored), row("heads/good 2", RunState::Succeeded)];
         until("both ended", async || states(&database, id).await == ended).await;
@@ -397,7 +358,7 @@ async fn what_something_away_keeps_from_being_carried_out_is_tried_again_and_not
         bench.set("a", Some(&[("heads/briefly", 1), ("heads/long", 2)]));
         bench.course("heads/briefly", Course::Hindered(3));
         bench.course("heads/long", Course::Hindered(9));
-        let running = serve(&database, &bench, quick()).await;
+        let running = serve(&database, &bench, patient()).await;
         let ended =
             [row("heads/briefly 1", RunState::Succeeded), row("heads/long 2", RunState::Errored)];
         until("both ended", async || states(&database, id).await == ended).await;
@@ -419,14 +380,14 @@ async fn a_server_that_ends_leaves_its_runs_to_the_next() {
         let bench = Arc::new(Bench::default());
         bench.set("a", Some(&[("heads/main", 1)]));
         bench.course("heads/main", Course::Waits);
-        let running = serve(&database, &bench, quick()).await;
+        let running = serve(&database, &bench, patient()).await;
         until("it runs", async || bench.begun().len() == 1).await;
         let started = std::time::Instant::now();
         running.stop().await;
         assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
         assert_eq!(states(&database, id).await, [row("heads/main 1", RunState::Queued)]);
         bench.course("heads/main", Course::Succeeds);
-        let running = serve(&database, &bench, quick()).await;
+        let running = serve(&database, &bench, patient()).await;
         let ended = [row("heads/main 1", RunState::Succeeded)];
         until("it ended", async || states(&database, id).await == ended).await;
         running.stop().await;
@@ -448,7 +409,7 @@ async fn a_server_that_is_killed_is_gone_on_with() {
         let database = test.open().await;
         bench.course("pull/7", Course::Waits);
         bench.course("heads/main", Course::Waits);
-        let running = serve(&database, &bench, quick()).await;
+        let running = serve(&database, &bench, patient()).await;
         until("two run", async || bench.begun().len() == 2).await;
         drop(running);
         let delivery = push(&database, projects[0], "1", "refs/heads/main").await;
@@ -458,8 +419,8 @@ async fn a_server_that_is_killed_is_gone_on_with() {
             bench.set(name, Some(&[("heads/main", 1), ("pull/7", 2)]));
         }
         let database = test.open().await;
-        let running = serve(&database, &bench, quick()).await;
-        assert_eq!(settled(&database, &delivery).await.state, DeliveryState::Acted);
+        let running = serve(&database, &bench, patient()).await;
+        assert_eq!(settled(&database, delivery.id).await.state, DeliveryState::Acted);
         let ended =
             [row("heads/main 1", RunState::Succeeded), row("pull/7 2", RunState::Succeeded)];
         for id in projects {
@@ -489,7 +450,7 @@ async fn servers_share_the_work_of_one_database() {
             let workshop: Arc<dyn Workshop> = Arc::clone(&bench) as Arc<dyn Workshop>;
             let owner = Owner::unique().unwrap();
             let (database, company) = (test.open().await, Company::Others);
-            let settings = Settings { look_every: Duration::from_millis(50), ..quick() };
+            let settings = Settings { look_every: Duration::from_millis(50), ..patient() };
             let running = Running::start(database, workshop, owner, company, settings);
             servers.push((bench, running.await.unwrap()));
         }
@@ -522,12 +483,12 @@ async fn a_server_without_workers_leaves_runs_to_others() {
         let (owner, company) = (Owner::unique().unwrap(), Company::Others);
         Running::start(test.open().await, workshop, owner, company, settings).await.unwrap()
     };
-    let only_front = begin(&front, Settings { workers: 0, ..quick() }).await;
+    let only_front = begin(&front, Settings { workers: 0, ..patient() }).await;
     until("it looks", async || {
         states(&database, id).await == [row("heads/main 1", RunState::Queued)]
     })
     .await;
-    let with_workers = begin(&back, quick()).await;
+    let with_workers = begin(&back, patient()).await;
     until("the other one carries it out", async || {
         states(&database, id).await == [row("heads/main 1", RunState::Succeeded)]
     })
@@ -550,7 +511,7 @@ async fn a_host_that_never_answers_does_not_keep_the_others_from_being_looked_at
         let other = project(&database, "a", Sender::Git).await.id;
         let bench = Arc::new(Bench::default());
         bench.set("a", Some(&[("heads/main", 1)]));
-        let running = serve(&database, &bench, quick()).await;
+        let running = serve(&database, &bench, patient()).await;
         until("the other host is looked at", async || {
             states(&database, other).await == [row("heads/main 1", RunState::Succeeded)]
         })

@@ -13,9 +13,9 @@ use levain_server::approve::Trust;
 use levain_server::logins::Logins;
 use levain_server::projects::{NewProject, Project, ProjectId};
 use levain_server::reconcile::{Head, Heads};
+use levain_server::runs::Ended;
 use levain_server::runs::state::Verdict;
-use levain_server::runs::{Ended, Owner};
-use levain_server::serving::{Company, Running, Settings};
+use levain_server::serving::Running;
 use levain_server::statuses::messenger::{Attempt, ForgeMessenger, Message, Messenger};
 use levain_server::statuses::{KeptStatus, Sending};
 use levain_server::workshop::{Carried, HeadsError, Listed, Order, Workshop};
@@ -25,6 +25,7 @@ use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use crate::support::{databases, now};
+use crate::work::{quick, start};
 
 const SECRET: &str = "s3cr3t-t0ken";
 const COMMIT: &str = "0000000000000000000000000000000000000001";
@@ -188,14 +189,7 @@ impl Messenger for Killed {
 }
 
 async fn serve(database: &Database, messenger: Option<Arc<dyn Messenger>>) -> Running {
-    let settings = Settings {
-        look_every: Duration::from_secs(3600),
-        glance_every: Duration::from_millis(20),
-        ..Settings::default()
-    };
-    let workshop = Arc::new(Bench { messenger });
-    let owner = Owner::unique().unwrap();
-    Running::start(database.clone(), workshop, owner, Company::Alone, settings).await.unwrap()
+    start(database, Arc::new(Bench { messenger }), quick()).await
 }
 
 fn real() -> Option<Arc<dyn Messenger>> {
