@@ -24,6 +24,10 @@
   : `allowImportFromDerivation` lets evaluations build; `timeout`, `memory` and `maxJobs` lower the
     operator's limits; `outputs` names the flake outputs whose jobs are built.
 
+  `build`
+  : `timeout` and `silence` stop builds that take or say nothing for too many seconds; they lower the
+    server's limits.
+
   `forge`
   : `kind`, and where it cannot be derived from the remote `apiUrl` and `repository`;
     `contextPrefix` and `targetUrl` for the statuses.
@@ -85,6 +89,12 @@ let
           memory = integer;
           maxJobs = integer;
           outputs = strings;
+        };
+      };
+      build = settings {
+        types = {
+          timeout = integer;
+          silence = integer;
         };
       };
       forge = settings {

@@ -24,6 +24,7 @@ use crate::connections::LazyConnection;
 use crate::event::Tell;
 
 mod graph;
+mod limits;
 mod log;
 mod queue;
 mod recording;
@@ -36,6 +37,8 @@ mod waits;
 mod work;
 mod workers;
 
+pub use limits::BuildLimits;
+pub(crate) use limits::Limits;
 pub use log::LogLimits;
 pub use scheduler::Scheduler;
 pub use standing::{Class, Standing};
@@ -154,7 +157,9 @@ pub(crate) struct Building<'a> {
     /// Where logs are kept.
     pub logs: &'a Path,
     /// How much of them.
-    pub limits: LogLimits,
+    pub log_limits: LogLimits,
+    /// How long a build may take.
+    pub limits: Limits,
     /// Whether those are built once more whose outputs are there.
     pub again: bool,
     /// Those whose failure does not end the others, whatever the options say: they are built in another
@@ -222,7 +227,8 @@ impl Building<'_> {
             slots: self.slots(),
             one: self.options_for_one(&missing, hook.as_deref()),
             fetch: self.options.clone(),
-            logs: LogPlace { directory: self.logs.to_owned(), limits: self.limits },
+            limits: self.limits,
+            logs: LogPlace { directory: self.logs.to_owned(), limits: self.log_limits },
             hook,
         };
         let capabilities = self.settings.map(|settings| &settings.capabilities);

@@ -13,6 +13,7 @@ use levain_actions::status::Texts;
 use levain_evaluator::evaluate::{OUTPUTS, Wishes};
 use serde::Deserialize;
 
+use crate::build::BuildLimits;
 pub use crate::build::LogLimits;
 use crate::jobset::{Jobset, JobsetKind};
 use crate::signing::{PublicKey, SigningError};
@@ -31,6 +32,8 @@ pub struct Declaration {
     pub shadow: ShadowSettings,
     /// What evaluations may do.
     pub evaluation: EvaluationSettings,
+    /// How long builds may take.
+    pub build: BuildSettings,
     /// Where statuses go; none: to the terminal only.
     pub forge: Option<Forge>,
     /// Templates of the status texts.
@@ -185,6 +188,26 @@ impl EvaluationSettings {
     }
 }
 
+/// How long builds may take.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct BuildSettings {
+    /// After how many seconds a build is stopped.
+    pub timeout: Option<u64>,
+    /// After how many seconds without a line a build is stopped.
+    pub silence: Option<u64>,
+}
+
+impl BuildSettings {
+    /// Returns how much less than the operator allows a build may take.
+    pub fn limits(&self) -> BuildLimits {
+        BuildLimits {
+            timeout: self.timeout.map(Duration::from_secs),
+            silence: self.silence.map(Duration::from_secs),
+        }
+    }
+}
+
 /// The forge that is told about results.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -225,13 +248,14 @@ fn placed(key: &str) -> String {
 const CORRECT: &str = "correct the key on the default branch; docs/declaration.md lists every key";
 
 /// The keys whose values are attribute sets, as JSON pointers. Serde would take lists for them, too.
-const SETS: [&str; 10] = [
+const SETS: [&str; 11] = [
     "",
     "/incremental",
     "/incremental/audit",
     "/files",
     "/shadow",
     "/evaluation",
+    "/build",
     "/forge",
     "/status",
     "/logs",
@@ -300,6 +324,13 @@ impl Declaration {
                 problem,
                 "use `refs/levain/{{jobset}}`, or for branches `refs/heads/levain/{{jobset}}`",
             );
+        }
+        let BuildSettings { timeout, silence } = self.build;
+        for (key, seconds) in [("build.timeout", timeout), ("build.silence", silence)] {
+            if seconds == Some(0) {
+                let message = "a build cannot end within 0 seconds".to_owned();
+                return wrong(key, message, "name a number of seconds, or leave it out");
+            }
         }
         let output = &self.incremental.cache_output;
         if output == "out" || !is_output_name(output) {
@@ -458,6 +489,10 @@ mod tests {
             assert!(error(&json).contains("cannot be the cache output"), "{output}");
         }
         assert!(error(r#"{"files":{"pointer":"../cache.nix"}}"#).contains("levainProject.files"));
+        for key in ["timeout", "silence"] {
+            let error = error(&format!(r#"{{"build":{{"{key}":0}}}}"#));
+            assert!(error.contains(&format!("levainProject.build.{key}")), "{error}");
+        }
     }
 
     #[test]

@@ -126,6 +126,9 @@ pub enum WaitReason {
         /// One that is built or waits for a slot itself.
         derivation: DerivationPath,
     },
+    /// Nix was asked for it and has not begun: it may wait for another build of the same, for a download, or for a remote
+    /// builder.
+    Nix,
     /// It failed through no fault of its own, and is tried once more.
     Retry {
         /// When, in milliseconds since 1970.

@@ -42,7 +42,7 @@ pub mod statuses;
 pub mod store_references;
 mod success;
 
-pub use build::{Class, Scheduler, Standing};
+pub use build::{BuildLimits, Class, Scheduler, Standing};
 
 #[cfg(test)]
 mod testing;

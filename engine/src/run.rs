@@ -12,7 +12,7 @@ use levain_evaluator::{EvaluateError, JobName};
 use levain_store::scratch::Scratch;
 use levain_store::{BuildOptions, ConnectError, ProtocolError};
 
-use crate::build::{BuildError, Standing, unix_now};
+use crate::build::{BuildError, BuildLimits, Limits, Standing, unix_now};
 use crate::cancel::Cancel;
 use crate::connections::Connections;
 use crate::declaration::Mode;
@@ -63,6 +63,8 @@ pub struct Options {
     pub outputs: bool,
     /// Options for Nix.
     pub build: BuildOptions,
+    /// How long a build may take, as the operator allows.
+    pub limits: BuildLimits,
     /// How the run stands among others that build at the same time.
     pub standing: Standing,
     /// Whether somebody tells the forge how the run fares, if the declaration names one.
@@ -391,6 +393,11 @@ impl<'a> Run<'a> {
         let endings = self.end_all(targets, &mut connections)?;
         self.tell.stage(Stage::Deliver);
         Ok(self.deliver(endings))
+    }
+
+    /// Returns how long a build may take.
+    fn limits(&self) -> Limits {
+        Limits::new(self.options.limits, self.project.declaration.build.limits())
     }
 
     fn stop_if_cancelled(&self) -> Result<(), RunError> {

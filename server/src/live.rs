@@ -32,6 +32,8 @@ struct Shared {
 pub struct LiveRun {
     /// What it is doing.
     pub stage: Option<Stage>,
+    /// Since when, in milliseconds since 1970.
+    pub stage_since: Option<u64>,
     /// How many jobs there are, once that is known.
     pub jobs: Option<usize>,
     /// How those ended that have.
@@ -77,9 +79,18 @@ impl LiveJob {
 pub struct LiveBuild {
     /// Since when, in milliseconds since 1970.
     pub since: u64,
+    /// When it printed a line last, if it did.
+    pub last_line: Option<u64>,
     /// The file that its log is written to, line by line. A path of this machine: not for readers.
     #[serde(skip)]
     pub log: Option<PathBuf>,
+}
+
+impl LiveBuild {
+    /// Returns when it was heard of last.
+    pub fn heard_at(&self) -> u64 {
+        self.last_line.unwrap_or(self.since)
+    }
 }
 
 impl LiveRun {
@@ -101,7 +112,10 @@ impl Live {
             let mut runs = self.lock();
             let live = runs.entry(run).or_default();
             match &event.what {
-                What::Stage { stage } => live.stage = Some(*stage),
+                What::Stage { stage } => {
+                    live.stage = Some(*stage);
+                    live.stage_since = Some(event.time);
+                }
                 What::JobsFound { jobs } => live.jobs = Some(jobs.len()),
                 What::JobWaits { job } => {
                     let waiting = LiveJob { built: job.built_drv_path.clone() };
@@ -116,19 +130,26 @@ impl Live {
                     live.counters = Counters::of_statuses(statuses);
                 }
                 What::BuildWaits { derivation, reason } => {
+                    // One that is tried again has ended.
+                    live.builds.remove(derivation);
                     live.waits.insert(derivation.clone(), reason.clone());
                 }
                 What::BuildStarted { derivation, log } => {
                     live.waits.remove(derivation);
-                    let build =
-                        LiveBuild { since: event.time, log: log.as_ref().map(PathBuf::from) };
+                    let log = log.as_ref().map(PathBuf::from);
+                    let build = LiveBuild { since: event.time, last_line: None, log };
                     live.builds.insert(derivation.clone(), build);
                 }
                 What::BuildStopped { derivation } => {
                     live.builds.remove(derivation);
                 }
                 // Whoever reads a log follows its file.
-                What::BuildLine { .. } => return,
+                What::BuildLine { derivation, .. } => {
+                    if let Some(build) = live.builds.get_mut(derivation) {
+                        build.last_line = Some(event.time);
+                    }
+                    return;
+                }
                 What::Opened { .. }
                 | What::Notice { .. }
                 | What::Warning { .. }

@@ -17,6 +17,7 @@ pub mod moment;
 pub mod places;
 pub mod renderer;
 pub mod reproduce;
+pub mod slots;
 
 pub use links::run_url;
 pub use renderer::Renderer;

@@ -79,6 +79,16 @@ pub(crate) struct Serve {
     /// With 0 only other servers do, with which this one shares a PostgreSQL database.
     #[arg(long, env = "LEVAIN_WORKERS", value_name = "N", default_value_t = 2, value_parser = workers)]
     pub workers: usize,
+    /// Stop builds that take longer than this many seconds; 0 for no limit
+    ///
+    /// Projects can lower it in their declaration, not raise it.
+    #[arg(long, env = "LEVAIN_BUILD_TIMEOUT", value_name = "SECONDS", default_value_t = 6 * 3600)]
+    pub build_timeout: u64,
+    /// Stop builds that print no line for this many seconds; 0 for no limit
+    ///
+    /// Projects can lower it in their declaration, not raise it.
+    #[arg(long, env = "LEVAIN_BUILD_SILENCE", value_name = "SECONDS", default_value_t = 3600)]
+    pub build_silence: u64,
     /// PEM file with certificates to trust for forges, besides the system's
     #[arg(long, env = "LEVAIN_FORGE_CA_FILE", value_name = "FILE")]
     pub forge_ca_file: Option<PathBuf>,

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use levain_engine::Standing;
 use levain_engine::audit::Verdict;
 use levain_engine::cancel::Cancel;
 use levain_engine::project::{Place, WriteAccess};
 use levain_engine::run::{self, Audited, Options};
+use levain_engine::{BuildLimits, Standing};
 use levain_store::{BuildOptions, visible_line, visible_name};
 use tokio::runtime::Handle;
 
@@ -35,6 +35,7 @@ pub(crate) fn audit(
         rebuild: false,
         outputs: false,
         build: BuildOptions { keep_going: true, ..BuildOptions::default() },
+        limits: BuildLimits::default(),
         standing: Standing::default(),
         tells_forge: false,
     };

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use levain_actions::forge::Token;
 use levain_actions::status::RetryPolicy;
-use levain_engine::Standing;
 use levain_engine::cancel::Cancel;
 use levain_engine::event::Event;
 use levain_engine::project::{Place, WriteAccess};
 use levain_engine::report::{JobReport, JobStatus, Report};
 use levain_engine::run::{self, Options, RunError};
+use levain_engine::{BuildLimits, Standing};
 use levain_statuses::{Poster, PosterError, Sending};
 use levain_store::{BuildOptions, visible_line, visible_name};
 use tokio::runtime::Handle;
@@ -53,6 +53,7 @@ pub(crate) fn run(
             timeout_seconds: args.timeout,
             ..BuildOptions::default()
         },
+        limits: BuildLimits::default(),
         standing: Standing::default(),
         tells_forge: token.is_some(),
     };

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use levain_engine::BuildLimits;
 use levain_engine::project::{Surroundings, WriteAccess};
 use levain_server::Database;
 use levain_server::clock::Timestamp;
@@ -70,6 +71,10 @@ pub(crate) fn serve(
     let workshop = EngineWorkshop {
         equip: Box::new(equip),
         access,
+        limits: BuildLimits {
+            timeout: limit(args.build_timeout),
+            silence: limit(args.build_silence),
+        },
         logins: logins.clone(),
         live: Live::default(),
         database: database.clone(),
@@ -91,6 +96,11 @@ pub(crate) fn serve(
         end.notified().await;
     }))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns a limit of so many seconds; nothing for 0.
+fn limit(seconds: u64) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
 /// Returns a line with the link by which the operator signs in, once; nothing while they are signed in, or where nobody

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use levain_engine::Standing;
 use levain_engine::project::{Place, WriteAccess};
 use levain_engine::run::{self, Options, Why};
+use levain_engine::{BuildLimits, Standing};
 use levain_store::{BuildOptions, visible_line, visible_name};
 use tokio::runtime::Handle;
 
@@ -35,6 +35,7 @@ pub(crate) fn why(
         rebuild: false,
         outputs: false,
         build: BuildOptions::default(),
+        limits: BuildLimits::default(),
         standing: Standing::default(),
         tells_forge: false,
     };

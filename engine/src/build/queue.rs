@@ -173,6 +173,25 @@ impl<K: Ord + Clone> Queue<K> {
         unwanted
     }
 
+    /// Has a run want a task no more that is being built. Returns whether nobody else wants it: it is to be stopped.
+    pub(super) fn withdraw(&mut self, run: RunNumber, key: &K) -> bool {
+        let Some(task) = self.tasks.get_mut(key) else { return false };
+        let State::Builds(_, account) = &mut task.state else { return false };
+        if task.wanted.remove(&run).is_none() {
+            return false;
+        }
+        let next = task.wanted.keys().next().copied();
+        if *account == Some(run) {
+            *account = next;
+            for (run, change) in [(Some(run), -1), (next, 1)] {
+                if let Some(run) = run.and_then(|run| self.runs.get_mut(&run)) {
+                    run.building = run.building.saturating_add_signed(change);
+                }
+            }
+        }
+        next.is_none()
+    }
+
     /// Returns the next task to start, and where; none if all wait for something.
     pub(super) fn next(&mut self) -> Option<(K, Place)> {
         // Without a slot anywhere Nix is asked for one here all the same: it says why there is none.

@@ -5,6 +5,7 @@
 
 mod desk;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
@@ -18,6 +19,7 @@ use levain_store::{
     ProtocolError, Store,
 };
 
+use super::limits::{Limits, Passed};
 use super::queue::{RunNumber, Slots};
 use super::recording::{LogPlace, Recorded};
 use super::standing::Standing;
@@ -52,6 +54,8 @@ pub(super) struct Terms {
     pub(super) one: BuildOptions,
     /// Options for what need not be built.
     pub(super) fetch: BuildOptions,
+    /// How long a build may take.
+    pub(super) limits: Limits,
     /// Where logs are kept.
     pub(super) logs: LogPlace,
     /// Named by the options: it must be there as long as they are used.
@@ -60,6 +64,8 @@ pub(super) struct Terms {
 
 /// What a run hears.
 pub(super) enum Heard {
+    /// Nix was asked for a build that it wants, and has not begun it.
+    Asked { derivation: DerivationPath },
     /// A build that it wants has begun, with the file that its log is written to.
     Started { derivation: DerivationPath, log: Option<PathBuf> },
     /// Something else happened in a build that it wants.
@@ -88,6 +94,20 @@ pub(super) enum How {
 }
 
 impl How {
+    /// Describes a build that passed a limit.
+    fn passed(passed: Passed, derivation: DerivationPath) -> Self {
+        let error = passed.describe();
+        match passed.has_begun() {
+            true => {
+                let (status, outputs) = (BuildStatus::TimedOut, BTreeMap::new());
+                let result = BuildResult { derivation, status, error, outputs };
+                Self::Answered { result, is_started: true }
+            }
+            // The builder did nothing wrong.
+            false => Self::Lost(Lost { message: error, may_go_away: false }),
+        }
+    }
+
     /// Notes that it was tried so often, each time in vain through no fault of its own.
     fn give_up(&mut self, why: Transient, tries: usize) {
         match self {

@@ -82,6 +82,10 @@ impl Builds<'_> {
             }
             let Some(heard) = entered.hear() else { return };
             match heard {
+                Heard::Asked { derivation } => {
+                    let reason = WaitReason::Nix;
+                    tell.what(What::BuildWaits { derivation, reason });
+                }
                 Heard::Started { derivation, log } => {
                     let log = log.map(|path| path.display().to_string());
                     tell.what(What::BuildStarted { derivation, log });

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::clock::Timestamp;
 use crate::pages::eta::ShownEstimate;
+use crate::pages::slots::Slots;
 use crate::rights::Right;
 use crate::runs::Run;
 use crate::shown;
@@ -79,7 +80,10 @@ async fn queue(State(app): State<App>, visitor: Visitor) -> Result<Response, Ref
     let all = |runs: &[Run]| runs.iter().filter_map(shown).collect::<Vec<_>>();
     let (running, mut waiting) = (all(&running), all(&queued));
     waiting.truncate(LISTED as usize);
-    Ok(Json(json!({ "running": running, "waiting": waiting })).into_response())
+    let mut live = app.live.runs();
+    live.retain(|id, _| running.iter().any(|shown| shown.run.id == id.number()));
+    let slots = Slots::of(&live);
+    Ok(Json(json!({ "running": running, "waiting": waiting, "slots": slots })).into_response())
 }
 
 async fn run(State(app): State<App>, OfRun(run, project): OfRun) -> Result<Response, Refused> {

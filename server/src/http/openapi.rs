@@ -103,7 +103,8 @@ fn paths() -> Value {
                 "200": of(object(json!({
                     "running": list("Queued"),
                     "waiting": list("Queued"),
-                }), &[]), "The runs, without their reports."),
+                    "slots": schema("Slots"),
+                }), &[]), "The runs, without their reports, and what takes the slots of this server."),
                 "503": response("Unavailable"),
             },
         } },
@@ -190,6 +191,33 @@ fn schemas() -> Value {
             "lookedAt": or_null(time("When its branches and pull requests were listed last.")),
             "lookFailed": or_null(text("Why that failed, if it did.")),
         }), &[]),
+        "Slots": object(json!({
+            "building": {
+                "type": "array",
+                "description": "The builds that are under way for runs that whoever asks may see, first what was not heard of for the longest time: at most 100.",
+                "items": object(json!({
+                    "name": text("The derivation's name."),
+                    "derivation": text("The derivation."),
+                    "since": time("When it began."),
+                    "heardAt": time("When it printed a line last, or began."),
+                    "runs": { "type": "array", "items": number(), "description": "The runs that want it." },
+                    "waitingJobs": { "type": "integer", "description": "How many of their jobs wait for it, besides those that it is the build of." },
+                }), &[]),
+            },
+            "waitingJobs": {
+                "type": "array",
+                "description": "The jobs of these runs whose builds have not begun: at most 100.",
+                "items": object(json!({
+                    "run": number(),
+                    "job": text("The job."),
+                    "kind": one_of(&["slot", "dependency", "nix", "retry"], "What it waits for: a slot, a dependency, for Nix to begin (which may itself wait for another build of the same, a download or a remote builder), or to be tried again."),
+                    "blocker": or_null(text("The derivation that it waits for.")),
+                    "until": or_null(time("Until when it waits, if that is known.")),
+                }), &[]),
+            },
+            "moreBuilding": { "type": "integer", "description": "How many builds are not listed." },
+            "moreWaitingJobs": { "type": "integer", "description": "How many jobs are not listed." },
+        }), &[]),
         "Run": object(json!({
             "id": { "type": "integer", "format": "int64", "description": "Its number." },
             "project": text("Its project's name."),
@@ -238,18 +266,20 @@ fn live() -> Value {
                 "jobs": described(number(), "How many jobs are built or audited."),
                 "fresh": described(number(), "How many jobs have nothing to build."),
             }), &["jobs", "fresh"]), "What it is doing.")),
+            "stageSince": or_null(time("Since when.")),
             "jobs": or_null(described(number(), "How many jobs there are, once that is known.")),
             "counters": described(object(counts.into(), &[]), "How many jobs ended how."),
             "waiting": described(by_name(object(json!({
                 "built": or_null(text("The derivation that is built for it, as a path.")),
             }), &[])), "The jobs that are not done, by name."),
             "waits": described(by_name(object(json!({
-                "kind": one_of(&["slot", "dependency", "retry"], "What it waits for."),
+                "kind": one_of(&["slot", "dependency", "nix", "retry"], "What it waits for."),
                 "derivation": text("A derivation whose outputs it needs."),
                 "at": time("When it is tried once more."),
             }), &["derivation", "at"])), "Why builds do not begin, by derivation."),
             "builds": described(by_name(object(json!({
                 "since": time("Since when."),
+                "lastLine": or_null(time("When it printed a line last, if it did.")),
             }), &[])), "What is being built, by derivation."),
             "ended": described(by_name(object(json!({
                 "status": one_of(&statuses, "How."),

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use levain_engine::event::WaitReason;
 use levain_engine::report;
 use levain_evaluator::JobName;
 use serde::{Deserialize, Serialize};
 
+use super::slots::words;
 use crate::clock::Timestamp;
 use crate::live::LiveRun;
 
@@ -58,7 +58,7 @@ impl KeptReport {
         let waiting = run.waiting.iter().map(|(name, waiting)| match run.build_of(waiting) {
             Some(build) => job(name, JobStatus::Building, build.log.as_ref()),
             None => Job {
-                reason: run.wait_of(waiting).map(words),
+                reason: run.wait_of(waiting).map(|reason| words(reason, Timestamp::now())),
                 ..job(name, JobStatus::Waiting, None)
             },
         });
@@ -72,19 +72,6 @@ impl KeptReport {
     /// Returns a job by its name.
     pub fn job(&self, name: &str) -> Option<&Job> {
         self.jobs.iter().find(|job| job.attr_path == name)
-    }
-}
-
-/// Says why a build does not begin yet.
-fn words(reason: &WaitReason) -> String {
-    match reason {
-        WaitReason::Slot => "for a free slot".to_owned(),
-        WaitReason::Dependency { derivation } => format!("for `{}`", derivation.name()),
-        WaitReason::Retry { at } => {
-            let now = u64::try_from(Timestamp::now().millis()).unwrap_or_default();
-            let left = at.saturating_sub(now).div_ceil(1_000);
-            format!("to be tried again in {left} s: it failed through no fault of its own")
-        }
     }
 }
 

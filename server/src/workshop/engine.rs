@@ -22,7 +22,7 @@ use levain_engine::project::{
 use levain_engine::report::{Counters, Report};
 use levain_engine::run::{self, Options, RunError};
 use levain_engine::state::State;
-use levain_engine::{Class, Standing};
+use levain_engine::{BuildLimits, Class, Standing};
 use levain_evaluator::JobsetName;
 use levain_evaluator::names::Named;
 use levain_statuses::Closed;
@@ -72,6 +72,8 @@ pub struct EngineWorkshop {
     pub equip: Box<Equip>,
     /// Whether anything is written outside.
     pub access: WriteAccess,
+    /// How long builds may take.
+    pub limits: BuildLimits,
     /// What projects log in with.
     pub logins: Logins,
     /// What the runs are doing, for whoever watches.
@@ -154,6 +156,7 @@ impl Workshop for EngineWorkshop {
             rebuild: false,
             outputs: false,
             build: BuildOptions { keep_going: true, ..BuildOptions::default() },
+            limits: self.limits,
             standing: standing(order),
             tells_forge: token.is_some(),
         };

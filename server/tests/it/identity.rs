@@ -7,6 +7,7 @@ use std::time::Duration;
 use levain_actions::forge::webhook::Sender;
 use levain_actions::forge::{Reach, Right};
 use levain_actions::status::{State, Status};
+use levain_engine::BuildLimits;
 use levain_engine::cancel::Cancel;
 use levain_engine::project::WriteAccess;
 use levain_server::Database;
@@ -450,6 +451,7 @@ async fn nothing_is_fetched_from_a_repository_that_took_a_name_over_before_any_l
                     Err("it would be fetched".to_owned())
                 }),
                 access: WriteAccess::Write,
+                limits: BuildLimits::default(),
                 logins: Logins::new(database.clone(), None),
                 live: Live::default(),
                 database: database.clone(),

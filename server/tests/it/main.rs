@@ -22,6 +22,7 @@ mod operations;
 mod outages;
 mod pages;
 mod people;
+mod queue;
 mod records;
 mod refs;
 mod routes;

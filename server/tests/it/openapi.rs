@@ -114,9 +114,11 @@ fn lives() -> Vec<LiveRun> {
     let waits = [
         WaitReason::Slot,
         WaitReason::Dependency { derivation: derivation("x") },
+        WaitReason::Nix,
         WaitReason::Retry { at: 7 },
     ];
-    let waits = waits.into_iter().zip(["a", "b", "c"]).map(|(wait, of)| (derivation(of), wait));
+    let waits =
+        waits.into_iter().zip(["a", "b", "c", "e"]).map(|(wait, of)| (derivation(of), wait));
     let ended = [
         JobStatus::Fresh,
         JobStatus::Incremental,
@@ -133,11 +135,12 @@ fn lives() -> Vec<LiveRun> {
         jobs: Some(9),
         waiting: [("w".into(), LiveJob { built: Some("/nix/store/x.drv".to_owned()) })].into(),
         waits: waits.collect(),
-        builds: [(derivation("d"), LiveBuild { since: 7, log: None })].into(),
+        builds: [(derivation("d"), LiveBuild { since: 7, last_line: Some(8), log: None })].into(),
         ended: ended.collect(),
         ..LiveRun::default()
     };
-    let of = stages.map(|stage| LiveRun { stage: Some(stage), ..full.clone() });
+    let of =
+        stages.map(|stage| LiveRun { stage: Some(stage), stage_since: Some(6), ..full.clone() });
     of.into_iter().chain([LiveRun::default()]).collect()
 }
 

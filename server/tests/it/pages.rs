@@ -42,10 +42,19 @@ impl Browsing {
     }
 
     /// Of a server whose runs are doing something.
-    async fn watching(database: &Database, live: Live) -> Self {
+    pub(crate) async fn watching(database: &Database, live: Live) -> Self {
+        Self::seen_by(Readers::Local, database, live).await
+    }
+
+    /// The same, for visitors who are not on its machine.
+    pub(crate) async fn by_nobody(database: &Database, live: Live) -> Self {
+        Self::seen_by(Readers::Nobody, database, live).await
+    }
+
+    async fn seen_by(readers: Readers, database: &Database, live: Live) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let (readers, public_url) = (Readers::Local, base.clone());
+        let public_url = base.clone();
         let site = Site { readers, public_url, live, ..Site::new(database.clone()) };
         tokio::spawn(levain_server::http::serve(listener, site, Arc::default()));
         // Another test may have done so already.

@@ -73,6 +73,30 @@ fn what_several_runs_want_is_built_once() {
 }
 
 #[test]
+fn whoever_waits_no_longer_leaves_the_build_to_the_others() {
+    let mut queue = Queue::new();
+    queue.set_slots(local(1));
+    for run in 1..=3 {
+        queue.enter(run, standing("p", run));
+    }
+    assert!(!queue.offer(1, "x", 0, HERE));
+    assert!(!queue.offer(2, "x", 0, HERE));
+    assert!(!queue.withdraw(1, &"x"), "it is not being built");
+    assert_eq!(started(&mut queue), ["x"]);
+    assert!(!queue.withdraw(3, &"x"), "it does not want it");
+    assert_eq!(queue.account(&"x"), Some(1));
+    assert!(!queue.withdraw(1, &"x"));
+    assert_eq!(queue.account(&"x"), Some(2));
+    assert!(queue.withdraw(2, &"x"), "nobody wants it any more");
+    assert_eq!((queue.account(&"x"), queue.under_way()), (None, 1));
+    // Somebody may come before it has ended, and what it ends with is theirs then.
+    assert!(queue.offer(3, "x", 0, HERE));
+    assert_eq!(queue.ended(&"x"), [3]);
+    assert_eq!(queue.under_way(), 0);
+    assert!(queue.runs.values().all(|run| run.building == 0));
+}
+
+#[test]
 fn projects_share_and_the_more_urgent_run_of_one_goes_first() {
     let mut queue = Queue::new();
     queue.set_slots(local(4));

@@ -15,6 +15,7 @@ use levain_store::machines::Builders;
 use levain_store::{BuildEvent, BuildResult, DecliningHook, DerivationPath, Store};
 
 use super::{Heard, How, Key, Lost, Message, Terms};
+use crate::build::limits::{Clock, Passed};
 use crate::build::queue::{Place, Queue, RunNumber};
 use crate::build::recording::{LogPlace, Recording};
 use crate::build::transient::{self, Transient};
@@ -31,13 +32,38 @@ enum Asked {
     Build {
         key: Key,
         recording: Recording,
+        clock: Clock,
         /// Kept until Nix needs it no more, whoever it was that brought it.
         _hook: Option<Arc<DecliningHook>>,
     },
     Fetch {
         run: RunNumber,
         recording: Recording,
+        clock: Clock,
+        /// The limit that it passed.
+        passed: Option<Passed>,
     },
+}
+
+impl Asked {
+    fn clock(&self) -> &Clock {
+        match self {
+            Self::Build { clock, .. } | Self::Fetch { clock, .. } => clock,
+        }
+    }
+
+    /// Notes that something happened.
+    fn heard(&mut self, event: &BuildEvent) {
+        let (Self::Build { clock, .. } | Self::Fetch { clock, .. }) = self;
+        match event {
+            BuildEvent::Started { .. } => clock.began(Instant::now()),
+            BuildEvent::Line { .. } | BuildEvent::Phase { .. } | BuildEvent::Stopped { .. } => {
+                clock.heard(Instant::now());
+            }
+            // Nix says that it waits.
+            BuildEvent::Message { .. } => {}
+        }
+    }
 }
 
 /// A run as the thread knows it.
@@ -61,6 +87,8 @@ pub(super) struct Desk {
     failures: BTreeMap<Key, usize>,
     /// When what rests is tried again.
     rests: Vec<(Instant, Key)>,
+    /// When it is looked for what passed a limit; nothing if nothing can.
+    look_at: Option<Instant>,
     /// Whether a connection could not be opened: then those that are open must do.
     no_more: bool,
 }
@@ -79,6 +107,7 @@ impl Desk {
                 asked: HashMap::new(),
                 failures: BTreeMap::new(),
                 rests: Vec::new(),
+                look_at: None,
                 no_more: false,
             };
             desk.work();
@@ -89,8 +118,10 @@ impl Desk {
     fn work(mut self) {
         loop {
             self.wake();
+            self.stop_late();
             self.start_ready();
-            let message = match self.rests.iter().map(|(when, _)| *when).min() {
+            let rests = self.rests.iter().map(|(when, _)| *when);
+            let message = match rests.chain(self.look_at).min() {
                 None => self.messages.recv().map_err(|_gone| RecvTimeoutError::Disconnected),
                 Some(when) => {
                     self.messages.recv_timeout(when.saturating_duration_since(Instant::now()))
@@ -133,11 +164,16 @@ impl Desk {
             }
             // It is being built for somebody else already.
             let under_way = self.asked.values().find_map(|asked| match asked {
-                Asked::Build { key: other, recording, .. } if *other == key => Some(recording),
+                Asked::Build { key: other, recording, clock, .. } if *other == key => {
+                    Some((recording, clock))
+                }
                 Asked::Build { .. } | Asked::Fetch { .. } => None,
             });
             let Some(guest) = self.guests.get(&run) else { continue };
-            for (derivation, log) in under_way.into_iter().flat_map(Recording::under_way) {
+            let limit = under_way.and_then(|(_, clock)| guest.terms.limits.next(clock));
+            self.look_at = self.look_at.into_iter().chain(limit.map(|next| next.0)).min();
+            let recording = under_way.map(|(recording, _)| recording);
+            for (derivation, log) in recording.into_iter().flat_map(Recording::under_way) {
                 guest.say(Heard::Started { derivation: derivation.clone(), log: log.cloned() });
             }
         }
@@ -164,8 +200,85 @@ impl Desk {
             };
             let recording = Recording::new(guest.log_place());
             let hook = guest.terms.hook.clone();
-            self.asked
-                .insert(self.workers.send(work), Asked::Build { key, recording, _hook: hook });
+            for run in self.queue.wanted_by(&key) {
+                if let Some(guest) = self.guests.get(&run) {
+                    guest.say(Heard::Asked { derivation: key.derivation().clone() });
+                }
+            }
+            let clock = Clock::new(Instant::now());
+            self.ask(work, Asked::Build { key, recording, clock, _hook: hook });
+        }
+    }
+
+    fn ask(&mut self, work: Work, asked: Asked) {
+        let worker = self.workers.send(work);
+        self.look_at = self.look_at.into_iter().chain(self.limit_of(&asked)).min();
+        self.asked.insert(worker, asked);
+    }
+
+    /// Returns those that wait for a request.
+    fn guests_of(&self, asked: &Asked) -> impl Iterator<Item = (RunNumber, &Guest)> {
+        let runs: Vec<RunNumber> = match asked {
+            Asked::Build { key, .. } => self.queue.wanted_by(key).collect(),
+            Asked::Fetch { run, passed: None, .. } => vec![*run],
+            Asked::Fetch { passed: Some(_), .. } => Vec::new(),
+        };
+        runs.into_iter().filter_map(|run| Some((run, self.guests.get(&run)?)))
+    }
+
+    /// Returns when the first of those that wait for a request waits no longer.
+    fn limit_of(&self, asked: &Asked) -> Option<Instant> {
+        let limits = self.guests_of(asked);
+        limits
+            .filter_map(|(_, guest)| guest.terms.limits.next(asked.clock()))
+            .map(|next| next.0)
+            .min()
+    }
+
+    /// Ends what passed a limit of those that want it, for each when its own is passed.
+    fn stop_late(&mut self) {
+        let now = Instant::now();
+        if self.look_at.is_none_or(|when| when > now) {
+            return;
+        }
+        let mut late = Vec::new();
+        for (worker, asked) in &self.asked {
+            for (run, guest) in self.guests_of(asked) {
+                let passed = guest.terms.limits.passed(asked.clock(), now);
+                late.extend(passed.map(|passed| (*worker, run, passed)));
+            }
+        }
+        for (worker, run, passed) in late {
+            self.is_late(worker, run, passed);
+        }
+        self.look_at = self.asked.values().filter_map(|asked| self.limit_of(asked)).min();
+    }
+
+    /// Tells a run that a request passed its limit, and ends it if nobody else waits for it.
+    fn is_late(&mut self, worker: usize, run: RunNumber, late: Passed) {
+        let (Some(asked), Some(guest)) = (self.asked.get_mut(&worker), self.guests.get(&run))
+        else {
+            return;
+        };
+        match asked {
+            Asked::Build { key, recording, .. } => {
+                for (derivation, _) in recording.under_way() {
+                    let derivation = derivation.clone();
+                    guest.say(Heard::Event(BuildEvent::Stopped { derivation }));
+                }
+                let how = How::passed(late, key.derivation().clone());
+                let recorded = Arc::new(recording.so_far());
+                guest.say(Heard::Ended { key: key.clone(), recorded, how });
+                if self.queue.withdraw(run, key) {
+                    self.failures.remove(key);
+                    self.workers.close(worker);
+                }
+            }
+            // The end of the connection is told.
+            Asked::Fetch { passed, .. } => {
+                *passed = Some(late);
+                self.workers.close(worker);
+            }
         }
     }
 
@@ -175,7 +288,8 @@ impl Desk {
         let line_bytes = guest.line_bytes();
         let recording = Recording::new(guest.log_place());
         let work = Work { derivations, options, check: false, line_bytes };
-        self.asked.insert(self.workers.send(work), Asked::Fetch { run, recording });
+        let clock = Clock::new(Instant::now());
+        self.ask(work, Asked::Fetch { run, recording, clock, passed: None });
     }
 
     /// Stops what only this run wants, tells it so, and forgets it.
@@ -245,7 +359,19 @@ impl Desk {
         }
     }
 
+    /// Notes the time of what happened. What begins has another limit from then on, which may be passed sooner; all else
+    /// is looked at when it would have been passed without it.
+    fn heard(&mut self, worker: usize, event: &BuildEvent) {
+        let Some(asked) = self.asked.get_mut(&worker) else { return };
+        asked.heard(event);
+        if matches!(event, BuildEvent::Started { .. }) {
+            let limit = self.asked.get(&worker).and_then(|asked| self.limit_of(asked));
+            self.look_at = self.look_at.into_iter().chain(limit).min();
+        }
+    }
+
     fn happened(&mut self, worker: usize, event: BuildEvent) {
+        self.heard(worker, &event);
         let Some(asked) = self.asked.get_mut(&worker) else { return };
         let (recording, runs) = match asked {
             Asked::Build { key, recording, .. } => {
@@ -256,7 +382,7 @@ impl Desk {
                 }
                 (recording, self.queue.wanted_by(key).collect())
             }
-            Asked::Fetch { run, recording } => (recording, vec![*run]),
+            Asked::Fetch { run, recording, .. } => (recording, vec![*run]),
         };
         if !recording.take(&event) {
             return;
@@ -286,14 +412,15 @@ impl Desk {
     ) {
         self.no_more = false;
         match self.asked.remove(&worker) {
-            Some(Asked::Fetch { run, recording }) => {
+            Some(Asked::Fetch { run, recording, passed, .. }) => {
                 if is_open {
                     self.workers.is_idle(worker, self.guests.contains_key(&run).then_some(run));
                 }
                 let Some(guest) = self.guests.get_mut(&run) else { return };
                 let recorded = Arc::new(recording.finish());
                 guest.kept_bytes += recorded.kept_bytes;
-                let results = result.map_err(|lost| lost.message);
+                let results =
+                    result.map_err(|lost| passed.map_or(lost.message, |passed| passed.describe()));
                 guest.say(Heard::Fetched { recorded, results });
             }
             Some(Asked::Build { key, recording, .. }) => {

@@ -14,8 +14,10 @@ use crate::http::table::{Needs, Refused, Table};
 use crate::http::visitor::Visitor;
 use crate::pages::eta::ShownEstimate;
 use crate::pages::links;
+use crate::pages::moment::Moment;
 use crate::pages::places;
 use crate::pages::renderer::View;
+use crate::pages::slots::{Building, Slots, WaitingJob, doing};
 use crate::projects::Project;
 use crate::runs::Run;
 use crate::runs::state::RunState;
@@ -33,8 +35,31 @@ pub(super) fn routes(table: Table) -> Table {
 #[derive(Serialize)]
 struct Running {
     run: RunRow,
+    /// What it is doing, if this server carries it out, and since when.
+    doing: Option<&'static str>,
+    doing_since: Option<Moment>,
     /// How long it still takes, by earlier ones.
     eta: Option<ShownEstimate>,
+}
+
+/// A build that takes a slot.
+#[derive(Serialize)]
+struct BuildRow {
+    name: String,
+    derivation: String,
+    since: Moment,
+    heard: Moment,
+    runs: Vec<Link>,
+    waiting_jobs: usize,
+}
+
+/// A job whose build has not begun.
+#[derive(Serialize)]
+struct JobRow {
+    run: Link,
+    job: Link,
+    kind: &'static str,
+    why: String,
 }
 
 /// A run that waits.
@@ -52,6 +77,10 @@ struct Waiting {
 #[derive(Serialize)]
 struct QueuePage {
     running: Vec<Running>,
+    building: Vec<BuildRow>,
+    more_building: usize,
+    waiting_jobs: Vec<JobRow>,
+    more_waiting_jobs: usize,
     waiting: Vec<Waiting>,
     more: usize,
 }
@@ -70,9 +99,22 @@ async fn queue(
     let forecast = Forecast::of(&app, &all, &queued, now).await?;
     let eta = |run: &Run| forecast.of_run(run.id).map(ShownEstimate::from);
     let seen = all.iter().filter_map(|run| Some((run, find(run)?)));
-    let running = seen
-        .map(|(run, project)| Running { run: RunRow::new(&project.name, run, now), eta: eta(run) });
+    let mut live_runs = app.live.runs();
+    live_runs.retain(|id, _| all.iter().any(|run| run.id == *id && find(run).is_some()));
+    let running = seen.map(|(run, project)| {
+        let live_run = live_runs.get(&run.id);
+        let since = live_run.and_then(|live_run| live_run.stage_since);
+        Running {
+            run: RunRow::new(&project.name, run, now),
+            doing: live_run.and_then(|live_run| live_run.stage).map(doing),
+            doing_since: since.map(|since| moment(i64::try_from(since).unwrap_or(i64::MAX), now)),
+            eta: eta(run),
+        }
+    });
     let running = running.collect();
+    let Slots { building, waiting_jobs, more_building, more_waiting_jobs } = Slots::of(&live_runs);
+    let building = building.into_iter().map(|build| build_row(build, now)).collect();
+    let waiting_jobs = waiting_jobs.into_iter().map(|job| job_row(job, now)).collect();
     queued.extend(app.database.unapproved(LOOKED_THROUGH).await?);
     let mut waiting: Vec<Waiting> = queued
         .iter()
@@ -87,9 +129,45 @@ async fn queue(
         json: "/queue.json".to_owned(),
         section: "queue",
         live: Some(live(&app, Topic::of(&projects), "").await?),
-        page: QueuePage { running, waiting, more },
+        page: QueuePage {
+            running,
+            building,
+            more_building,
+            waiting_jobs,
+            more_waiting_jobs,
+            waiting,
+            more,
+        },
     };
     answer(&app, format, "queue", view).await
+}
+
+fn moment(millis: i64, now: Timestamp) -> Moment {
+    Moment::new(Timestamp::from_millis(millis), now)
+}
+
+fn run_link(id: i64) -> Link {
+    Link::new(format!("#{id}"), links::run(id))
+}
+
+fn build_row(build: Building, now: Timestamp) -> BuildRow {
+    BuildRow {
+        since: moment(build.since, now),
+        heard: moment(build.heard_at, now),
+        runs: build.runs.into_iter().map(run_link).collect(),
+        name: build.name,
+        derivation: build.derivation,
+        waiting_jobs: build.waiting_jobs,
+    }
+}
+
+fn job_row(job: WaitingJob, now: Timestamp) -> JobRow {
+    JobRow {
+        run: run_link(job.run),
+        job: Link::new(job.job.as_str(), links::job(job.run, &job.job)),
+        kind: job.kind,
+        why: job.why(now),
+    }
 }
 
 /// Says what a run waits for.
