@@ -4,6 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use levain_store::visible_line;
 
+/// The widest column. A longer cell moves what is right of it in its own row, and no other row.
+const WIDEST: usize = 60;
+
 /// Lines up `rows` in columns, two blanks apart.
 pub(crate) fn columns(rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<_>> = rows
@@ -13,7 +16,8 @@ pub(crate) fn columns(rows: &[Vec<String>]) -> String {
         .collect();
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).filter(|width| *width <= WIDEST).max()
     };
     let widths: Vec<usize> = (0..count).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
@@ -21,7 +25,9 @@ pub(crate) fn columns(rows: &[Vec<String>]) -> String {
         let cells: Vec<String> = row
             .iter()
             .zip(&widths)
-            .map(|(cell, width)| format!("{cell}{}", " ".repeat(width - cell.chars().count())))
+            .map(|(cell, width)| {
+                format!("{cell}{}", " ".repeat(width.saturating_sub(cell.chars().count())))
+            })
             .collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
@@ -68,6 +74,9 @@ mod tests {
     fn lines_up() {
         let rows = vec![vec!["a".into(), "bb".into()], vec!["ccc".into(), "d".into()]];
         assert_eq!(columns(&rows), "a    bb\nccc  d\n");
+        let long = "x".repeat(WIDEST + 1);
+        let rows = vec![vec!["a".into(), "b".into()], vec![long.clone(), "c".into()]];
+        assert_eq!(columns(&rows), format!("a  b\n{long}  c\n"));
         let rows = vec![vec!["a\nb".into(), "\u{1b}[2Jc".into()]];
         assert_eq!(columns(&rows), "a\\nb  \\u{1b}[2Jc\n");
     }

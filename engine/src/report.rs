@@ -370,10 +370,10 @@ impl Counters {
         counters
     }
 
-    /// Returns whether there are jobs, and all of them were skipped.
-    pub fn only_skipped(self) -> bool {
-        let Self { fresh, incremental, clean, failed, errors, cancelled, skipped } = self;
-        skipped > 0 && fresh + incremental + clean + failed + errors + cancelled == 0
+    /// Returns whether no job says anything: there is none, or all were skipped.
+    pub fn is_vacuous(self) -> bool {
+        let Self { fresh, incremental, clean, failed, errors, cancelled, skipped: _ } = self;
+        fresh + incremental + clean + failed + errors + cancelled == 0
     }
 }
 
@@ -459,9 +459,9 @@ impl Report {
         self.seconds.total += seconds;
     }
 
-    /// Returns whether every job is fine. Where all were skipped, nobody knows: that is no success.
+    /// Returns whether every job is fine. Where there is none, or all were skipped, nobody knows: that is no success.
     pub fn is_success(&self) -> bool {
-        self.jobs.iter().all(|job| job.job.status.is_success()) && !self.counters.only_skipped()
+        self.jobs.iter().all(|job| job.job.status.is_success()) && !self.counters.is_vacuous()
     }
 }
 

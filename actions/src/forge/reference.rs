@@ -50,8 +50,11 @@ const ARCHIVES: [&str; 7] = [".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar
 
 /// Reads a reference, or a URL as git takes it.
 pub fn source(text: &str) -> Result<Source, ReferenceError> {
+    // Of a URL, what comes after its path may be a secret.
+    let end = if text.contains("://") { text.find(['?', '#']) } else { None };
+    let shown = crate::git::masked(text.get(..end.unwrap_or(text.len())).unwrap_or(text));
     let refused = |message: &str, hint: String| ReferenceError {
-        reference: crate::git::masked(text),
+        reference: shown.clone(),
         message: message.to_owned(),
         hint,
     };
@@ -65,7 +68,7 @@ pub fn source(text: &str) -> Result<Source, ReferenceError> {
     }
     if let Some((bare, _)) = text.split_once('#') {
         let message = "jobs are chosen by the flake, not by a fragment";
-        return Err(refused(message, format!("`levain run {bare}`")));
+        return Err(refused(message, format!("`levain run {}`", crate::git::masked(bare))));
     }
     if let Some((_, what)) = NO_REPOSITORY.iter().find(|(known, _)| *known == scheme) {
         let message = format!("it is {what}, and levain builds git repositories");
@@ -86,6 +89,12 @@ pub fn source(text: &str) -> Result<Source, ReferenceError> {
         "https" | "http" if ARCHIVES.iter().any(|end| place.ends_with(end)) => {
             let message = "it is an archive, and levain builds git repositories";
             return Err(refused(message, "name the git repository that it was made from".into()));
+        }
+        // A token there would be shown wherever the address is.
+        "https" | "http" if rest.contains('?') => {
+            let message = "what follows the `?` is no part of a repository's address";
+            let hint = format!("a branch: `git+{shown}?ref=BRANCH`; a token: `--token-file FILE`");
+            return Err(refused(message, hint));
         }
         _ => return as_it_is(),
     };
@@ -248,7 +257,6 @@ mod tests {
             ("path:/srv/r".into(), plain("/srv/r")),
             // What git takes, it gets.
             ("https://h/r.git".into(), plain("https://h/r.git")),
-            ("https://h/r?x=y".into(), plain("https://h/r?x=y")),
             ("ssh://git@h:22/r".into(), plain("ssh://git@h:22/r")),
             ("git@h:o/r".into(), plain("git@h:o/r")),
             ("h.example:o/r".into(), plain("h.example:o/r")),
@@ -286,7 +294,11 @@ mod tests {
             let error = source(text).expect_err(text).to_string();
             assert!(error.contains(message) && error.contains(hint), "{text}: {error}");
         }
-        let secret = source("https://me:secret@h/r.zip").unwrap_err().to_string();
-        assert!(!secret.contains("secret"), "{secret}");
+        for text in
+            ["https://me:secret@h/r.zip", "https://h/r?token=secret", "http://u:secret@h/r#x"]
+        {
+            let error = source(text).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
     }
 }

@@ -52,7 +52,7 @@ pub struct Texts {
     pub summary_running: Option<String>,
     /// All jobs succeeded, save those that were skipped.
     pub summary_success: Option<String>,
-    /// All jobs were skipped.
+    /// There are no jobs, or all were skipped.
     pub summary_skipped: Option<String>,
     /// Some job failed.
     pub summary_failure: Option<String>,
@@ -204,7 +204,7 @@ pub enum SummaryPhase {
     Running,
     /// All jobs succeeded, save those that were skipped.
     Success,
-    /// All jobs were skipped: nobody built anything.
+    /// There are no jobs, or all were skipped: nobody built anything.
     Skipped,
     /// Some job failed.
     Failure,
@@ -339,7 +339,8 @@ impl Texts {
             (
                 "summarySkipped",
                 &self.summary_skipped,
-                "nothing was built: {{skipped}} of {{counted_jobs}} skipped",
+                "nothing was built: {{#if jobs}}{{skipped}} of {{counted_jobs}} skipped\
+                 {{else}}the jobset has no jobs{{/if}}",
             ),
             (
                 "summaryFailure",
@@ -534,6 +535,9 @@ mod tests {
         let one = SummaryText { jobs: 1, ..summary.clone() };
         let status = texts.summary(SummaryPhase::Success, &one).unwrap();
         assert_eq!(status.description(), "1 job: 7 unchanged, 2 incremental, 1 clean");
+        let none = SummaryText { jobs: 0, ..summary.clone() };
+        let status = texts.summary(SummaryPhase::Skipped, &none).unwrap();
+        assert_eq!(status.description(), "nothing was built: the jobset has no jobs");
         let broken = SummaryText { error: Some("no lock file".to_owned()), ..summary };
         let status = texts.summary(SummaryPhase::Failure, &broken).unwrap();
         assert_eq!(status.description(), "no lock file");

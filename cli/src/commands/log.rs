@@ -4,13 +4,14 @@
 //! so that is asked.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::path::Path;
 use std::process::ExitCode;
 
-use levain_actions::forge::answer_to_get;
+use levain_actions::forge::{Secrets, answer_to_get};
 use levain_server::Database;
-use levain_server::pages::links;
+use levain_server::logins::Logins;
+use levain_server::pages::{links, log_file::rest_of};
 use levain_server::runs::Run;
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -108,7 +109,8 @@ async fn ended(
             run.id.number()
         )));
     };
-    let rest = read_from(path, printed.bytes).map_err(|error| {
+    let secrets = secrets_of(run, database).await?;
+    let rest = read_from(path, printed.bytes, secrets).map_err(|error| {
         Failure::user(format!(
             "cannot read `{}`: {error}\nhint: logs are on the machine that carried out the run, and old ones are removed",
             path.display()
@@ -118,13 +120,20 @@ async fn ended(
     printed.finish(terminal)
 }
 
+/// Returns what is covered in a log of a run, as on the pages: what is printed here is passed on, too.
+async fn secrets_of(run: &Run, database: &Database) -> Result<Secrets, Failure> {
+    let failed = |error| Failure::error(&error);
+    let project = database.project(run.project).await.map_err(failed)?;
+    let Some(project) = project else { return Ok(Secrets::default()) };
+    Logins::new(database.clone(), None).secrets(database, &project).await.map_err(failed)
+}
+
 /// Reads a file from some byte on. If it is shorter, another build's log has taken its place, which is read whole.
-fn read_from(path: &Path, from: u64) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+fn read_from(path: &Path, from: u64, secrets: Secrets) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
     let from = if file.metadata()?.len() < from { 0 } else { from };
-    file.seek(SeekFrom::Start(from))?;
     let mut rest = Vec::new();
-    file.read_to_end(&mut rest)?;
+    rest_of(file, from, secrets)?.read_to_end(&mut rest)?;
     Ok(rest)
 }
 
@@ -215,6 +224,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_is_printed_shows_no_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        std::fs::write(&path, "token ghs_S3cretS3cret end\n").unwrap();
+        let secrets = Secrets::new(["ghs_S3cretS3cret"]).unwrap();
+        let rest = |from| read_from(&path, from, secrets.clone()).unwrap();
+        assert_eq!(rest(0), b"token **************** end\n");
+        assert_eq!(rest(8), b"************** end\n");
+        // Another build's log is read whole.
+        assert_eq!(rest(1_000), rest(0));
+    }
 
     #[test]
     fn a_job_is_meant_only_where_there_is_no_other() {

@@ -168,8 +168,11 @@ fn text(report: &Report) -> String {
         }
     }
     text.push_str(&format!("; {:.2} s\n", report.seconds.total));
-    if c.only_skipped() {
-        text.push_str("nothing was built: all jobs were skipped, which is no success\n");
+    if c.is_vacuous() {
+        text.push_str(match report.jobs.as_slice() {
+            [] => "nothing was built: the jobset has no jobs, which is no success\n",
+            _ => "nothing was built: all jobs were skipped, which is no success\n",
+        });
     }
     if let Some(shadow) = &report.shadow {
         let after = shadow.after.as_deref().unwrap_or("none");

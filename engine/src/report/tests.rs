@@ -113,3 +113,13 @@ fn a_report_is_read_back_as_it_was_written() {
         assert_eq!(serde_json::from_str::<Report>(&written).unwrap(), report);
     }
 }
+
+#[test]
+fn a_success_needs_a_job_that_is_fine() {
+    let of = |statuses: &[JobStatus]| Counters::of_statuses(statuses.iter().copied()).is_vacuous();
+    use JobStatus::{Cancelled, Clean, Error, Failed, Fresh, Incremental, Skipped};
+    assert!(of(&[]) && of(&[Skipped, Skipped]));
+    for status in [Fresh, Incremental, Clean, Failed, Error, Cancelled] {
+        assert!(!of(&[Skipped, status]), "{status:?}");
+    }
+}

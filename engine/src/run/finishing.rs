@@ -49,7 +49,7 @@ fn phase_of(counters: Counters, authors_error: bool) -> SummaryPhase {
         SummaryPhase::Failure
     } else if counters.errors > 0 {
         SummaryPhase::Error
-    } else if counters.only_skipped() {
+    } else if counters.is_vacuous() {
         SummaryPhase::Skipped
     } else {
         SummaryPhase::Success

@@ -388,6 +388,15 @@ impl Indexes {
     }
 }
 
+/// Reads a file from a place on, with secrets covered: also the rest of one that begins before.
+pub fn rest_of(mut file: File, after: u64, secrets: Secrets) -> io::Result<impl Read> {
+    let before = after.min(LONGEST_SECRET);
+    file.seek(SeekFrom::Start(after - before))?;
+    let mut rest = Covered::new(file, secrets);
+    io::copy(&mut rest.by_ref().take(before), &mut io::sink())?;
+    Ok(rest)
+}
+
 /// Opens a file that is one: neither a link that somebody put there, nor a pipe that nobody writes to.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     if !std::fs::symlink_metadata(path)?.is_file() {
@@ -410,6 +419,21 @@ mod tests {
 
     fn texts(lines: &[Line]) -> Vec<(u64, &str)> {
         lines.iter().map(|line| (line.number, line.text.as_str())).collect()
+    }
+
+    #[test]
+    fn a_secret_is_covered_wherever_somebody_begins_to_read() {
+        const SECRET: &str = "ghs_S3cretS3cret";
+        let text = format!("{}token {SECRET} end\n", "x".repeat(9_000));
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let covered = text.replace(SECRET, &"*".repeat(SECRET.len()));
+        for after in (0..20).chain(8_990..text.len() + 3) {
+            let secrets = Secrets::new([SECRET]).unwrap();
+            let rest = rest_of(file.try_clone().unwrap(), after as u64, secrets);
+            let rest = std::io::read_to_string(rest.unwrap()).unwrap();
+            assert_eq!(rest, covered.get(after..).unwrap_or_default(), "{after}");
+        }
     }
 
     #[test]

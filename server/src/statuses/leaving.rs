@@ -196,7 +196,7 @@ fn told(report: &KeptReport) -> Told {
         SummaryPhase::Failure
     } else if counters.errors > 0 {
         SummaryPhase::Error
-    } else if counters.only_skipped() {
+    } else if counters.is_vacuous() {
         SummaryPhase::Skipped
     } else {
         SummaryPhase::Success

@@ -3,7 +3,7 @@
 //! Files are read on threads that may wait, a few at a time. Which file it is says the run's report, and nothing that a
 //! request has.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +12,6 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{Html, IntoResponse, Response};
-use levain_actions::forge::{Covered, Secrets};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,7 +27,7 @@ use crate::http::table::{Needs, OfRun, Refused, Table};
 use crate::pages::kept_report::Job;
 use crate::pages::links;
 use crate::pages::log_file::{
-    Direction, Index, LONGEST_SECRET, Line, LogFile, Phase, Wanted, open_regular,
+    Direction, Index, Line, LogFile, Phase, Wanted, open_regular, rest_of,
 };
 use crate::pages::renderer::{View, log_lines};
 use crate::projects::Project;
@@ -337,35 +336,9 @@ async fn raw(
     Ok((headers, Body::from_stream(ReceiverStream::new(receiver))).into_response())
 }
 
-/// Reads a file from a place on, with secrets covered: also the rest of one that begins before.
-fn rest_of(mut file: std::fs::File, after: u64, secrets: Secrets) -> std::io::Result<impl Read> {
-    let before = after.min(LONGEST_SECRET);
-    file.seek(SeekFrom::Start(after - before))?;
-    let mut rest = Covered::new(file, secrets);
-    std::io::copy(&mut rest.by_ref().take(before), &mut std::io::sink())?;
-    Ok(rest)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
-
-    #[test]
-    fn a_secret_is_covered_wherever_somebody_begins_to_read() {
-        const SECRET: &str = "ghs_S3cretS3cret";
-        let text = format!("{}token {SECRET} end\n", "x".repeat(9_000));
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        let covered = text.replace(SECRET, &"*".repeat(SECRET.len()));
-        for after in (0..20).chain(8_990..text.len() + 3) {
-            let secrets = Secrets::new([SECRET]).unwrap();
-            let rest = rest_of(file.try_clone().unwrap(), after as u64, secrets);
-            let rest = std::io::read_to_string(rest.unwrap()).unwrap();
-            assert_eq!(rest, covered.get(after..).unwrap_or_default(), "{after}");
-        }
-    }
 
     #[test]
     fn only_logs_are_shown() {
