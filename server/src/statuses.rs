@@ -6,14 +6,17 @@
 
 pub mod decide;
 pub mod details;
+mod handover;
 mod kept;
-mod leaving;
 pub mod messenger;
 pub mod outbox;
-mod precedence;
+pub mod precedence;
+mod retold;
 mod sending;
 pub mod voice;
 pub mod wording;
+
+use std::collections::BTreeSet;
 
 use levain_actions::git::CommitId;
 use levain_actions::status::{Details, Status, SummaryPhase, SummaryText, folded};
@@ -28,10 +31,10 @@ use crate::runs::putting_off::again;
 use crate::runs::state::{RunState, Verdict};
 use crate::runs::{Ended, Owner, RunId};
 use decide::{Budget, Course, News, Source, Standing, admits_job, weigh};
+pub(crate) use handover::hand_over;
+use handover::{settle, tell_jobs};
 pub(crate) use kept::not_shown;
 pub use kept::{KeptStatus, Sending};
-pub(crate) use leaving::hand_over;
-use precedence::is_outranked;
 pub use sending::{Claimed, SENDING_LEASE, StatusId};
 use wording::{Home, Subject, Telling};
 
@@ -143,10 +146,24 @@ struct Speaker {
     page: Option<String>,
     /// Whether an App speaks: it has room for more than a line.
     is_app: bool,
-    /// Whether something else at the commit has the word: then it ends what it said before, and says nothing new.
-    is_outranked: bool,
-    /// Whether its word counts at once where an older or newer run told something that has left the commit.
-    takes_over: bool,
+}
+
+/// Whose word gives way to who speaks, however old their runs are.
+#[derive(Clone, Copy, Debug)]
+enum Way<'a> {
+    /// That of these runs: they have left the commit, or were stopped. Of others the newer run is heard.
+    These(&'a BTreeSet<RunId>),
+    /// Everybody's.
+    All,
+}
+
+impl Way<'_> {
+    fn is_made_by(self, run: RunId) -> bool {
+        match self {
+            Self::These(runs) => runs.contains(&run),
+            Self::All => true,
+        }
+    }
 }
 
 impl Speaker {
@@ -183,7 +200,6 @@ async fn speaker(
     if (token_file.is_none() && app.is_none()) || telling.forge(&home).is_none() {
         return Ok(None);
     }
-    let is_outranked = is_outranked(connection, run).await?;
     let pages: Option<String> = row.try_get(10)?;
     let attempt = u32::try_from(row.try_get::<i64, _>(3)?).unwrap_or(u32::MAX);
     Ok(Some(Speaker {
@@ -195,8 +211,6 @@ async fn speaker(
         telling,
         page: pages.map(|url| run_url(&url, run.number())),
         is_app: app.is_some(),
-        is_outranked,
-        takes_over: false,
     }))
 }
 
@@ -236,63 +250,54 @@ pub(crate) async fn tell_run(
     if outbox == Outbox::Closed {
         return Ok(());
     }
-    let (phase, text) = happening.worded();
     let Some(speaker) = speaker(connection, run).await? else { return Ok(()) };
-    let said = Said { phase, text, details: happening.details() };
-    tell_summary(connection, &speaker, said, Budget::DEFAULT, Timestamp::now()).await
+    let said = Said::of(happening);
+    settle(connection, &speaker, said, Budget::DEFAULT, Timestamp::now()).await
 }
 
 /// What is said of a run as a whole.
+#[derive(Clone)]
 struct Said {
     phase: SummaryPhase,
     text: SummaryText,
     details: Details,
 }
 
-async fn tell_summary(
-    connection: &mut AnyConnection,
-    speaker: &Speaker,
-    said: Said,
+impl Said {
+    fn of(happening: Happening<'_>) -> Self {
+        let (phase, text) = happening.worded();
+        Self { phase, text, details: happening.details() }
+    }
+}
+
+/// News about one status.
+struct Message<'a> {
+    speaker: &'a Speaker,
+    job: Option<&'a str>,
+    status: &'a Status,
+    way: Way<'a>,
+    /// Whether something else has the word: then a run ends what it said before, and says nothing new.
+    is_outranked: bool,
     budget: Budget,
     now: Timestamp,
-) -> Result<(), DatabaseError> {
-    let Said { phase, text, details } = said;
-    let status = match speaker.telling.summary(&speaker.home, &speaker.subject(), phase, &text) {
-        Ok(status) => status.with_details(details),
-        Err(error) => {
-            tracing::warn!(run = speaker.source.run.number(), %error, "cannot word a status");
-            return Ok(());
-        }
-    };
-    tell(connection, speaker, None, &status, budget, now).await?;
-    if !status.state().is_final() {
-        return Ok(());
-    }
-    // The declaration may have come to call it otherwise; what has the old name must not wait for ever.
-    let others = sqlx::query(
-        "SELECT context FROM statuses
-         WHERE run = $1 AND job IS NULL AND state IN ('pending', 'running') AND slot <> $2",
-    )
-    .bind(speaker.source.run.number())
-    .bind(folded(status.context()))
-    .fetch_all(&mut *connection)
-    .await?;
-    for row in others {
-        let status = status.clone().named(&row.try_get::<String, _>(0)?);
-        tell(connection, speaker, None, &status, budget, now).await?;
-    }
-    Ok(())
 }
 
 /// Takes note of news about one status.
-async fn tell(
+async fn tell(connection: &mut AnyConnection, message: &Message<'_>) -> Result<(), DatabaseError> {
+    for _ in 0..TRIES {
+        if try_to_tell(connection, message).await? {
+            return Ok(());
+        }
+    }
+    Err(DatabaseError::Commit { message: "others write the same status all the time".to_owned() })
+}
+
+/// Takes note of news about one status; returns whether that is done: not if another server wrote the same meanwhile.
+async fn try_to_tell(
     connection: &mut AnyConnection,
-    speaker: &Speaker,
-    job: Option<&str>,
-    status: &Status,
-    budget: Budget,
-    now: Timestamp,
-) -> Result<(), DatabaseError> {
+    message: &Message<'_>,
+) -> Result<bool, DatabaseError> {
+    let &Message { speaker, job, status, way, is_outranked, budget, now } = message;
     let without;
     let status = match speaker.is_app {
         true => status,
@@ -302,39 +307,31 @@ async fn tell(
         }
     };
     let slot = folded(status.context());
-    for _ in 0..TRIES {
-        let standing = standing(connection, speaker, &slot, status).await?;
-        let known = standing.as_ref().map(|(_, standing, _)| *standing);
-        if speaker.is_outranked && known.is_none_or(|known| known.source.run != speaker.source.run)
-        {
-            return Ok(());
-        }
-        if known.is_none()
-            && job.is_some()
-            && !admits_job(status.state(), jobs_taken(connection, speaker).await?, budget)
-        {
-            return Ok(());
-        }
-        let is_same = standing.as_ref().is_some_and(|(_, _, is_same)| *is_same);
-        let news = News { source: speaker.source, state: status.state(), is_same };
-        let (sending, at) = match weigh(known, news, budget, now) {
-            Course::Ignore => return Ok(()),
-            Course::Adopt => ("shown", now),
-            Course::Send { at } => ("due", at),
-        };
-        let is_new_run = known.is_some_and(|known| known.source.run != speaker.source.run);
-        let is_done = match standing {
-            None => insert(connection, speaker, job, status, &slot, at).await?,
-            Some((row, _, _)) => {
-                update(connection, speaker, status, row, (sending, at), is_new_run).await?
-            }
-        };
-        if is_done {
-            return Ok(());
-        }
-        // Another server wrote it meanwhile.
+    let standing = standing(connection, speaker, &slot, status, way).await?;
+    let known = standing.as_ref().map(|(_, standing, _)| *standing);
+    if is_outranked && known.is_none_or(|known| known.source.run != speaker.source.run) {
+        return Ok(true);
     }
-    Err(DatabaseError::Commit { message: "others write the same status all the time".to_owned() })
+    if known.is_none()
+        && job.is_some()
+        && !admits_job(status.state(), jobs_taken(connection, speaker).await?, budget)
+    {
+        return Ok(true);
+    }
+    let is_same = standing.as_ref().is_some_and(|(_, _, is_same)| *is_same);
+    let news = News { source: speaker.source, state: status.state(), is_same };
+    let (sending, at) = match weigh(known, news, budget, now) {
+        Course::Ignore => return Ok(true),
+        Course::Adopt => ("shown", now),
+        Course::Send { at } => ("due", at),
+    };
+    let is_new_run = known.is_some_and(|known| known.source.run != speaker.source.run);
+    match standing {
+        None => insert(connection, speaker, job, status, &slot, at).await,
+        Some((row, _, _)) => {
+            update(connection, speaker, status, row, (sending, at), is_new_run).await
+        }
+    }
 }
 
 /// What tells a row's content from others: its number, and that of what it is to show.
@@ -345,15 +342,11 @@ async fn standing(
     speaker: &Speaker,
     slot: &str,
     status: &Status,
+    way: Way<'_>,
 ) -> Result<Option<(Version, Standing, bool)>, DatabaseError> {
     let row = sqlx::query(
         "SELECT id, sequence, run, attempt, state, writes, told_at, sending, context, description,
-             target_url, git_ref, details,
-             CASE WHEN EXISTS (
-                 SELECT 1 FROM runs JOIN heads ON heads.project = runs.project
-                     AND heads.jobset = runs.jobset AND heads.commit_id = runs.commit_id
-                 WHERE runs.id = statuses.run
-             ) THEN 0 ELSE 1 END
+             target_url, git_ref, details
          FROM statuses WHERE project = $1 AND commit_id = $2 AND slot = $3",
     )
     .bind(speaker.project.0)
@@ -364,13 +357,14 @@ async fn standing(
     let Some(row) = row else { return Ok(None) };
     let number = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
     let state = kept::state(row.try_get(4)?)?;
+    let run = RunId(row.try_get(2)?);
     let standing = Standing {
-        source: Source { run: RunId(row.try_get(2)?), attempt: number(row.try_get(3)?) },
+        source: Source { run, attempt: number(row.try_get(3)?) },
         state,
         writes: number(row.try_get(5)?),
         told_at: row.try_get::<Option<i64>, _>(6)?.map(Timestamp::from_millis),
         is_shown: Sending::read(row.try_get(7)?)? == Sending::Shown,
-        has_left: speaker.takes_over && number(row.try_get::<i64, _>(13)?) == 1,
+        gives_way: way.is_made_by(run),
     };
     let is_same = state == status.state()
         && row.try_get::<String, _>(8)? == status.context()
@@ -577,18 +571,17 @@ impl Database {
                     return Ok(());
                 }
                 let Some(speaker) = speaker(connection, run).await? else { return Ok(()) };
+                let mut jobs = Vec::new();
                 for one in progress {
                     match one {
                         Progress::Summary(phase, text) => {
                             let said = Said { phase, text, details: Details::default() };
-                            tell_summary(connection, &speaker, said, budget, now).await?;
+                            settle(connection, &speaker, said, budget, now).await?;
                         }
-                        Progress::Job { job, status } => {
-                            tell(connection, &speaker, Some(&job), &status, budget, now).await?;
-                        }
+                        Progress::Job { job, status } => jobs.push((job, status)),
                     }
                 }
-                Ok(())
+                tell_jobs(connection, &speaker, jobs, budget, now).await
             })
         })
         .await

@@ -3,6 +3,8 @@
 //! Declarations are read from the default branch, so a project without one is built clean, silently. Repositories get
 //! there easily: a bare one is made with HEAD on `master`, and people push `main`.
 
+use std::collections::BTreeSet;
+
 use levain_actions::forge::ForgeKind;
 use levain_actions::forge::webhook::Sender;
 use levain_evaluator::JobsetName;
@@ -12,6 +14,8 @@ use sqlx::Row;
 use super::{Project, ProjectId};
 use crate::database::{Database, DatabaseError};
 use crate::roles::Role;
+use crate::runs::head_of;
+use crate::statuses::hand_over;
 
 /// What default branches are usually called, the likeliest first.
 const USUAL: [&str; 3] = ["main", "master", "trunk"];
@@ -86,13 +90,32 @@ impl Database {
         id: ProjectId,
         name: Option<String>,
     ) -> Result<(), DatabaseError> {
-        self.write(move |connection| {
+        let outbox = self.outbox();
+        self.write_and_tell(move |connection| {
             Box::pin(async move {
+                let row = sqlx::query("SELECT default_branch FROM projects WHERE id = $1")
+                    .bind(id.0)
+                    .fetch_optional(&mut *connection)
+                    .await?;
+                let Some(row) = row else { return Ok(()) };
+                let before: Option<String> = row.try_get(0)?;
+                if before == name {
+                    return Ok(());
+                }
                 sqlx::query("UPDATE projects SET default_branch = $2 WHERE id = $1")
                     .bind(id.0)
-                    .bind(name)
+                    .bind(name.clone())
                     .execute(&mut *connection)
                     .await?;
+                // Who has the word at a commit depends on whether it is the default branch's.
+                let mut commits = BTreeSet::new();
+                for branch in [before, name].into_iter().flatten() {
+                    let head = head_of(connection, id, &JobsetName::branch(&branch)).await?;
+                    commits.extend(head.map(|head| head.commit));
+                }
+                for commit in commits {
+                    hand_over(connection, outbox, id, commit).await?;
+                }
                 Ok(())
             })
         })

@@ -57,8 +57,8 @@ pub struct Standing {
     pub told_at: Option<Timestamp>,
     /// Whether the forge shows it, and nothing is under way.
     pub is_shown: bool,
-    /// Whether who said so has left the commit, and left the word to who speaks now: a later run has no say any more.
-    pub has_left: bool,
+    /// Whether the word is with who speaks now, and not with who said so: however new the run is that said so.
+    pub gives_way: bool,
 }
 
 /// News about a status.
@@ -89,7 +89,7 @@ pub enum Course {
 /// Decides what becomes of news.
 pub fn weigh(standing: Option<Standing>, news: News, budget: Budget, now: Timestamp) -> Course {
     let Some(standing) = standing else { return Course::Send { at: now } };
-    if news.source < standing.source && !standing.has_left {
+    if news.source < standing.source && !standing.gives_way {
         return Course::Ignore;
     }
     let is_same_run = news.source.run == standing.source.run;
@@ -210,12 +210,12 @@ mod tests {
         let mut all = Vec::new();
         for news in all_news() {
             for writes in 0..=Budget::DEFAULT.summary {
-                for (is_shown, has_left) in
+                for (is_shown, gives_way) in
                     [(false, false), (true, false), (false, true), (true, true)]
                 {
                     let told_at = (writes > 0).then(|| at(100));
                     let (source, state) = (news.source, news.state);
-                    all.push(Standing { source, state, writes, told_at, is_shown, has_left });
+                    all.push(Standing { source, state, writes, told_at, is_shown, gives_way });
                 }
             }
         }
@@ -229,10 +229,10 @@ mod tests {
                 let course = weigh(Some(standing), news, Budget::DEFAULT, at(101));
                 let context = format!("{standing:?} {news:?} {course:?}");
                 let is_same_run = news.source.run == standing.source.run;
-                if news.source < standing.source && !standing.has_left {
+                if news.source < standing.source && !standing.gives_way {
                     assert_eq!(course, Course::Ignore, "late: {context}");
                 }
-                let takes_over = standing.has_left && !is_same_run;
+                let takes_over = standing.gives_way && !is_same_run;
                 if takes_over && !(news.is_same && standing.is_shown) {
                     assert_eq!(course, Course::Send { at: at(101) }, "taken over: {context}");
                 }
@@ -272,7 +272,7 @@ mod tests {
             writes: 2,
             told_at: Some(at(100)),
             is_shown: true,
-            has_left: false,
+            gives_way: false,
         };
         let news = News { source: source(2, 1), state: State::Success, is_same: true };
         assert_eq!(weigh(Some(standing), news, Budget::DEFAULT, at(101)), Course::Adopt);
@@ -304,7 +304,7 @@ mod tests {
                         writes: written + 1,
                         told_at: Some(now),
                         is_shown: true,
-                        has_left: false,
+                        gives_way: false,
                     });
                     *writes.entry(new.run).or_default() += 1;
                     if let Some(before) = before {

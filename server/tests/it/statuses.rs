@@ -10,7 +10,7 @@ use levain_server::approve::{APPROVAL, Approver, Trust, Way};
 use levain_server::clock::Timestamp;
 use levain_server::projects::{NewProject, ProjectId, PullRequests};
 use levain_server::reconcile::{Head, Heads};
-use levain_server::runs::state::Verdict;
+use levain_server::runs::state::{RunState, Verdict};
 use levain_server::runs::{Ended, Owner, Run, RunId, Told};
 use levain_server::statuses::decide::{Budget, Sent};
 use levain_server::statuses::wording::Telling;
@@ -101,13 +101,17 @@ async fn a_branch_that_is_green_does_not_turn_its_pull_requests_check_green() {
             assert_eq!(summary(&database, run).await, None);
         }
         assert_eq!(shown().await, Some(State::Failure));
-        // What is about to be merged says more than either.
+        // What is about to be merged does not overrule it either, but once it is run again, it says more.
         let queue = ("heads/gh-readonly-queue/main/pr-7-x", 1);
         let tried = note(&database, id, heads(&[both[0], both[1], queue])).await.queued[0];
+        assert_eq!((shown().await, summary(&database, tried).await), (Some(State::Failure), None));
+        let again = database.run_again(id, "pull/7".parse().unwrap()).await.unwrap().unwrap();
         assert_eq!(summary(&database, tried).await.unwrap().state, State::Pending);
+        assert_eq!(summary(&database, again).await, None);
         // Somebody stops that: the pull request has the word again. Who opens another one does not get it.
         database.cancel_run(tried).await.unwrap();
-        let again = database.run_again(id, "pull/7".parse().unwrap()).await.unwrap().unwrap();
+        let same = database.run_again(id, "pull/7".parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!(same, again);
         assert_eq!(summary(&database, again).await.unwrap().state, State::Pending);
         let another =
             note(&database, id, heads(&[both[0], both[1], ("pull/8", 1)])).await.queued[0];
@@ -130,6 +134,208 @@ async fn a_branch_that_is_green_does_not_turn_its_pull_requests_check_green() {
 fn report(jobs: &[(&str, &str)]) -> String {
     let job = |(name, status): &(&str, &str)| serde_json::json!({ "attrPath": name, "status": status, "baseDrvPath": "/nix/store/x.drv" });
     serde_json::json!({ "jobs": jobs.iter().map(job).collect::<Vec<_>>() }).to_string()
+}
+
+/// Returns what is told of a project's only commit as a whole, and by which run.
+async fn told_at_commit(database: &Database, id: ProjectId) -> Option<(RunId, State)> {
+    for run in database.runs(id, 100).await.unwrap() {
+        if let Some(kept) = summary(database, run.id).await {
+            return Some((kept.run, kept.state));
+        }
+    }
+    None
+}
+
+/// A head that is there, and how its run ends.
+type Here = (&'static str, Option<&'static str>, Verdict);
+
+/// Has one head be at a commit, then another: one of them fails. Then that is run again, and succeeds. Fails unless these
+/// states are sent, one after the other, and the commit is not called good in between.
+async fn the_most_cautious_has_the_word(heres: [Here; 2], expected: &[State]) {
+    for test in databases().await {
+        let database = test.open().await;
+        let id = told_project(&database, "a").await;
+        database.note_default_branch(id, Some("main".to_owned())).await.unwrap();
+        let mut sent = Vec::new();
+        let mut there = Heads::new();
+        for (jobset, base, verdict) in heres {
+            there.extend(heads(&[(jobset, 1)]));
+            let head = there.get_mut(jobset).unwrap();
+            (head.trust, head.base) = (Trust::Own, base.map(str::to_owned));
+            note(&database, id, there.clone()).await;
+            sent.extend(send_all(&database, now()).await);
+            let run = claim(&database).await;
+            assert!(database.end_run(run.id, owner(), ended(verdict)).await.unwrap());
+            sent.extend(send_all(&database, now()).await);
+        }
+        let (_, state) = told_at_commit(&database, id).await.unwrap();
+        assert_eq!(state, State::Failure);
+        // It is mended elsewhere.
+        let broken = heres.iter().find(|(_, _, verdict)| *verdict == Verdict::Failed).unwrap().0;
+        database.run_again(id, broken.parse().unwrap()).await.unwrap().unwrap();
+        sent.extend(send_all(&database, now()).await);
+        let run = claim(&database).await;
+        assert!(database.end_run(run.id, owner(), ended(Verdict::Succeeded)).await.unwrap());
+        sent.extend(send_all(&database, now()).await);
+        let states: Vec<State> = sent.iter().map(Status::state).collect();
+        assert_eq!(states, expected);
+    }
+}
+
+/// Into a branch that contains the default branch and a fix, that is.
+#[tokio::test]
+async fn a_pull_request_from_the_default_branch_does_not_hide_that_this_is_broken() {
+    let main = ("heads/main", None, Verdict::Failed);
+    let pull = ("pull/7", Some("topic"), Verdict::Succeeded);
+    let expected = [State::Pending, State::Failure, State::Pending, State::Success];
+    the_most_cautious_has_the_word([main, pull], &expected).await;
+}
+
+#[tokio::test]
+async fn an_older_pull_request_does_not_hide_that_another_of_its_commit_is_broken() {
+    let older = ("pull/7", Some("fixed"), Verdict::Succeeded);
+    let newer = ("pull/8", Some("release"), Verdict::Failed);
+    let expected = [
+        State::Pending,
+        State::Success,
+        State::Pending,
+        State::Failure,
+        State::Pending,
+        State::Success,
+    ];
+    the_most_cautious_has_the_word([older, newer], &expected).await;
+}
+
+#[tokio::test]
+async fn a_branch_that_is_called_like_a_merge_queues_does_not_hide_that_a_merge_is_broken() {
+    let pull = ("pull/7", Some("main"), Verdict::Failed);
+    let trying = ("heads/trying", None, Verdict::Succeeded);
+    let expected = [State::Pending, State::Failure, State::Pending, State::Success];
+    the_most_cautious_has_the_word([pull, trying], &expected).await;
+}
+
+/// Returns two pull requests of the project's own, of one commit.
+fn two_pull_requests() -> Heads {
+    let mut both = heads(&[("pull/7", 1), ("pull/8", 1)]);
+    both.values_mut().for_each(|head| head.trust = Trust::Own);
+    both
+}
+
+#[tokio::test]
+async fn a_job_is_called_good_only_if_it_is_in_everything_that_counts() {
+    for test in databases().await {
+        let database = test.open().await;
+        let id = told_project(&database, "a").await;
+        let queued = note(&database, id, two_pull_requests()).await.queued;
+        let [older, newer] = *queued else { panic!("{queued:?}") };
+        assert_eq!([claim(&database).await.id, claim(&database).await.id], [older, newer]);
+        let says = async |run: RunId, state: State| {
+            let status = Status::new(&format!("{:040x}", 1), "levain/b", state, "").unwrap();
+            let said = vec![Progress::Job { job: "b".to_owned(), status }];
+            database.tell(run, owner(), said, Budget::DEFAULT, now()).await.unwrap();
+        };
+        let ends = async |run: RunId, verdict: Verdict, b: &str| {
+            let report = Some(report(&[("a", "clean"), ("b", b)]));
+            let ended = Ended { report, ..ended(verdict) };
+            assert!(database.end_run(run, owner(), ended).await.unwrap());
+        };
+        let shown = async || {
+            let kept = database.statuses_of_jobs(id, format!("{:040x}", 1)).await.unwrap();
+            let [kept] = kept.as_slice() else { panic!("{kept:?}") };
+            (kept.run, kept.state)
+        };
+        let again = async |jobset: &str| {
+            let run = database.run_again(id, jobset.parse().unwrap()).await.unwrap().unwrap();
+            assert_eq!(claim(&database).await.id, run);
+            run
+        };
+        // It fails in the one that has not the word, too.
+        says(newer, State::Failure).await;
+        assert_eq!(shown().await, (newer, State::Failure));
+        // In the other it is fine, which nobody is told while it is not in this one.
+        says(older, State::Success).await;
+        ends(older, Verdict::Succeeded, "fresh").await;
+        assert_eq!(shown().await, (newer, State::Failure));
+        ends(newer, Verdict::Failed, "failed").await;
+        assert_eq!(shown().await, (newer, State::Failure));
+        // Nor is that told while the one that it failed in is under way once more.
+        let (again_older, again_newer) = (again("pull/7").await, again("pull/8").await);
+        says(again_older, State::Success).await;
+        ends(again_older, Verdict::Succeeded, "clean").await;
+        assert_eq!(shown().await, (newer, State::Failure));
+        says(again_newer, State::Success).await;
+        assert_eq!(shown().await, (again_newer, State::Success));
+        ends(again_newer, Verdict::Succeeded, "clean").await;
+        assert_eq!(shown().await, (again_newer, State::Success));
+        // The one that goes on to the end last settles it, if it was not told before.
+        let (again_older, again_newer) = (again("pull/7").await, again("pull/8").await);
+        says(again_older, State::Failure).await;
+        ends(again_older, Verdict::Failed, "failed").await;
+        let again_older = again("pull/7").await;
+        says(again_newer, State::Success).await;
+        ends(again_newer, Verdict::Succeeded, "clean").await;
+        assert_eq!(shown().await.1, State::Failure);
+        ends(again_older, Verdict::Succeeded, "clean").await;
+        assert_eq!(shown().await, (again_older, State::Success));
+        // A closed one leaves it to the other.
+        let last = again("pull/8").await;
+        says(last, State::Failure).await;
+        ends(last, Verdict::Failed, "failed").await;
+        assert_eq!(shown().await, (last, State::Failure));
+        let mut left = two_pull_requests();
+        left.remove("pull/8");
+        note(&database, id, left).await;
+        assert_eq!(shown().await, (again_older, State::Success));
+        assert_eq!(told_at_commit(&database, id).await, Some((again_older, State::Success)));
+    }
+}
+
+/// Two servers end the runs of one commit at the same moment: neither takes the other's to be under way for ever.
+#[tokio::test]
+async fn runs_of_a_commit_that_end_at_once_leave_nothing_pending() {
+    for test in databases().await {
+        let databases = [test.open().await, test.open().await];
+        for round in 0..20 {
+            let database = &databases[0];
+            let id = told_project(database, &round.to_string()).await;
+            let queued = note(database, id, two_pull_requests()).await.queued;
+            assert_eq!(queued.len(), 2);
+            let runs = [claim(database).await.id, claim(database).await.id];
+            let mut servers = tokio::task::JoinSet::new();
+            for (database, run) in databases.clone().into_iter().zip(runs) {
+                servers.spawn(async move {
+                    database.end_run(run, owner(), ended(Verdict::Succeeded)).await.unwrap()
+                });
+            }
+            while let Some(counts) = servers.join_next().await {
+                assert!(counts.unwrap());
+            }
+            let told = told_at_commit(database, id).await.map(|(_, state)| state);
+            assert_eq!(told, Some(State::Success), "round {round}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_becomes_the_default_branch_has_a_say() {
+    for test in databases().await {
+        let database = test.open().await;
+        let id = told_project(&database, "a").await;
+        let mut both = two_pull_requests();
+        both.remove("pull/8");
+        both.extend(heads(&[("heads/next", 1)]));
+        let queued = note(&database, id, both).await.queued;
+        let [branch, pull] = *queued else { panic!("{queued:?}") };
+        assert_eq!([claim(&database).await.id, claim(&database).await.id], [pull, branch]);
+        assert!(database.end_run(pull, owner(), ended(Verdict::Succeeded)).await.unwrap());
+        assert!(database.end_run(branch, owner(), ended(Verdict::Failed)).await.unwrap());
+        let told = async || told_at_commit(&database, id).await.unwrap();
+        assert_eq!(told().await, (pull, State::Success));
+        database.note_default_branch(id, Some("next".to_owned())).await.unwrap();
+        assert_eq!(told().await, (branch, State::Failure));
+        database.note_default_branch(id, Some("main".to_owned())).await.unwrap();
+        assert_eq!(told().await, (pull, State::Success));
+    }
 }
 
 #[tokio::test]
@@ -564,12 +770,14 @@ async fn whenever_the_sender_dies_nothing_is_lost_or_sent_twice() {
             let id = told_project(&database, &index.to_string()).await;
             let mut clock = now();
             let mut forge = Forge::default();
-            let jobsets = ["heads/x", "heads/y", "pull/1"];
+            database.note_default_branch(id, Some("main".to_owned())).await.unwrap();
+            let jobsets =
+                ["heads/main", "heads/y", "heads/trying", "pull/1", "pull/2", "pull/3", "tags/v1"];
             let mut held: Option<RunId> = None;
             let mut counter = 0_usize;
             for _ in 0..40 {
                 clock = clock.after(Duration::from_secs(random.u64(0..8)));
-                match random.u32(0..10) {
+                match random.u32(0..12) {
                     0 | 1 => {
                         // Several jobsets of one commit, and commits that come back.
                         let mut list: Vec<(&str, u64)> = Vec::new();
@@ -578,7 +786,14 @@ async fn whenever_the_sender_dies_nothing_is_lost_or_sent_twice() {
                                 list.push((name, index * 10 + random.u64(0..3)));
                             }
                         }
-                        note(&database, id, heads(&list)).await;
+                        let mut list = heads(&list);
+                        if let Some(fork) = list.get_mut("pull/3") {
+                            fork.trust = Trust::Fork;
+                        }
+                        if let Some(other) = list.get_mut("pull/2") {
+                            other.base = random.bool().then(|| "main".to_owned());
+                        }
+                        note(&database, id, list).await;
                     }
                     2 => {
                         // The server ends, in order or not.
@@ -599,8 +814,26 @@ async fn whenever_the_sender_dies_nothing_is_lost_or_sent_twice() {
                         if let Some(run) = held.take() {
                             counter += 1;
                             let counts = SummaryText { jobs: counter, ..SummaryText::default() };
-                            let ended = told(SummaryPhase::Success, Verdict::Succeeded, counts);
+                            let ended = match random.u32(0..3) {
+                                0 => told(SummaryPhase::Failure, Verdict::Failed, counts),
+                                _ => told(SummaryPhase::Success, Verdict::Succeeded, counts),
+                            };
                             database.end_run(run, owner(), ended).await.unwrap();
+                        }
+                    }
+                    6 => {
+                        // Somebody stops a run, or wants one again.
+                        let runs = database.runs(id, 10).await.unwrap();
+                        if let Some(run) = random.choice(&runs) {
+                            match random.bool() {
+                                true => {
+                                    database.cancel_run(run.id).await.unwrap();
+                                }
+                                false => {
+                                    let jobset = run.jobset.clone();
+                                    database.run_again(id, jobset).await.unwrap();
+                                }
+                            }
                         }
                     }
                     5 => {
@@ -614,6 +847,7 @@ async fn whenever_the_sender_dies_nothing_is_lost_or_sent_twice() {
                     }
                     _ => clock = sometimes_dying(&database, &mut forge, &mut random, clock).await,
                 }
+                check_words(&database, id, seed).await;
             }
             settle(&database, &mut forge, id, clock).await;
             check(&database, &forge, id, seed).await;
@@ -676,11 +910,50 @@ async fn settle(database: &Database, forge: &mut Forge, id: ProjectId, clock: Ti
     }
 }
 
+/// A commit is called good only if all that counts there is: pull requests of the project's own, what a merge queue tries
+/// and nobody stopped, and the default branch. And what is told there is what one of those says that is as bad as any.
+async fn check_words(database: &Database, id: ProjectId, seed: u64) {
+    let runs = database.runs(id, 1000).await.unwrap();
+    let mut counting: BTreeMap<String, Vec<RunState>> = BTreeMap::new();
+    for (jobset, head) in database.heads(id).await.unwrap() {
+        let name = jobset.as_str();
+        let is_own = name.starts_with("pull/") && head.trust != Trust::Fork;
+        let is_queue = name == "heads/trying";
+        if !(is_own || is_queue || name == "heads/main") {
+            continue;
+        }
+        let newest = runs.iter().find(|run| run.jobset == jobset && run.commit == head.commit);
+        let state = newest.unwrap().state;
+        if !(is_queue && state == RunState::Cancelled) {
+            counting.entry(head.commit.to_string()).or_default().push(state);
+        }
+    }
+    let mut told: BTreeMap<String, State> = BTreeMap::new();
+    for run in &runs {
+        if let Some(kept) = summary(database, run.id).await {
+            assert!(told.insert(kept.commit, kept.state).is_none());
+        }
+    }
+    for (commit, states) in counting {
+        let told = told.get(&commit).unwrap();
+        let context = format!("LEVAIN_TEST_SEED={seed}: {told:?} for {states:?}");
+        let is_over = |state: &RunState| state.is_end() && *state != RunState::Succeeded;
+        let expected = match (states.iter().any(is_over), states.iter().all(|one| one.is_end())) {
+            (true, _) => told.is_final() && *told != State::Success,
+            (false, false) => !told.is_final(),
+            (false, true) => *told == State::Success,
+        };
+        assert!(expected, "{context}");
+    }
+}
+
 async fn check(database: &Database, forge: &Forge, id: ProjectId, seed: u64) {
-    let mut seen = BTreeSet::new();
+    // Whoever has the word again may say again what it said, but not twice in a row.
+    let mut shown: BTreeMap<(String, String), &Status> = BTreeMap::new();
     for post in &forge.posts {
-        // The link tells the run.
-        assert!(seen.insert(format!("{post:?}")), "LEVAIN_TEST_SEED={seed}: {post:?} twice");
+        let name = (post.commit().to_owned(), post.context().to_owned());
+        let before = shown.insert(name, post);
+        assert_ne!(before, Some(post), "LEVAIN_TEST_SEED={seed}: twice in a row");
     }
     assert_eq!(database.statuses_not_shown(id, 100).await.unwrap(), [], "LEVAIN_TEST_SEED={seed}");
     for run in database.runs(id, 1000).await.unwrap() {

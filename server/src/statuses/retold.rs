@@ -1,154 +1,87 @@
-//! What becomes of a commit's statuses when the pull request that told them leaves the commit: it is closed, or moves on.
+//! What is kept of a run, worded as the run would tell it: for a run that gets the word when nothing happens to it.
 //!
-//! Whatever has the word from then on says again where it stands, though its run may be the older one and may have been
-//! silent, because it was outranked. Its verdict is read off what is kept of the run. Start at [`hand_over`].
+//! Its verdict and those of its jobs are read off its kept report. Who gets the word, and when, `handover.rs` tells.
 
-use levain_actions::git::CommitId;
 use levain_actions::status::{JobPhase, JobText, SummaryPhase, SummaryText, seconds};
 use levain_engine::report::Counters;
-use levain_evaluator::JobsetName;
 use levain_statuses::summary_text;
 use sqlx::{AnyConnection, Row};
 
-use super::decide::Budget;
-use super::details;
-use super::precedence::who_speaks;
-use super::{Happening, Outbox, Said, Speaker, speaker, tell, tell_summary};
+use super::precedence::state;
+use super::{Happening, Said, details};
 use crate::clock::Timestamp;
 use crate::database::DatabaseError;
 use crate::pages::kept_report::{Job, JobStatus, KeptReport};
 use crate::pages::places;
-use crate::projects::ProjectId;
-use crate::roles::Role;
 use crate::runs::state::{RunState, Verdict};
 use crate::runs::{Ended, RunId, Told};
 
 /// How many jobs that failed a summary names. It is cut to a line besides.
 const NAMED: usize = 20;
 
-/// Has whatever has the word at a commit now say where it stands, if what told something there has left it.
-///
-/// In the transaction in which that leaves. If nothing is left at the commit, what was told stays.
-pub(crate) async fn hand_over(
-    connection: &mut AnyConnection,
-    outbox: Outbox,
-    project: ProjectId,
-    commit: CommitId,
-) -> Result<(), DatabaseError> {
-    if outbox == Outbox::Closed {
-        return Ok(());
-    }
-    let left = left(connection, project, commit).await?;
-    if left.is_empty() {
-        return Ok(());
-    }
-    let Some(run) = who_speaks(connection, project, commit).await? else { return Ok(()) };
-    let Some(speaker) = speaker(connection, run).await? else { return Ok(()) };
-    let speaker = Speaker { takes_over: true, ..speaker };
-    let kept = kept(connection, run).await?;
-    let now = Timestamp::now();
-    if left.iter().any(|(job, _)| job.is_none())
-        && let Some(said) = kept.said()
-    {
-        tell_summary(connection, &speaker, said, Budget::DEFAULT, now).await?;
-    }
-    for (job, context) in left {
-        let Some(name) = job else { continue };
-        let Some(job) = kept.report.as_ref().and_then(|report| report.job(&name)) else { continue };
-        let Some(phase) = phase_of_job(job.status) else { continue };
-        let subject = speaker.subject();
-        match speaker.telling.job(&speaker.home, &subject, phase, &job_text(job)) {
-            Ok(status) => {
-                let status = status.named(&context).with_details(details::of_job(job));
-                tell(connection, &speaker, Some(&name), &status, Budget::DEFAULT, now).await?;
-            }
-            Err(error) => {
-                tracing::warn!(run = run.number(), %error, "cannot word a status");
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Returns whether the word is handed over when something leaves a commit.
-///
-/// What a pull request or a merge queue told was about a merge that is not asked for any more. What a branch or a tag told
-/// was about the commit alone, and stays true.
-fn hands_over(role: Role) -> bool {
-    match role {
-        Role::PullRequest(_) | Role::MergeQueue => true,
-        Role::DefaultBranch | Role::Branch | Role::Tag => false,
-    }
-}
-
-/// Returns what was told at a commit by runs of pull requests and merge queues that are not there any more: jobs, or nothing
-/// for the run as a whole, and the names of the statuses.
-async fn left(
-    connection: &mut AnyConnection,
-    project: ProjectId,
-    commit: CommitId,
-) -> Result<Vec<(Option<String>, String)>, DatabaseError> {
-    let rows = sqlx::query(
-        "SELECT statuses.job, statuses.context, runs.jobset, projects.default_branch
-         FROM statuses JOIN runs ON runs.id = statuses.run
-             JOIN projects ON projects.id = runs.project
-         WHERE statuses.project = $1 AND statuses.commit_id = $2 AND NOT EXISTS (
-             SELECT 1 FROM heads WHERE heads.project = runs.project
-                 AND heads.jobset = runs.jobset AND heads.commit_id = runs.commit_id
-         )
-         ORDER BY statuses.id",
-    )
-    .bind(project.0)
-    .bind(commit.to_string())
-    .fetch_all(&mut *connection)
-    .await?;
-    let mut left = Vec::new();
-    for row in rows {
-        let jobset = jobset(row.try_get(2)?)?;
-        let default: Option<String> = row.try_get(3)?;
-        if hands_over(Role::of(&jobset, default.as_deref())) {
-            left.push((row.try_get(0)?, row.try_get(1)?));
-        }
-    }
-    Ok(left)
-}
-
-fn jobset(text: String) -> Result<JobsetName, DatabaseError> {
-    let content = |found| DatabaseError::Content { table: "runs", what: "jobset", found };
-    text.parse().map_err(|_unnamed| content(text))
-}
-
 /// What is kept of a run.
-struct Kept {
+pub(super) struct Kept {
     state: RunState,
     summary: String,
+    /// Until when it waits because something was away.
+    put_off_until: Option<Timestamp>,
     report: Option<KeptReport>,
 }
 
-async fn kept(connection: &mut AnyConnection, run: RunId) -> Result<Kept, DatabaseError> {
-    let row = sqlx::query("SELECT state, summary, report FROM runs WHERE id = $1")
+/// Reads what is kept of a run.
+pub(super) async fn kept(
+    connection: &mut AnyConnection,
+    run: RunId,
+) -> Result<Kept, DatabaseError> {
+    let row = sqlx::query("SELECT state, summary, put_off_until, report FROM runs WHERE id = $1")
         .bind(run.number())
         .fetch_one(&mut *connection)
         .await?;
-    let report: Option<String> = row.try_get(2)?;
-    let text: String = row.try_get(0)?;
-    let state = RunState::ALL.into_iter().find(|known| known.name() == text);
-    let content = |found| DatabaseError::Content { table: "runs", what: "state", found };
+    let report: Option<String> = row.try_get(3)?;
     Ok(Kept {
-        state: state.ok_or_else(|| content(text))?,
+        state: state(row.try_get(0)?)?,
         summary: row.try_get::<Option<String>, _>(1)?.unwrap_or_default(),
+        put_off_until: row.try_get::<Option<i64>, _>(2)?.map(Timestamp::from_millis),
         report: report.as_deref().and_then(KeptReport::read),
     })
 }
 
 impl Kept {
     /// Returns what is said of the run as a whole.
-    fn said(&self) -> Option<Said> {
-        let happening = Happening::of(self.state);
+    pub(super) fn said(&self) -> Option<Said> {
+        let put_off = match (self.state, self.put_off_until) {
+            (RunState::Queued, Some(until)) => {
+                Some(Happening::PutOff { until, why: &self.summary })
+            }
+            _ => None,
+        };
         let ended = self.ended();
-        let happening = happening.or(ended.as_ref().map(Happening::Ended))?;
-        let (phase, text) = happening.worded();
-        Some(Said { phase, text, details: happening.details() })
+        let happening = put_off
+            .or_else(|| Happening::of(self.state))
+            .or(ended.as_ref().map(Happening::Ended))?;
+        Some(Said::of(happening))
+    }
+
+    /// Returns what it tells about a job; nothing if it is not over, or has no report or no such job.
+    pub(super) fn job(&self, name: &str) -> Option<&Job> {
+        self.report.as_ref().and_then(|report| report.job(name))
+    }
+
+    /// Returns what is known of a job by it.
+    pub(super) fn says_of(&self, name: &str) -> JobWord {
+        if !self.state.is_end() {
+            return JobWord::Open;
+        }
+        match (&self.report, self.job(name).map(|job| job.status)) {
+            (Some(_), Some(status)) if status.is_bad() => JobWord::Bad,
+            (Some(_), Some(status)) if status.is_good() => JobWord::Well,
+            (Some(_), Some(_)) => JobWord::Unbuilt,
+            // There is no such job.
+            (Some(_), None) => JobWord::None,
+            (None, _) if self.state == RunState::Succeeded => JobWord::None,
+            // It did not come so far, or somebody stopped it.
+            (None, _) => JobWord::Open,
+        }
     }
 
     /// Returns how it ended, if it was carried out to an end.
@@ -174,6 +107,21 @@ impl Kept {
             None => Ended { details: Box::new(details::of_error(&self.summary)), ..ended },
         })
     }
+}
+
+/// What a run tells about one of its jobs; what comes later has the word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum JobWord {
+    /// It has no such job.
+    None,
+    /// The job is fine.
+    Well,
+    /// It was skipped or stopped.
+    Unbuilt,
+    /// Nobody knows yet, or can know.
+    Open,
+    /// It failed.
+    Bad,
 }
 
 /// Returns what is told about the end of a run with this report.
@@ -207,7 +155,8 @@ fn told(report: &KeptReport) -> Told {
     Told { phase, text: SummaryText { failing, ..summary_text(report.jobs.len(), counters) } }
 }
 
-fn phase_of_job(status: JobStatus) -> Option<JobPhase> {
+/// Returns what is told of a job that ended so.
+pub(super) fn phase_of_job(status: JobStatus) -> Option<JobPhase> {
     match status {
         JobStatus::Fresh => Some(JobPhase::Fresh),
         JobStatus::Incremental => Some(JobPhase::Incremental),
@@ -221,7 +170,7 @@ fn phase_of_job(status: JobStatus) -> Option<JobPhase> {
 }
 
 /// Returns what a job's texts are made of, as far as it is kept.
-fn job_text(job: &Job) -> JobText {
+pub(super) fn job_text(job: &Job) -> JobText {
     let short = |commit: &str| commit.chars().take(12).collect::<String>();
     let cache = job.caches.first();
     let took = std::time::Duration::try_from_secs_f64(job.seconds).unwrap_or_default();
@@ -277,10 +226,37 @@ mod tests {
     #[test]
     fn every_state_has_something_to_say() {
         for state in RunState::ALL {
-            let kept = Kept { state, summary: "a sentence".to_owned(), report: None };
+            let summary = "a sentence".to_owned();
+            let kept = Kept { state, summary, put_off_until: None, report: None };
             let said = kept.said().unwrap();
             let is_over = state.is_end();
             assert_eq!(said.phase.state().is_final(), is_over, "{state:?}");
         }
+    }
+    #[test]
+    fn what_was_put_off_says_until_when() {
+        let put_off_until = Some(Timestamp::from_millis(0));
+        let summary = "the forge is away".to_owned();
+        let kept = Kept { state: RunState::Queued, summary, put_off_until, report: None };
+        let said = kept.said().unwrap();
+        assert_eq!(said.phase, SummaryPhase::Queued);
+        assert!(said.text.error.unwrap().ends_with("because the forge is away"));
+    }
+
+    #[test]
+    fn a_job_is_known_only_by_the_report_of_a_run_that_is_over() {
+        let kept =
+            |state, report| Kept { state, summary: String::new(), put_off_until: None, report };
+        let all = || Some(report(&["clean", "failed", "skipped", "cancelled", "error"]));
+        let of = |kept: Kept| {
+            let names = ["job0", "job1", "job2", "job3", "job4", "other"];
+            names.map(|name| kept.says_of(name))
+        };
+        use JobWord::{Bad, None as Nothing, Open, Unbuilt, Well};
+        let known = [Well, Bad, Unbuilt, Unbuilt, Bad, Nothing];
+        assert_eq!(of(kept(RunState::Failed, all())), known);
+        assert_eq!(of(kept(RunState::Running, all())), [Open; 6]);
+        assert_eq!(of(kept(RunState::Errored, None)), [Open; 6]);
+        assert_eq!(of(kept(RunState::Succeeded, None)), [Nothing; 6], "its report was too long");
     }
 }
