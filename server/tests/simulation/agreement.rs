@@ -1,7 +1,7 @@
 //! The model of the tables and real databases do the same, whatever is asked of them and in whatever order.
 
-use levain_actions::forge::webhook::Sender;
 use levain_actions::git::CommitId;
+use levain_actions::status::State;
 use levain_evaluator::JobsetName;
 use levain_server::Database;
 use levain_server::clock::Timestamp;
@@ -9,12 +9,12 @@ use levain_server::deliveries::{DeliveryId, DeliveryState, Kept, NewDelivery};
 use levain_server::projects::{NewProject, ProjectId};
 use levain_server::reconcile::{Head, Heads};
 use levain_server::runs::putting_off::WAITS;
-use levain_server::runs::state::Verdict;
+use levain_server::runs::state::{RunState, Verdict};
 use levain_server::runs::{Ended, Owner, RunId};
 
-use crate::model::{self, Millis, Model};
+use crate::model::{self, DEFAULT_BRANCH, Millis, Model, QUEUE};
 use crate::number;
-use crate::support::databases;
+use crate::support::{GITHUB, databases};
 
 /// How many things are done in a row.
 const STEPS: usize = 60;
@@ -38,7 +38,8 @@ impl Pair<'_> {
     }
 
     fn jobset(&mut self) -> JobsetName {
-        ["heads/main", "heads/topic", "pull/7"][self.random.usize(0..3)].parse().unwrap()
+        let names = ["heads/main", "heads/topic", QUEUE, "pull/7", "pull/8"];
+        names[self.random.usize(0..names.len())].parse().unwrap()
     }
 
     fn owner(&mut self) -> u64 {
@@ -230,6 +231,27 @@ impl Pair<'_> {
         assert_eq!(real.unwrap(), expected);
     }
 
+    /// Where something counts, the forge is told what the model says, by the same run.
+    async fn compare_told(&self) {
+        for (project, commit) in self.model.told.keys() {
+            let word = self.model.word(*project, *commit);
+            if !word.counts {
+                continue;
+            }
+            let index = usize::try_from(word.run.unwrap().number()).unwrap();
+            let told = self.database.statuses_of_run(self.runs[index]).await.unwrap();
+            let states: Vec<State> = told.iter().map(|kept| kept.state).collect();
+            let expected = match self.model.runs[index].state {
+                RunState::Unapproved | RunState::Queued | RunState::Running => State::Pending,
+                RunState::Succeeded => State::Success,
+                RunState::Failed | RunState::Conflict => State::Failure,
+                RunState::Errored => State::Error,
+                RunState::Cancelled | RunState::Superseded => State::Cancelled,
+            };
+            assert_eq!(states, [expected], "run {index} has the word at {commit}: {word:?}");
+        }
+    }
+
     /// Both have the same rows.
     async fn compare(&self) {
         for project in &self.projects {
@@ -279,8 +301,14 @@ async fn real_databases_do_what_the_model_does() {
             let database = test.open().await;
             let mut projects = Vec::new();
             for name in ["a", "b"] {
-                let new = NewProject::new(name, Sender::Git, "/nowhere");
-                projects.push(database.add_project(new).await.unwrap().id);
+                let new = NewProject {
+                    token_file: Some("/nowhere/token".into()),
+                    ..NewProject::new(name, GITHUB, "https://git.example.org/o/r")
+                };
+                let id = database.add_project(new).await.unwrap().id;
+                let branch = Some(DEFAULT_BRANCH.to_owned());
+                database.note_default_branch(id, branch).await.unwrap();
+                projects.push(id);
             }
             let random = fastrand::Rng::with_seed(seed);
             let mut pair = Pair {
@@ -296,6 +324,7 @@ async fn real_databases_do_what_the_model_does() {
             println!("{index}: LEVAIN_TEST_SEED={seed} {:?}", test.url);
             for _ in 0..STEPS {
                 pair.step().await;
+                pair.compare_told().await;
             }
             pair.compare().await;
             database.close().await;

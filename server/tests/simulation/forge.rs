@@ -7,7 +7,7 @@ use levain_evaluator::JobsetName;
 use levain_server::projects::ProjectId;
 use levain_server::reconcile::{Head, Heads};
 
-use crate::model::Millis;
+use crate::model::{Millis, QUEUE};
 
 /// The repository of one project.
 #[derive(Default)]
@@ -42,12 +42,15 @@ pub(crate) fn number_of(commit: CommitId) -> u64 {
 impl Origin {
     /// Moves, removes or brings back a ref.
     pub(crate) fn push(&mut self, random: &mut fastrand::Rng) {
-        let names = ["heads/main", "heads/topic", "pull/1", "pull/2"];
+        let names = ["heads/main", "heads/topic", QUEUE, "pull/1", "pull/2"];
         let name: JobsetName = names[random.usize(0..names.len())].parse().unwrap();
         let is_gone = random.u32(0..6) == 0;
-        // Force-pushes lead back to commits that were there before.
-        let is_back = self.commits > 0 && random.u32(0..5) == 0;
-        let number = if is_back { random.u64(1..=self.commits) } else { self.commits + 1 };
+        // Force-pushes lead back to commits that were there before, and pull requests are opened from what is there.
+        let is_back = self.commits > 0 && random.u32(0..3) == 0;
+        let number = match is_back {
+            true => random.u64(self.commits.saturating_sub(4).max(1)..=self.commits),
+            false => self.commits + 1,
+        };
         self.commits = self.commits.max(number);
         let after = (!is_gone).then(|| commit(number));
         let history = self.history.entry(name.clone()).or_default();

@@ -9,16 +9,27 @@ use levain_actions::git::CommitId;
 use levain_evaluator::JobsetName;
 use levain_server::deliveries::DeliveryState;
 use levain_server::projects::ProjectId;
-use levain_server::reconcile::{Head, Heads, changes};
-use levain_server::runs::LEASE;
+use levain_server::reconcile::{Head, Heads, changes, left};
 use levain_server::runs::putting_off::wait;
 use levain_server::runs::state::{RunEvent, RunState, Verdict};
+use levain_server::runs::{LEASE, RunId};
+use levain_server::statuses::precedence::{At, Word, word};
+
+/// The default branch of every project.
+pub(crate) const DEFAULT_BRANCH: &str = "main";
+/// A branch that is called like a merge queue's.
+pub(crate) const QUEUE: &str = "heads/trying";
 
 /// Milliseconds.
 pub(crate) type Millis = i64;
 
 pub(crate) fn lease() -> Millis {
     Millis::try_from(LEASE.as_millis()).unwrap()
+}
+
+/// Returns what runs are called where it is decided who has the word.
+fn run_id(index: usize) -> RunId {
+    RunId::from_number(i64::try_from(index).unwrap())
 }
 
 /// A delivery.
@@ -78,6 +89,9 @@ pub(crate) struct Model {
     /// Nothing where one was forgotten.
     pub(crate) deliveries: Vec<Option<Delivery>>,
     pub(crate) runs: Vec<Run>,
+    /// What is told of each commit as a whole: the run that said so last, and where that stood. Only as long as something
+    /// that counts is there.
+    pub(crate) told: BTreeMap<(ProjectId, CommitId), (usize, RunState)>,
     /// Those of the runs that are not over.
     live: Vec<usize>,
 }
@@ -167,7 +181,7 @@ impl Model {
         }
         *count += 1;
         let before = self.heads.insert(project, now.clone()).unwrap_or_default();
-        let changes = changes(&before, &now);
+        let (changes, left) = (changes(&before, &now), left(&before, &now));
         let mut noted = Noted::default();
         for (jobset, head) in changes.moved {
             noted.stopped.extend(self.end_all(project, &jobset));
@@ -177,11 +191,15 @@ impl Model {
             noted.stopped.extend(self.end_all(project, &jobset));
             noted.gone.push(jobset);
         }
+        for commit in left {
+            self.tell(project, commit);
+        }
         Some(noted)
     }
 
     fn queue(&mut self, project: ProjectId, jobset: JobsetName, head: Head, asked: bool) -> usize {
-        let rank = match (asked, jobset.as_str().starts_with("pull/")) {
+        let is_waited_for = jobset.as_str().starts_with("pull/") || jobset.as_str() == QUEUE;
+        let rank = match (asked, is_waited_for) {
             (true, _) => 0,
             (false, true) => 1,
             (false, false) => 2,
@@ -202,7 +220,42 @@ impl Model {
             put_off_until: None,
         });
         self.live.push(self.runs.len() - 1);
+        self.tell(project, commit);
         self.runs.len() - 1
+    }
+
+    /// Returns who has the word at a commit.
+    pub(crate) fn word(&self, project: ProjectId, commit: CommitId) -> Word {
+        let heads = self.heads.get(&project).into_iter().flatten();
+        let at = heads.filter(|(_, head)| head.commit == commit).map(|(jobset, head)| {
+            let newest = self.newest(project, jobset, commit);
+            let newest = newest.map(|index| (run_id(index), self.runs[index].state));
+            At::new(jobset, head.trust, head.base.as_deref(), Some(DEFAULT_BRANCH), newest)
+        });
+        word(&at.collect::<Vec<_>>())
+    }
+
+    /// Returns the newest run of a head.
+    pub(crate) fn newest(
+        &self,
+        project: ProjectId,
+        jobset: &JobsetName,
+        commit: CommitId,
+    ) -> Option<usize> {
+        self.runs.iter().rposition(|run| {
+            run.project == project && run.jobset == *jobset && run.commit == commit
+        })
+    }
+
+    /// Has whoever has the word at a commit say where it stands, if what is told is not that.
+    fn tell(&mut self, project: ProjectId, commit: CommitId) {
+        let word = self.word(project, commit);
+        let (true, Some(run)) = (word.counts, word.run) else {
+            self.told.remove(&(project, commit));
+            return;
+        };
+        let index = usize::try_from(run.number()).unwrap();
+        self.told.insert((project, commit), (index, self.runs[index].state));
     }
 
     /// Ends what is under way of a jobset; returns what somebody carried out.
@@ -231,8 +284,24 @@ impl Model {
         if run.state != RunState::Running && !is_stopped {
             run.held = None;
         }
+        let (project, commit) = (run.project, run.commit);
         if run.state.is_end() {
             self.live.retain(|live| *live != index);
+        }
+        // What is begun once more is not told to wait.
+        let is_told = match event {
+            RunEvent::GivenBack => false,
+            RunEvent::Lost { .. } => after.is_end(),
+            RunEvent::Approved
+            | RunEvent::Unapproved
+            | RunEvent::Claimed
+            | RunEvent::Ended(_)
+            | RunEvent::PutOff { .. }
+            | RunEvent::Cancelled
+            | RunEvent::Superseded => is_changed,
+        };
+        if is_told {
+            self.tell(project, commit);
         }
         is_changed
     }

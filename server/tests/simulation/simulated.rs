@@ -8,19 +8,20 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
+use levain_actions::git::CommitId;
 use levain_evaluator::JobsetName;
 use levain_server::deliveries::DeliveryState;
 use levain_server::projects::ProjectId;
 use levain_server::reconcile::{Head, Heads};
-use levain_server::runs::Ended;
 use levain_server::runs::state::{MOST_ATTEMPTS, RunState, Verdict};
+use levain_server::runs::{Ended, RunId};
 use levain_server::serving::Settings;
 use levain_server::serving::holding::{Holding, Renewal, Told, told};
 use levain_server::serving::standing::Look;
 use levain_server::workshop::Carried;
 
 use crate::forge::{Origin, Parcel, number_of};
-use crate::model::{Kept, Millis, Model, lease};
+use crate::model::{DEFAULT_BRANCH, Kept, Millis, Model, QUEUE, lease};
 use crate::serving::{Held, Looking, Server, Step};
 
 /// For how long things happen.
@@ -413,6 +414,37 @@ impl World {
             let place = (run.project, &run.jobset);
             assert!(under_way.insert(place), "two runs of {place:?} are under way");
         }
+        self.check_words();
+    }
+
+    /// A commit is called good only if everything that counts there is, whoever ended when: pull requests, the default branch,
+    /// and what a merge queue tries and nobody stopped. And what is told there is what has the word.
+    fn check_words(&self) {
+        let mut counting: BTreeMap<(ProjectId, CommitId), Vec<RunState>> = BTreeMap::new();
+        for (project, heads) in &self.model.heads {
+            for (jobset, head) in heads {
+                let (name, place) = (jobset.as_str(), (*project, head.commit));
+                let newest = self.model.newest(*project, jobset, head.commit).unwrap();
+                let state = self.model.runs[newest].state;
+                let counts = match name {
+                    QUEUE => state != RunState::Cancelled,
+                    _ => name.starts_with("pull/") || name == format!("heads/{DEFAULT_BRANCH}"),
+                };
+                if counts {
+                    counting.entry(place).or_default().push(state);
+                }
+            }
+        }
+        for (place, states) in counting {
+            let (told, state) = self.model.told[&place];
+            let context = format!("run {told} said {state:?}, and at {place:?} are {states:?}");
+            let are_good = states.iter().all(|state| *state == RunState::Succeeded);
+            assert_eq!(state == RunState::Succeeded, are_good, "{context}");
+            let now = self.model.runs[told].state;
+            assert!(state == now || !(state.is_end() || now.is_end()), "{now:?}: {context}");
+            let word = self.model.word(place.0, place.1).run.map(RunId::number);
+            assert_eq!(word, Some(i64::try_from(told).unwrap()), "{context}");
+        }
     }
 
     /// Returns what is left to do.
@@ -450,9 +482,11 @@ impl World {
                     .unwrap();
                 assert_eq!(newest.commit, *commit, "{jobset} of {project:?}");
                 let is_right = match newest.state {
-                    RunState::Succeeded => verdict_of(number_of(*commit)) == Verdict::Succeeded,
+                    RunState::Succeeded => {
+                        verdict_of(jobset, number_of(*commit)) == Verdict::Succeeded
+                    }
                     RunState::Failed | RunState::Conflict => {
-                        newest.state == verdict_of(number_of(*commit)).into()
+                        newest.state == verdict_of(jobset, number_of(*commit)).into()
                     }
                     RunState::Errored => newest.attempts == MOST_ATTEMPTS,
                     RunState::Cancelled => self.cancelled.contains(&index),
@@ -719,7 +753,7 @@ impl World {
         if !is_stopped && number.is_multiple_of(DEADLY) {
             return self.kill(index);
         }
-        let verdict = verdict_of(number);
+        let verdict = verdict_of(&self.model.runs[run].jobset, number);
         let is_away = self.now < self.origins[&self.model.runs[run].project].down_until;
         let carried = match (is_stopped, is_away) {
             (true, _) => Carried::Stopped,
@@ -751,8 +785,9 @@ impl World {
     }
 }
 
-/// Returns how the run of a commit ends that is carried out.
-fn verdict_of(number: u64) -> Verdict {
+/// Returns how the run of a commit ends that is carried out: into another branch, otherwise.
+fn verdict_of(jobset: &JobsetName, number: u64) -> Verdict {
+    let number = number + u64::from(jobset.as_str() == "pull/2");
     match (number.is_multiple_of(2), number.is_multiple_of(3)) {
         (true, _) => Verdict::Succeeded,
         (false, true) => Verdict::Conflict,
