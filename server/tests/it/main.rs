@@ -32,6 +32,7 @@ mod secrets;
 mod serving;
 mod shares;
 mod statuses;
+mod statuses_of_one_commit;
 mod support;
 mod telling;
 mod work;
