@@ -34,6 +34,11 @@ impl Wording {
         Ok(Self { plan, texts, names: OnceLock::new() })
     }
 
+    /// Returns what keeps secrets out of the words.
+    pub fn masks(&self) -> &Masks {
+        self.texts.masks()
+    }
+
     /// Returns the status that something that happened calls for, if it calls for one.
     pub fn of(&self, what: &What) -> Option<(Status, Weight)> {
         match what {

@@ -197,7 +197,7 @@ impl Status {
     /// Returns whether a check run with this has ended, so that what follows is a new one.
     pub fn ends_check(&self) -> bool {
         match self.state {
-            State::Pending => self.details.asks_approval,
+            State::Pending => self.details.asks_approval(),
             State::Running | State::Skipped => false,
             State::Success | State::Failure | State::Error | State::Cancelled => true,
         }

@@ -371,6 +371,11 @@ impl StatusTexts {
         Self { masks, ..self }
     }
 
+    /// Returns what keeps secrets out of the texts.
+    pub fn masks(&self) -> &Masks {
+        &self.masks
+    }
+
     fn status(
         &self,
         commit: &str,

@@ -1,8 +1,10 @@
 //! What an App says besides a line: a text with what failed, and notes at the lines that errors name. Pure functions.
 //!
 //! What builds and evaluations printed is hostile: it stands in code blocks that it cannot end, and paths that lead out of
-//! the repository are not named.
+//! the repository are not named. Every text goes through its masks where it comes in: without the control characters that are
+//! taken out after that, the halves of a secret are not what they were. [`Details`] are masked once more as a whole.
 
+use levain_actions::forge::Masks;
 use levain_actions::status::{Details, MOST_NOTES, Note, TEXT_LIMIT, cut};
 
 use crate::pages::comparison::Comparison;
@@ -27,12 +29,12 @@ pub struct AgainstBase<'a> {
 }
 
 /// Returns what is said about the end of a run.
-pub fn of_run(report: &KeptReport, against: Option<AgainstBase<'_>>) -> Details {
-    let mut text = String::new();
+pub fn of_run(report: &KeptReport, against: Option<AgainstBase<'_>>, masks: &Masks) -> Details {
+    let mut text = Text::new(masks);
     if let Some(against) = against {
-        verdict(&mut text, against);
+        text.verdict(against);
     }
-    counts(&mut text, report);
+    text.counts(report);
     let bad: Vec<&Job> = report.jobs.iter().filter(|job| job.status.is_bad()).collect();
     // What the pull request is to blame for comes first.
     let is_old = |job: &Job| {
@@ -41,31 +43,31 @@ pub fn of_run(report: &KeptReport, against: Option<AgainstBase<'_>>) -> Details 
     let (old, new): (Vec<&Job>, Vec<&Job>) = bad.into_iter().partition(|job| is_old(job));
     let ordered: Vec<&Job> = new.into_iter().chain(old).collect();
     for job in ordered.iter().take(SHOWN) {
-        if text.len() > TEXT_LIMIT {
+        if text.written.len() > TEXT_LIMIT {
             break;
         }
-        failure(&mut text, job);
+        text.failure(job);
     }
     let more = ordered.len().saturating_sub(SHOWN);
     if more > 0 {
-        line(&mut text, &format!("\n{more} more jobs failed."));
+        text.line(&format!("\n{more} more jobs failed."));
     }
     let errors = ordered.iter().filter_map(|job| job.error.as_deref());
-    Details { notes: notes(errors), ..said(text) }
+    text.done(errors)
 }
 
 /// Returns what is said about a job that ended.
-pub fn of_job(job: &Job) -> Details {
-    let mut text = String::new();
-    failure(&mut text, job);
-    Details { notes: notes(job.error.as_deref()), ..said(text) }
+pub fn of_job(job: &Job, masks: &Masks) -> Details {
+    let mut text = Text::new(masks);
+    text.failure(job);
+    text.done(job.error.as_deref())
 }
 
 /// Returns what is said about a run that came to no report.
-pub fn of_error(error: &str) -> Details {
-    let mut text = String::new();
-    block(&mut text, error);
-    Details { notes: notes([error]), ..said(text) }
+pub fn of_error(error: &str, masks: &Masks) -> Details {
+    let mut text = Text::new(masks);
+    text.block(error);
+    text.done([error])
 }
 
 /// Returns what is said about a commit that waits for an approval.
@@ -74,109 +76,125 @@ pub fn of_unapproved() -> Details {
         approves it: with the button above, on levain’s page, or by a comment `/levain approve COMMIT`.\n\n\
         Approving lets its author’s code be evaluated and built on levain’s machine, in a sandbox. A new commit needs a \
         new approval.";
-    Details { asks_approval: true, ..said(text.to_owned()) }
+    Details::masked(text, Vec::new(), &Masks::default()).asking_approval()
 }
 
-fn said(text: String) -> Details {
-    Details { text: cut(&text, TEXT_LIMIT).to_owned(), ..Details::default() }
+/// A text that is written, and what must not be in it.
+struct Text<'a> {
+    written: String,
+    masks: &'a Masks,
 }
 
-fn line(text: &mut String, line: &str) {
-    text.push_str(line);
-    text.push('\n');
-}
+impl<'a> Text<'a> {
+    fn new(masks: &'a Masks) -> Self {
+        Self { written: String::new(), masks }
+    }
 
-/// Says what the pull request changes about the jobs of its base.
-fn verdict(text: &mut String, AgainstBase { base, found }: AgainstBase<'_>) {
-    let of_base = code(base);
-    line(text, &format!("### Compared with {of_base}"));
-    let lists = [
-        ("newly failing", &found.newly_failing),
-        ("still failing", &found.still_failing),
-        ("newly fixed", &found.newly_fixed),
-        ("added", &found.added),
-        ("removed", &found.removed),
-        ("stopped", &found.undecided),
-    ];
-    let mut is_same = true;
-    for (what, names) in lists {
-        if names.is_empty() {
-            continue;
+    /// Returns the text, with notes at what these errors name.
+    fn done<'e>(self, errors: impl IntoIterator<Item = &'e str>) -> Details {
+        Details::masked(&self.written, notes(errors, self.masks), self.masks)
+    }
+
+    fn line(&mut self, line: &str) {
+        self.written.push_str(line);
+        self.written.push('\n');
+    }
+
+    /// Says what the pull request changes about the jobs of its base.
+    fn verdict(&mut self, AgainstBase { base, found }: AgainstBase<'_>) {
+        let of_base = self.code(base);
+        self.line(&format!("### Compared with {of_base}"));
+        let lists = [
+            ("newly failing", &found.newly_failing),
+            ("still failing", &found.still_failing),
+            ("newly fixed", &found.newly_fixed),
+            ("added", &found.added),
+            ("removed", &found.removed),
+            ("stopped", &found.undecided),
+        ];
+        let mut is_same = true;
+        for (what, names) in lists {
+            if names.is_empty() {
+                continue;
+            }
+            is_same = false;
+            let shown: Vec<String> = names.iter().take(NAMED).map(|name| self.code(name)).collect();
+            let more = names.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            self.line(&format!("- **{} {what}**: {}{more}", names.len(), shown.join(", ")));
         }
-        is_same = false;
-        let shown: Vec<String> = names.iter().take(NAMED).map(|name| code(name)).collect();
-        let more = names.len().saturating_sub(NAMED);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        line(text, &format!("- **{} {what}**: {}{more}", names.len(), shown.join(", ")));
+        if is_same {
+            self.line("No job fares otherwise.");
+        }
+        self.written.push('\n');
     }
-    if is_same {
-        line(text, "No job fares otherwise.");
+
+    fn counts(&mut self, report: &KeptReport) {
+        let counts = JobStatus::ALL.into_iter().filter_map(|status| {
+            let count = report.jobs.iter().filter(|job| job.status == status).count();
+            (count > 0).then(|| format!("{count} {}", status.name()))
+        });
+        let counts: Vec<String> = counts.collect();
+        match counts.is_empty() {
+            true => self.line("No jobs."),
+            false => self.line(&format!("{}.", counts.join(", "))),
+        }
     }
-    text.push('\n');
+
+    fn failure(&mut self, job: &Job) {
+        let name = self.code(&job.attr_path);
+        self.line(&format!("\n#### {name}"));
+        if let Some(error) = &job.error {
+            self.block(error);
+        }
+        for dependency in job.failed_dependencies.iter().take(3) {
+            let name = self.code(&dependency.name);
+            self.line(&format!("The dependency {name} failed."));
+        }
+        if !job.last_lines.is_empty() {
+            self.block(&job.last_lines.join("\n"));
+        }
+    }
+
+    /// Shows text from outside as it is: no markup, no links, no names that anybody is told of.
+    fn block(&mut self, content: &str) {
+        // The end says more than the beginning, but for an error's first line.
+        let content = plain(content, self.masks);
+        let content = match content.len() > EXCERPT {
+            true => format!("{}\n…", cut(&content, EXCERPT)),
+            false => content,
+        };
+        let longest = content.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+        let fence = "`".repeat(longest.max(2) + 1);
+        self.written.push_str(&format!("{fence}text\n{}\n{fence}\n", content.trim_end()));
+    }
+
+    /// Returns a name as it is, on one line.
+    fn code(&self, name: &str) -> String {
+        let name = plain(name, self.masks);
+        let name: String = name.chars().filter(|c| *c != '\n').take(LONGEST).collect();
+        let longest = name.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+        let fence = "`".repeat(longest + 1);
+        match longest {
+            0 => format!("{fence}{name}{fence}"),
+            _ => format!("{fence} {name} {fence}"),
+        }
+    }
 }
 
-fn counts(text: &mut String, report: &KeptReport) {
-    let counts = JobStatus::ALL.into_iter().filter_map(|status| {
-        let count = report.jobs.iter().filter(|job| job.status == status).count();
-        (count > 0).then(|| format!("{count} {}", status.name()))
-    });
-    let counts: Vec<String> = counts.collect();
-    match counts.is_empty() {
-        true => line(text, "No jobs."),
-        false => line(text, &format!("{}.", counts.join(", "))),
-    }
-}
-
-fn failure(text: &mut String, job: &Job) {
-    line(text, &format!("\n#### {}", code(&job.attr_path)));
-    if let Some(error) = &job.error {
-        block(text, error);
-    }
-    for dependency in job.failed_dependencies.iter().take(3) {
-        line(text, &format!("The dependency {} failed.", code(&dependency.name)));
-    }
-    if !job.last_lines.is_empty() {
-        block(text, &job.last_lines.join("\n"));
-    }
-}
-
-/// Shows text from outside as it is: no markup, no links, no names that anybody is told of.
-fn block(text: &mut String, content: &str) {
-    // The end says more than the beginning, but for an error's first line.
-    let content = plain(content);
-    let content = match content.len() > EXCERPT {
-        true => format!("{}\n…", cut(&content, EXCERPT)),
-        false => content,
-    };
-    let longest = content.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-    let fence = "`".repeat(longest.max(2) + 1);
-    text.push_str(&format!("{fence}text\n{}\n{fence}\n", content.trim_end()));
-}
-
-/// Shows a name as it is, on one line.
-fn code(name: &str) -> String {
-    let name: String = plain(name).chars().filter(|c| *c != '\n').take(LONGEST).collect();
-    let longest = name.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-    let fence = "`".repeat(longest + 1);
-    match longest {
-        0 => format!("{fence}{name}{fence}"),
-        _ => format!("{fence} {name} {fence}"),
-    }
-}
-
-/// Takes out what a reader does not see.
-fn plain(text: &str) -> String {
+/// Takes out secrets, and then what a reader does not see.
+fn plain(text: &str, masks: &Masks) -> String {
     let is_seen = |c: &char| *c == '\n' || *c == '\t' || !c.is_control();
-    text.chars().filter(is_seen).collect()
+    masks.apply(text).chars().filter(is_seen).collect()
 }
 
 /// Returns notes at the first place in the repository that each error names.
-fn notes<'a>(errors: impl IntoIterator<Item = &'a str>) -> Vec<Note> {
+fn notes<'a>(errors: impl IntoIterator<Item = &'a str>, masks: &Masks) -> Vec<Note> {
     let mut notes: Vec<Note> = Vec::new();
     for error in errors {
         let Some((path, number)) = place(error) else { continue };
         let first = error.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        let message = cut(&plain(first.trim()), LONGEST).to_owned();
+        let message = cut(&plain(first.trim(), masks), LONGEST).to_owned();
         let note = Note { path, line: number, message };
         // All jobs of a broken file name the same line.
         if !notes.contains(&note) {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use levain_actions::forge::Masks;
 use levain_actions::git::CommitId;
 use levain_actions::status::{State, Status, folded};
 use levain_evaluator::JobsetName;
@@ -351,8 +352,10 @@ impl Place {
         let Some(job) = shown.job.as_ref().and_then(|name| kept.job(name)) else { return Ok(()) };
         let Some(phase) = phase_of_job(job.status) else { return Ok(()) };
         let told = speaker.telling.job(&speaker.home, &speaker.subject(), phase, &job_text(job));
+        // What is kept of a run went through its masks.
+        let details = details::of_job(job, &Masks::default());
         let status = match told {
-            Ok(status) => status.named(&shown.context).with_details(details::of_job(job)),
+            Ok(status) => status.named(&shown.context).with_details(details),
             Err(error) => {
                 tracing::warn!(run = run.number(), %error, "cannot word a status");
                 return Ok(());

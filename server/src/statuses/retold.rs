@@ -2,6 +2,7 @@
 //!
 //! Its verdict and those of its jobs are read off its kept report. Who gets the word, and when, `handover.rs` tells.
 
+use levain_actions::forge::Masks;
 use levain_actions::status::{JobPhase, JobText, SummaryPhase, SummaryText, seconds};
 use levain_engine::report::Counters;
 use levain_statuses::summary_text;
@@ -97,14 +98,16 @@ impl Kept {
             | RunState::Cancelled
             | RunState::Superseded => return None,
         };
+        // What is kept of a run went through its masks.
+        let masked = Masks::default();
         let ended = Ended::new(verdict, self.summary.clone());
         Some(match &self.report {
             Some(report) => Ended {
                 told: Some(Box::new(told(report))),
-                details: Box::new(details::of_run(report, None)),
+                details: Box::new(details::of_run(report, None, &masked)),
                 ..ended
             },
-            None => Ended { details: Box::new(details::of_error(&self.summary)), ..ended },
+            None => Ended { details: Box::new(details::of_error(&self.summary, &masked)), ..ended },
         })
     }
 }

@@ -11,7 +11,7 @@ use levain_actions::forge::{CheckedOut, ForgeConfig, Masks, Questions, Reach};
 use levain_actions::pull_requests::{
     ListError, OpenPullRequests, Origin, PullRequestReader, UnreadablePullRequest,
 };
-use levain_actions::status::{Details, Note};
+use levain_actions::status::SummaryText;
 use levain_engine::cancel::Cancel;
 use levain_engine::declaration::matches;
 use levain_engine::event::{Event, Stage, What};
@@ -44,7 +44,7 @@ use crate::reconcile::{Head, Heads, Unknown};
 use crate::records;
 use crate::roles::Role;
 use crate::runs::state::Verdict;
-use crate::runs::{Ended, RunId};
+use crate::runs::{Ended, RunId, Told};
 use crate::statuses::details::{self, AgainstBase};
 use crate::statuses::messenger::{ForgeMessenger, Messenger};
 use crate::statuses::wording::{Home, Telling};
@@ -118,12 +118,65 @@ impl Workshop for EngineWorkshop {
     }
 
     fn carry_out(&self, order: &Order, cancel: &Cancel) -> Carried {
-        let errored = |why: String| Carried::Ended(Ended::new(Verdict::Errored, one_line(&why)));
-        // What is away may come back.
-        let not_begun = |may_pass: bool, why: String| match may_pass {
-            true => Carried::Hindered { why: one_line(&why) },
-            false => errored(why),
+        let masks = match self.runtime.block_on(self.logins.masks(&order.project)) {
+            Ok(masks) => masks,
+            Err(error) => return not_begun(error.may_pass(), error.to_string()),
         };
+        let warnings = Warnings::default();
+        let carried = self.carry_out_unmasked(order, cancel, &masks, &warnings);
+        // An App may have been given other tokens meanwhile.
+        let newest = self.runtime.block_on(self.logins.masks(&order.project));
+        let newest = newest.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot find out which secrets are new");
+            Masks::default()
+        });
+        match masked(carried, warnings.0.into_inner(), [&newest, &masks]) {
+            Carried::Ended(ended) => Carried::Ended(with_details(ended, order, &masks)),
+            carried @ (Carried::Stopped | Carried::Hindered { .. }) => carried,
+        }
+    }
+
+    fn tidy(&self, projects: &[Project]) {
+        // In read-only mode nothing is removed either.
+        if self.access == WriteAccess::ReadOnly {
+            return;
+        }
+        let surroundings = match (self.equip)(Whose::Project) {
+            Ok(surroundings) => surroundings,
+            Err(error) => return tracing::warn!(error, "cannot look for mirrors"),
+        };
+        let Some(since) = SystemTime::now().checked_sub(UNUSED) else { return };
+        let mirrors = &surroundings.mirrors;
+        let needed: BTreeSet<PathBuf> =
+            projects.iter().map(|project| place_of_mirror(mirrors, &project.url)).collect();
+        // One whose records are elsewhere is somebody else's: of the command line, or of another server.
+        let is_needed = |place: &Path, state: &State| {
+            needed.contains(place)
+                || !records::Home::of(state).is_some_and(|home| home.is_in(&self.database))
+        };
+        for mirror in remove_mirrors(mirrors, &surroundings.holds, since, is_needed) {
+            let mirror = mirror.display();
+            tracing::info!(%mirror, "removed a mirror that no project needs any more");
+        }
+    }
+
+    fn messenger(&self) -> Option<Arc<dyn Messenger>> {
+        match self.access {
+            WriteAccess::Write => Some(Arc::new(ForgeMessenger::new(self.logins.clone()))),
+            WriteAccess::ReadOnly => None,
+        }
+    }
+}
+
+impl EngineWorkshop {
+    /// Carries out a run. Only [`Workshop::carry_out`] may pass on what it returns: that may name secrets.
+    fn carry_out_unmasked(
+        &self,
+        order: &Order,
+        cancel: &Cancel,
+        masks: &Masks,
+        warnings: &Warnings,
+    ) -> Carried {
         let reach = match self.access {
             WriteAccess::Write => Reach::Write,
             WriteAccess::ReadOnly => Reach::Read,
@@ -143,10 +196,6 @@ impl Workshop for EngineWorkshop {
             Ok(equipped) => equipped,
             Err(error) => return not_begun(error.may_pass(), error.to_string()),
         };
-        let masks = match self.runtime.block_on(self.logins.masks(&order.project)) {
-            Ok(masks) => masks,
-            Err(error) => return not_begun(error.may_pass(), error.to_string()),
-        };
         let options = Options {
             place: Place::Url(order.project.url.clone()),
             selection,
@@ -160,7 +209,6 @@ impl Workshop for EngineWorkshop {
             standing: standing(order),
             tells_forge: token.is_some(),
         };
-        let warnings = Warnings::default();
         let number = order.run.id;
         let _watched = Watched { live: &self.live, run: number };
         let watch = |event: Event| {
@@ -170,11 +218,7 @@ impl Workshop for EngineWorkshop {
         let run = match run::open(&surroundings, &options, cancel, &watch) {
             Ok(run) => run,
             Err(RunError::Cancelled) => return Carried::Stopped,
-            Err(error) if error.may_pass() => return hindered(&error, [&masks]),
-            Err(error) => {
-                let ended = masked(of_error(&error), Vec::new(), &masks);
-                return Carried::Ended(with_details(ended, order));
-            }
+            Err(error) => return of_error(&error, masks),
         };
         let home = Home::of(&order.project);
         let plan = run.status_plan();
@@ -207,57 +251,12 @@ impl Workshop for EngineWorkshop {
         if let (Some(NotOwn::Other(error)), false) = (&*not_own.borrow(), cancel.is_cancelled()) {
             return errored(error.to_string());
         }
-        let ended = match result {
+        match result {
             // Whatever was done before it was stopped says nothing about the commit.
-            Ok(report) if cancel.is_cancelled() && !report.is_success() => return Carried::Stopped,
-            Err(RunError::Cancelled) => return Carried::Stopped,
-            Ok(report) => Ok(Ended { told: reporter.last(), ..of_report(&report) }),
-            Err(error) if error.may_pass() => Err(error),
-            Err(error) => Ok(of_error(&error)),
-        };
-        // An App may have been given other tokens meanwhile.
-        let newest = self.runtime.block_on(self.logins.masks(&order.project));
-        let newest = newest.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot find out which secrets are new");
-            Masks::default()
-        });
-        let ended = match ended {
-            Ok(ended) => ended,
-            Err(error) => return hindered(&error, [&newest, &masks]),
-        };
-        let ended = masked(ended, warnings.0.into_inner(), &newest);
-        let ended = masked(ended, Vec::new(), &masks);
-        Carried::Ended(with_details(ended, order))
-    }
-
-    fn tidy(&self, projects: &[Project]) {
-        // In read-only mode nothing is removed either.
-        if self.access == WriteAccess::ReadOnly {
-            return;
-        }
-        let surroundings = match (self.equip)(Whose::Project) {
-            Ok(surroundings) => surroundings,
-            Err(error) => return tracing::warn!(error, "cannot look for mirrors"),
-        };
-        let Some(since) = SystemTime::now().checked_sub(UNUSED) else { return };
-        let mirrors = &surroundings.mirrors;
-        let needed: BTreeSet<PathBuf> =
-            projects.iter().map(|project| place_of_mirror(mirrors, &project.url)).collect();
-        // One whose records are elsewhere is somebody else's: of the command line, or of another server.
-        let is_needed = |place: &Path, state: &State| {
-            needed.contains(place)
-                || !records::Home::of(state).is_some_and(|home| home.is_in(&self.database))
-        };
-        for mirror in remove_mirrors(mirrors, &surroundings.holds, since, is_needed) {
-            let mirror = mirror.display();
-            tracing::info!(%mirror, "removed a mirror that no project needs any more");
-        }
-    }
-
-    fn messenger(&self) -> Option<Arc<dyn Messenger>> {
-        match self.access {
-            WriteAccess::Write => Some(Arc::new(ForgeMessenger::new(self.logins.clone()))),
-            WriteAccess::ReadOnly => None,
+            Ok(report) if cancel.is_cancelled() && !report.is_success() => Carried::Stopped,
+            Err(RunError::Cancelled) => Carried::Stopped,
+            Ok(report) => Carried::Ended(Ended { told: reporter.last(), ..of_report(&report) }),
+            Err(error) => of_error(&error, masks),
         }
     }
 }
@@ -464,27 +463,36 @@ fn of_report(report: &Report) -> Ended {
     ended
 }
 
-/// Says what was away, without secrets.
-fn hindered<'a>(error: &RunError, masks: impl IntoIterator<Item = &'a Masks>) -> Carried {
-    let mask = |text: String, masks: &Masks| masks.apply(&text).into_owned();
-    let why = masks.into_iter().fold(error.brief(), mask);
-    Carried::Hindered { why: one_line(&why) }
+/// Describes a run that has no result but this.
+fn errored(why: String) -> Carried {
+    Carried::Ended(Ended::new(Verdict::Errored, why))
 }
 
-fn of_error(error: &RunError) -> Ended {
+/// Describes a run that was not begun. What is away may come back.
+fn not_begun(may_pass: bool, why: String) -> Carried {
+    match may_pass {
+        true => Carried::Hindered { why },
+        false => errored(why),
+    }
+}
+
+fn of_error(error: &RunError, masks: &Masks) -> Carried {
     let brief = error.brief();
+    if error.may_pass() {
+        return Carried::Hindered { why: brief };
+    }
     let (verdict, text) = match (error.is_conflict(), error.is_the_authors()) {
         (true, _) => (Verdict::Conflict, error.to_string()),
         (false, true) => (Verdict::Failed, error.to_string()),
         // Local paths must not leak.
         (false, false) => (Verdict::Errored, brief.clone()),
     };
-    let details = Box::new(details::of_error(&text));
-    Ended { details, ..Ended::new(verdict, one_line(&brief)) }
+    let details = Box::new(details::of_error(&text, masks));
+    Carried::Ended(Ended { details, ..Ended::new(verdict, brief) })
 }
 
 /// Adds what is told where there is room for the whole report: what failed, and what of that is the pull request's.
-fn with_details(ended: Ended, order: &Order) -> Ended {
+fn with_details(ended: Ended, order: &Order, masks: &Masks) -> Ended {
     let report = ended.report.as_deref().and_then(KeptReport::read);
     let (Some(report), true) = (report, order.project.app.is_some()) else { return ended };
     let base = match order.run.jobset.named() {
@@ -494,7 +502,7 @@ fn with_details(ended: Ended, order: &Order) -> Ended {
     let found = base.as_ref().map(|(_, base)| compare(base, &report));
     let against = base.as_ref().zip(found.as_ref());
     let against = against.map(|((base, _), found)| AgainstBase { base, found });
-    Ended { details: Box::new(details::of_run(&report, against)), ..ended }
+    Ended { details: Box::new(details::of_run(&report, against, masks)), ..ended }
 }
 
 /// Returns the counts that are not zero, in a line.
@@ -521,26 +529,50 @@ fn one_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// Takes the token out of what is kept: a build may have printed it.
-fn masked(ended: Ended, warnings: Vec<String>, masks: &Masks) -> Ended {
-    let mask = |text: String| masks.apply(&text).into_owned();
-    Ended {
-        verdict: ended.verdict,
-        summary: mask(ended.summary),
-        report: ended.report.map(|report| masked_report(&report, masks)),
-        notices: ended.notices.into_iter().chain(warnings).map(mask).collect(),
-        told: ended.told,
-        details: Box::new(Details {
-            text: mask(ended.details.text),
-            notes: ended
-                .details
-                .notes
-                .into_iter()
-                .map(|note| Note { message: mask(note.message), ..note })
-                .collect(),
-            asks_approval: ended.details.asks_approval,
-        }),
+/// Takes secrets out of all that is kept and told of a run: a build may have printed them.
+fn masked<'a>(
+    carried: Carried,
+    warnings: Vec<String>,
+    masks: impl IntoIterator<Item = &'a Masks>,
+) -> Carried {
+    let carried = match carried {
+        Carried::Ended(mut ended) => {
+            ended.notices.extend(warnings);
+            Carried::Ended(ended)
+        }
+        carried @ (Carried::Stopped | Carried::Hindered { .. }) => carried,
+    };
+    let masked = masks.into_iter().fold(carried, masked_by);
+    // Half a secret is not recognised any more, so what is one line is cut afterwards.
+    match masked {
+        Carried::Ended(ended) => {
+            Carried::Ended(Ended { summary: one_line(&ended.summary), ..ended })
+        }
+        Carried::Hindered { why } => Carried::Hindered { why: one_line(&why) },
+        Carried::Stopped => Carried::Stopped,
     }
+}
+
+fn masked_by(carried: Carried, masks: &Masks) -> Carried {
+    let mask = |text: String| masks.apply(&text).into_owned();
+    let Ended { verdict, summary, report, notices, told, details } = match carried {
+        Carried::Ended(ended) => ended,
+        Carried::Hindered { why } => return Carried::Hindered { why: mask(why) },
+        Carried::Stopped => return Carried::Stopped,
+    };
+    let told = told.map(|told| {
+        let Told { phase, text } = *told;
+        let (error, failing) = (text.error.map(mask), text.failing.map(mask));
+        Box::new(Told { phase, text: SummaryText { error, failing, ..text } })
+    });
+    Carried::Ended(Ended {
+        verdict,
+        summary: mask(summary),
+        report: report.map(|report| masked_report(&report, masks)),
+        notices: notices.into_iter().map(mask).collect(),
+        told,
+        details: Box::new(details.without(masks)),
+    })
 }
 
 /// Takes secrets out of every text of a report: in JSON as it is written, a colour or a quote within one is not itself.
@@ -603,6 +635,7 @@ impl Warnings {
 mod tests {
     use levain_actions::forge::Token;
     use levain_actions::pull_requests::PullRequest;
+    use levain_actions::status::SummaryPhase;
 
     use super::*;
 
@@ -669,12 +702,26 @@ mod tests {
             summary: said(),
             report: Some(said()),
             notices: vec![said()],
-            told: None,
-            details: Box::new(details::of_error("it said s3cr3t-t0ken\n at flake.nix:1:2:")),
+            told: Some(Box::new(Told {
+                phase: SummaryPhase::Failure,
+                text: SummaryText {
+                    error: Some(said()),
+                    failing: Some(said()),
+                    ..SummaryText::default()
+                },
+            })),
+            details: Box::new(details::of_error(
+                "it said s3cr3t-t0ken\n at s3cr3t-t0ken/flake.nix:1:2:",
+                &Masks::default(),
+            )),
         };
-        let kept = format!("{:?}", masked(ended, vec![said()], &Masks::new([&token])));
+        let masks = [&Masks::default(), &Masks::new([&token])];
+        let kept = format!("{:?}", masked(Carried::Ended(ended), vec![said()], masks));
         assert!(!kept.contains("s3cr3t"), "{kept}");
-        assert_eq!(kept.matches("it said").count(), 6);
+        assert_eq!(kept.matches("it said").count(), 8);
+        let hindered = Carried::Hindered { why: "s3cr3t-t0ken is away\nfor now".into() };
+        let why = "[token] is away".to_owned();
+        assert_eq!(masked(hindered, Vec::new(), masks), Carried::Hindered { why });
     }
 
     #[test]

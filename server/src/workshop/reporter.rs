@@ -150,12 +150,14 @@ impl Heard {
         }
         let (status, _) = wording.of(what)?;
         let details = match serde_json::to_value(job).map(serde_json::from_value) {
-            Ok(Ok(job)) => details::of_job(&job),
+            Ok(Ok(job)) => details::of_job(&job, wording.masks()),
             Ok(Err(error)) | Err(error) => {
                 tracing::warn!(%error, "what failed is told in a line only");
                 Details::default()
             }
         };
+        // The report that is kept calls it this as well.
+        let name = wording.masks().apply(&name).into_owned();
         Some(Progress::Job { job: name, status: status.with_details(details) })
     }
 
@@ -205,6 +207,10 @@ mod tests {
     use super::*;
 
     fn wording() -> Wording {
+        masking(Masks::default())
+    }
+
+    fn masking(masks: Masks) -> Wording {
         let plan = StatusPlan {
             forge: None,
             texts: Texts::default(),
@@ -216,7 +222,7 @@ mod tests {
             target_url: None,
             target_url_template: None,
         };
-        Wording::new(plan, Masks::default()).unwrap()
+        Wording::new(plan, masks).unwrap()
     }
 
     fn ended(name: &str, status: JobStatus) -> What {
@@ -269,5 +275,20 @@ mod tests {
             status.context().to_lowercase()
         });
         assert_ne!(contexts[0], contexts[1]);
+    }
+
+    #[test]
+    fn secrets_that_a_job_printed_are_not_said() {
+        const SECRET: &str = "s3cr3t-t0ken";
+        let wording = masking(Masks::of_texts([SECRET]));
+        let mut job = JobReport::new(&JobName::from(SECRET), JobStatus::Failed);
+        job.error = Some(format!("no {SECRET}\n at {SECRET}/flake.nix:1:2:"));
+        job.last_lines = vec![format!("{SECRET}!"), "s3cr3t-\u{1b}[0mt0ken".to_owned()];
+        let what = What::JobEnded { job: Box::new(job) };
+        let said = Heard::default().hear(&wording, &what, Instant::now());
+        let [Progress::Job { status, .. }] = said.as_slice() else { panic!("{said:?}") };
+        assert_eq!(status.details().notes().len(), 1);
+        let said = format!("{said:?}");
+        assert!(said.contains("[token]!") && !said.contains("s3cr3t"), "{said}");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use levain_actions::forge::Masks;
 use levain_actions::status::{Details, Note};
 use levain_engine::cancel::Cancel;
 use levain_server::Database;
@@ -124,11 +125,8 @@ async fn an_app_reports_by_check_runs_with_a_text_and_notes_at_lines() {
         let project = hub.project(&database, &app, "r").await;
         let bench = Bench::new(real(&database));
         let note = |line| Note { path: "flake.nix".into(), line, message: "no flour".into() };
-        let details = Details {
-            text: format!("# Result\n{}", "ü".repeat(40_000)),
-            notes: (1..=60).map(note).collect(),
-            asks_approval: false,
-        };
+        let text = format!("# Result\n{}", "ü".repeat(40_000));
+        let details = Details::masked(&text, (1..=60).map(note).collect(), &Masks::default());
         let ended = Ended::new(Verdict::Failed, "1 failed");
         *bench.ended.lock().unwrap() = Ended { details: Box::new(details), ..ended };
         let running = serve(&database, bench).await;

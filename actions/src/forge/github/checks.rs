@@ -46,7 +46,7 @@ fn body(check: &Check, is_new: bool) -> Value {
     let status = &check.status;
     let details = status.details();
     let (word, conclusion) = match status.state() {
-        State::Pending if details.asks_approval => ("completed", Some("action_required")),
+        State::Pending if details.asks_approval() => ("completed", Some("action_required")),
         State::Pending | State::Skipped => ("queued", None),
         State::Running => ("in_progress", None),
         State::Success => ("completed", Some("success")),
@@ -57,11 +57,11 @@ fn body(check: &Check, is_new: bool) -> Value {
         "" => status.context(),
         description => description,
     };
-    let text = match details.text.trim() {
+    let text = match details.text().trim() {
         "" => title,
         text => cut(text, TEXT_LIMIT),
     };
-    let notes = details.notes.iter().take(MOST_NOTES).map(|note| {
+    let notes = details.notes().iter().take(MOST_NOTES).map(|note| {
         json!({
             "path": cut(&note.path, PATH_LIMIT),
             "start_line": note.line.max(1),
@@ -87,7 +87,7 @@ fn body(check: &Check, is_new: bool) -> Value {
     if let Some(url) = status.target_url() {
         body["details_url"] = url.into();
     }
-    if details.asks_approval {
+    if details.asks_approval() {
         body["actions"] = json!([{
             "label": "Approve",
             "description": shorten("Build this commit, and no other", 40),

@@ -13,6 +13,10 @@ fn job(name: &str, status: &str) -> serde_json::Value {
     json!({ "attrPath": name, "status": status })
 }
 
+fn said(report: &KeptReport, against: Option<AgainstBase<'_>>) -> String {
+    of_run(report, against, &Masks::default()).text().to_owned()
+}
+
 #[test]
 fn a_note_is_at_the_first_place_of_the_repository() {
     for (error, expected) in [
@@ -52,12 +56,12 @@ fn a_file_that_breaks_all_jobs_is_noted_once_and_no_more_than_fifty_are() {
         })
     };
     let same: Vec<_> = (0..200).map(|number| broken(number, 3)).collect();
-    let details = of_run(&report(&same), None);
+    let details = of_run(&report(&same), None, &Masks::default());
     let note = Note { path: "flake.nix".into(), line: 3, message: "no flour".into() };
-    assert_eq!(details.notes, [note]);
-    assert!(details.text.contains("180 more jobs failed."), "{}", details.text);
+    assert_eq!(details.notes(), [note]);
+    assert!(details.text().contains("180 more jobs failed."), "{}", details.text());
     let different: Vec<_> = (1..200).map(|number| broken(number, number)).collect();
-    assert_eq!(of_run(&report(&different), None).notes.len(), 50);
+    assert_eq!(of_run(&report(&different), None, &Masks::default()).notes().len(), 50);
 }
 
 #[test]
@@ -67,7 +71,7 @@ fn the_verdict_says_what_the_pull_request_is_to_blame_for() {
     let head =
         report(&[job("a", "failed"), job("b", "failed"), job("c", "clean"), job("new", "clean")]);
     let found = compare(&base, &head);
-    let text = of_run(&head, Some(AgainstBase { base: "main", found: &found })).text;
+    let text = said(&head, Some(AgainstBase { base: "main", found: &found }));
     let expected = "### Compared with `main`\n\
         - **1 newly failing**: `a`\n\
         - **1 still failing**: `b`\n\
@@ -79,11 +83,11 @@ fn the_verdict_says_what_the_pull_request_is_to_blame_for() {
         #### `b`\n";
     assert_eq!(text, expected);
     let found = compare(&head, &head);
-    let text = of_run(&head, Some(AgainstBase { base: "main", found: &found })).text;
+    let text = said(&head, Some(AgainstBase { base: "main", found: &found }));
     assert!(text.contains("still failing"), "{text}");
     let fine = report(&[job("a", "clean")]);
     let found = compare(&fine, &fine);
-    let text = of_run(&fine, Some(AgainstBase { base: "main", found: &found })).text;
+    let text = said(&fine, Some(AgainstBase { base: "main", found: &found }));
     assert_eq!(text, "### Compared with `main`\nNo job fares otherwise.\n\n1 clean.\n");
 }
 
@@ -93,7 +97,7 @@ fn what_a_build_printed_stays_in_its_block() {
     let job = json!({
         "attrPath": "a`b\n# c", "status": "failed", "error": evil, "lastLines": [evil, "~~~"],
     });
-    let text = of_run(&report(&[job]), None).text;
+    let text = said(&report(&[job]), None);
     let fence = "`".repeat(6);
     let lines: Vec<&str> = text.lines().collect();
     let fences: Vec<usize> = lines
@@ -123,10 +127,33 @@ fn texts_fit_whatever_was_printed() {
         })
         .collect();
     let report = report(&jobs);
-    let details = of_run(&report, None);
-    assert!(details.text.len() <= TEXT_LIMIT, "{}", details.text.len());
-    assert!(of_job(&report.jobs[0]).text.len() <= TEXT_LIMIT);
-    assert!(of_error(&long).text.len() <= TEXT_LIMIT);
+    let details = of_run(&report, None, &Masks::default());
+    assert!(details.text().len() <= TEXT_LIMIT, "{}", details.text().len());
+    assert!(of_job(&report.jobs[0], &Masks::default()).text().len() <= TEXT_LIMIT);
+    assert!(of_error(&long, &Masks::default()).text().len() <= TEXT_LIMIT);
     let details = of_unapproved();
-    assert!(details.asks_approval && details.text.contains("approves it"));
+    assert!(details.asks_approval() && details.text().contains("approves it"));
+}
+
+#[test]
+fn no_part_of_a_secret_is_said_whatever_is_between_its_letters() {
+    const SECRET: &str = "ghs_0123456789abcdefghijklmnopqrstuv";
+    let masks = Masks::of_texts([SECRET]);
+    let (half, rest) = SECRET.split_at(18);
+    let coloured = format!("{half}\u{1b}[31m{rest}");
+    let error = format!("{coloured}\n at {SECRET}/flake.nix:3:5:");
+    let broken = job(SECRET, "failed");
+    let mut broken = report(&[broken]).jobs.remove(0);
+    broken.error = Some(error.clone());
+    broken.last_lines = vec![coloured, half.to_owned(), rest.to_owned()];
+    let mut whole = report(&[]);
+    whole.jobs.push(broken.clone());
+    for details in [of_job(&broken, &masks), of_run(&whole, None, &masks), of_error(&error, &masks)]
+    {
+        let said = format!("{details:?}");
+        assert_eq!(details.notes().len(), 1, "{said}");
+        for part in [half, &rest[2..]] {
+            assert!(!said.contains(part), "{said}");
+        }
+    }
 }
