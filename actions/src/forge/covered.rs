@@ -24,7 +24,7 @@ impl Secrets {
         Ok(Self(searched.map(Arc::new)))
     }
 
-    /// Covers every secret in a text, and what may be the beginning of one where a line of it or the text is cut.
+    /// Covers every secret in a text, and what may be the beginning or end of one where a line of it or the text is cut.
     ///
     /// What is between the letters of a secret, such as a change of colour or the end of a line, stays.
     pub fn cover(&self, text: &mut [u8]) {

@@ -54,37 +54,39 @@ impl Masks {
         })
     }
 
-    /// Returns a text without the secrets, nor what may be the beginning of one where a line of it or the text is cut.
+    /// Returns a text without the secrets, nor what may be the beginning or the end of one where a line of it or
+    /// the text is cut.
     pub fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let searched = match &self.0 {
             Looked::ForNothing => return Cow::Borrowed(text),
             Looked::Away => return Cow::Borrowed(SHOWN),
             Looked::For(searched) => searched,
         };
-        let Marks { is_secret, mut ranges } = searched.find(text.as_bytes());
-        if ranges.is_empty() {
+        let marks = searched.find(text.as_bytes());
+        if marks.ranges.is_empty() {
             return Cow::Borrowed(text);
         }
-        ranges.sort_by_key(|range| (range.start, range.end));
-        let mut merged: Vec<Range<usize>> = Vec::new();
-        for range in ranges {
-            match merged.last_mut() {
-                Some(last) if range.start < last.end => last.end = last.end.max(range.end),
-                Some(_) | None => merged.push(range),
-            }
-        }
-        let (mut shown, mut at) = (Vec::with_capacity(text.len()), 0);
-        let bytes = text.as_bytes();
-        for range in merged {
-            shown.extend_from_slice(&bytes[at..range.start]);
-            shown.extend_from_slice(SHOWN.as_bytes());
-            // Colours that change within it count for what follows.
-            shown
-                .extend(range.clone().filter(|place| !is_secret[*place]).map(|place| bytes[place]));
-            at = range.end;
-        }
-        shown.extend_from_slice(&bytes[at..]);
-        Cow::Owned(String::from_utf8_lossy(&shown).into_owned())
+        let merged = merged(marks.ranges);
+        Cow::Owned(shown(text.as_bytes(), 0..text.len(), &merged, &marks.is_secret))
+    }
+
+    /// Returns the lines of a text without the secrets, each as [`Masks::apply`] has it in the whole text: a secret may be
+    /// broken over several. Each line stays one, though it may have line breaks itself.
+    pub fn apply_to_lines(&self, lines: &[&str]) -> Vec<String> {
+        let searched = match &self.0 {
+            Looked::ForNothing => return lines.iter().map(|line| (*line).to_owned()).collect(),
+            Looked::Away => return lines.iter().map(|_| SHOWN.to_owned()).collect(),
+            Looked::For(searched) => searched,
+        };
+        let text = lines.join("\n");
+        let Marks { is_secret, ranges } = searched.find(text.as_bytes());
+        let (merged, mut at) = (merged(ranges), 0);
+        let each = lines.iter().map(|line| {
+            let range = at..at + line.len();
+            at = range.end + 1;
+            shown(text.as_bytes(), range, &merged, &is_secret)
+        });
+        each.collect()
     }
 }
 
@@ -96,6 +98,37 @@ impl fmt::Debug for Masks {
             Looked::Away => f.write_str("Masks(too many forms)"),
         }
     }
+}
+
+/// Joins ranges that overlap.
+fn merged(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_by_key(|range| (range.start, range.end));
+    let mut merged: Vec<Range<usize>> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start < last.end => last.end = last.end.max(range.end),
+            Some(_) | None => merged.push(range),
+        }
+    }
+    merged
+}
+
+/// Returns a part of a text without the secrets, which are in `ranges`.
+fn shown(text: &[u8], part: Range<usize>, ranges: &[Range<usize>], is_secret: &[bool]) -> String {
+    let (mut shown, mut at) = (Vec::with_capacity(part.len()), part.start);
+    for range in ranges {
+        let range = range.start.max(part.start)..range.end.min(part.end);
+        if range.is_empty() {
+            continue;
+        }
+        shown.extend_from_slice(&text[at..range.start]);
+        shown.extend_from_slice(SHOWN.as_bytes());
+        // Colours that change within it count for what follows.
+        shown.extend(range.clone().filter(|place| !is_secret[*place]).map(|place| text[place]));
+        at = range.end;
+    }
+    shown.extend_from_slice(&text[at..part.end]);
+    String::from_utf8_lossy(&shown).into_owned()
 }
 
 /// Returns all forms of some secrets that are long enough to be looked for, the longest first.
@@ -181,6 +214,34 @@ mod tests {
             assert_eq!(masks.apply(&within), within);
         }
         assert_eq!(masks.apply("a ghp_012"), "a ghp_012");
+    }
+
+    #[test]
+    fn the_end_of_a_token_is_masked_where_a_line_begins() {
+        const TOKEN: &str = "ghp_0123456789abcdefghijklmnopqrstuvWXYZ";
+        let masks = Masks::new([&Token::from_value(TOKEN).unwrap()]);
+        // Nix has the builder's `cr TOKEN`, with a carriage return in the token, begin with the rest of it.
+        for length in [8, 20, TOKEN.len() - 1] {
+            let part = &TOKEN[TOKEN.len() - length..];
+            for before in ["", "a\n", "a\r", "a\n\u{1b}[0m"] {
+                let masked = masks.apply(&format!("{before}{part} b")).into_owned();
+                assert_eq!(masked, format!("{before}[token] b"));
+            }
+            let within = format!("a {part} b");
+            assert_eq!(masks.apply(&within), within);
+        }
+        assert_eq!(masks.apply("tuvWXYZ"), "tuvWXYZ");
+    }
+
+    #[test]
+    fn a_token_that_is_broken_over_lines_is_masked_in_each() {
+        const TOKEN: &str = "ghp_0123456789abcdefghijklmnopqrstuvWXYZ";
+        let masks = Masks::new([&Token::from_value(TOKEN).unwrap()]);
+        let lines = ["a ghp_0123", "4567\u{1b}[0m89", "abcdefghijklmnopqrstuvWXYZ b\nc", "d"];
+        let masked = masks.apply_to_lines(&lines);
+        assert_eq!(masked, ["a [token]", "[token]\u{1b}[0m", "[token] b\nc", "d"]);
+        assert_eq!(masks.apply_to_lines(&[]), [""; 0]);
+        assert_eq!(Masks::default().apply_to_lines(&lines), lines);
     }
 
     #[test]

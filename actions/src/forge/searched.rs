@@ -1,7 +1,9 @@
 //! Finds secrets in a text as people see it: without the escape sequences that pages leave out, and over line breaks.
 //!
 //! What is cut must not show a part of a secret either. So the beginning of one counts where a line or the text ends, or
-//! where it says that something was left out. What is put in the place of a secret is not decided here.
+//! where it says that something was left out, and the end of one counts where a line or the text begins: the lines before
+//! may have been left out, and Nix keeps of a line what was printed after its last carriage return. What is put in the place
+//! of a secret is not decided here.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,7 +13,7 @@ use aho_corasick::{AhoCorasick, BuildError, MatchKind};
 use super::masks::all_forms;
 
 /// How much of a secret is one where it is cut: fewer bytes say nothing, and would be found everywhere.
-const BEGINNING: usize = 8;
+const PART: usize = 8;
 
 /// More than there is of a sign that something was left out.
 const SIGN: usize = 40;
@@ -21,12 +23,36 @@ const MOST_BETWEEN: usize = 64 << 10;
 
 /// Secrets in all their forms, ready to be looked for.
 pub(super) struct Searched {
-    /// By what they begin with, as the finder numbers that.
-    forms: Vec<Vec<String>>,
-    finder: AhoCorasick,
+    beginnings: Parts,
+    ends: Parts,
     /// How many there are, and how long the longest is.
     count: usize,
     longest: usize,
+}
+
+/// Forms of secrets by a part that they have in common.
+struct Parts {
+    /// As the finder numbers the parts.
+    forms: Vec<Vec<String>>,
+    finder: AhoCorasick,
+}
+
+impl Parts {
+    fn new(forms: &[String], part: fn(&[u8]) -> &[u8]) -> Result<Self, BuildError> {
+        let mut by_part: BTreeMap<Vec<u8>, Vec<String>> = BTreeMap::new();
+        for form in forms {
+            by_part.entry(part(form.as_bytes()).to_vec()).or_default().push(form.clone());
+        }
+        let kind = MatchKind::Standard;
+        let finder = AhoCorasick::builder().match_kind(kind).build(by_part.keys())?;
+        Ok(Self { forms: by_part.into_values().collect(), finder })
+    }
+
+    /// Returns where such parts begin and end in a text, each with the forms that have it.
+    fn find<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = (Range<usize>, &'a [String])> {
+        let found = self.finder.find_overlapping_iter(text);
+        found.map(|found| (found.range(), self.forms[found.pattern().as_usize()].as_slice()))
+    }
 }
 
 /// Where secrets are in a text.
@@ -47,15 +73,9 @@ impl Searched {
         if count == 0 {
             return Ok(None);
         }
-        let mut by_beginning: BTreeMap<Vec<u8>, Vec<String>> = BTreeMap::new();
-        for form in all {
-            let beginning = form.as_bytes()[..form.len().min(BEGINNING)].to_vec();
-            by_beginning.entry(beginning).or_default().push(form);
-        }
-        let kind = MatchKind::Standard;
-        let finder = AhoCorasick::builder().match_kind(kind).build(by_beginning.keys())?;
-        let forms = by_beginning.into_values().collect();
-        Ok(Some(Self { forms, finder, count, longest }))
+        let beginnings = Parts::new(&all, |form| &form[..form.len().min(PART)])?;
+        let ends = Parts::new(&all, |form| &form[form.len().saturating_sub(PART)..])?;
+        Ok(Some(Self { beginnings, ends, count, longest }))
     }
 
     /// Returns how many forms are looked for.
@@ -63,7 +83,7 @@ impl Searched {
         self.count
     }
 
-    /// Finds every secret in a text, and every beginning of one where something is cut.
+    /// Finds every secret in a text, and every beginning and end of one where something is cut.
     pub(super) fn find(&self, text: &[u8]) -> Marks {
         let mut marks = Marks { is_secret: vec![false; text.len()], ranges: Vec::new() };
         self.mark(&Seen::whole(text), &mut marks);
@@ -76,15 +96,19 @@ impl Searched {
     }
 
     fn mark(&self, seen: &Seen, marks: &mut Marks) {
-        for found in self.finder.find_overlapping_iter(&seen.bytes) {
-            let first = found.start();
-            for form in &self.forms[found.pattern().as_usize()] {
-                let Some(end) = seen.end_of(form.as_bytes(), first) else { continue };
-                for place in &seen.places[first..end] {
-                    marks.is_secret[*place] = true;
-                }
-                marks.ranges.push(seen.places[first]..seen.places[end - 1] + 1);
+        let mut add = |secret: Range<usize>| {
+            for place in &seen.places[secret.clone()] {
+                marks.is_secret[*place] = true;
             }
+            marks.ranges.push(seen.places[secret.start]..seen.places[secret.end - 1] + 1);
+        };
+        for (part, forms) in self.beginnings.find(&seen.bytes) {
+            let ends = forms.iter().filter_map(|form| seen.end_of(form.as_bytes(), part.start));
+            ends.for_each(|end| add(part.start..end));
+        }
+        for (part, forms) in self.ends.find(&seen.bytes) {
+            let starts = forms.iter().filter_map(|form| seen.start_of(form.as_bytes(), part.end));
+            starts.for_each(|start| add(start..part.end));
         }
     }
 
@@ -154,7 +178,15 @@ impl Seen {
         if common == form.len() {
             return Some(first + common);
         }
-        (first + BEGINNING..=first + common).rev().find(|end| self.is_cut(*end))
+        (first + PART..=first + common).rev().find(|end| self.is_cut(*end))
+    }
+
+    /// Returns where the end of a secret begins that ends at a place, if a line begins there and it is long enough.
+    fn start_of(&self, form: &[u8], end: usize) -> Option<usize> {
+        let (form, before) = (form.iter().rev(), self.bytes[..end].iter().rev());
+        let common = form.zip(before).take_while(|(one, other)| one == other).count();
+        let last = end.checked_sub(PART)?;
+        (end - common..=last).find(|start| *start == 0 || self.is_after_break[*start])
     }
 
     fn is_cut(&self, end: usize) -> bool {

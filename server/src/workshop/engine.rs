@@ -580,6 +580,12 @@ fn masked_report(report: &str, masks: &Masks) -> String {
     fn mask(value: &mut Value, masks: &Masks) {
         match value {
             Value::String(text) => *text = masks.apply(text).into_owned(),
+            // Lines that were printed are such texts, and a secret may be broken over several.
+            Value::Array(items) if items.iter().all(Value::is_string) => {
+                let texts: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+                let masked = masks.apply_to_lines(&texts);
+                *items = masked.into_iter().map(Value::String).collect();
+            }
             Value::Array(items) => items.iter_mut().for_each(|item| mask(item, masks)),
             Value::Object(fields) => {
                 let masked = std::mem::take(fields).into_iter().map(|(name, mut field)| {
@@ -734,10 +740,21 @@ mod tests {
             format!("x {}…", &token[..token.len() - 1]),
             format!("y {half}"),
             token.to_owned(),
+            half[..6].to_owned(),
+            format!("{}{rest}", &half[6..]),
+            "end".to_owned(),
         ];
         let report = serde_json::json!({ "jobs": [{ "lastLines": lines, "seconds": 0.25 }] });
         let masked = masked_report(&report.to_string(), &masks);
-        let expected = ["a [token]\u{1b}[0m b", "x [token]…", "y [token]", "[token]"];
+        let expected = [
+            "a [token]\u{1b}[0m b",
+            "x [token]…",
+            "y [token]",
+            "[token]",
+            "[token]",
+            "[token]",
+            "end",
+        ];
         let expected = serde_json::json!({ "jobs": [{ "lastLines": expected, "seconds": 0.25 }] });
         assert_eq!(masked, expected.to_string());
     }
