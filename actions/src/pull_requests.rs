@@ -44,7 +44,7 @@ pub enum ListError {
     },
     /// The forge refused.
     #[error(
-        "{kind} answered {status} when it was asked for the pull requests of `{repository}`: {message}\nhint: {}",
+        "{kind} answered {status} when it was asked for the pull requests of `{repository}`: {message}{}",
         hint(*.status)
     )]
     Refused {
@@ -80,14 +80,17 @@ pub enum ListError {
     },
 }
 
-/// Returns what to do about a refusal.
+/// Returns what to do about a refusal, on a line of its own, if anything but to wait.
 fn hint(status: u16) -> &'static str {
     match status {
         300..=399 => {
-            "it may have another name by now; then add the project again, under its new URL"
+            "\nhint: the repository may have another name by now, which a project with a token follows"
         }
-        401 => "the token may have been revoked or have expired; write a new one to its file",
-        _ => "the token must be allowed to read pull requests",
+        401 => {
+            "\nhint: the token may have been revoked or have expired; write a new one to its file"
+        }
+        403 | 404 => "\nhint: the token must be allowed to read pull requests",
+        _ => "",
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`engine`]; tests bring a stand-in.
 
 pub mod engine;
+mod pull_requests;
 mod reporter;
 
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct Listed {
     pub left_out: Vec<String>,
     /// What of that may be built already.
     pub unknown: Unknown,
+    /// Why the pull requests could not be listed, if so. They stay as they were.
+    pub without_pull_requests: Option<String>,
     /// The branch that the repository names as its default.
     pub default_branch: Option<String>,
 }

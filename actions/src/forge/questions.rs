@@ -65,14 +65,36 @@ impl Questions {
 
     /// Returns whether a pull request is closed or merged.
     pub async fn is_over(&self, number: u64) -> Result<bool, QuestionError> {
+        let (status, body) = self.pull_request(number).await?;
+        self.read_is_over(number, status, &body)
+    }
+
+    /// Returns whether a pull request is closed, merged or not there any more, if the forge has just listed others: what
+    /// may be listed may be seen.
+    pub async fn is_gone(&self, number: u64) -> Result<bool, QuestionError> {
+        match self.pull_request(number).await? {
+            (StatusCode::NOT_FOUND | StatusCode::GONE, _) => Ok(true),
+            (status, body) => self.read_is_over(number, status, &body),
+        }
+    }
+
+    async fn pull_request(&self, number: u64) -> Result<(StatusCode, Vec<u8>), QuestionError> {
+        self.ask((self.endpoint.kind.record().pull_request)(&self.endpoint, number)).await
+    }
+
+    fn read_is_over(
+        &self,
+        number: u64,
+        status: StatusCode,
+        body: &[u8],
+    ) -> Result<bool, QuestionError> {
         let forge = self.endpoint.kind.record();
         let what = format!("pull request {number}");
-        let (status, body) = self.ask((forge.pull_request)(&self.endpoint, number)).await?;
         if status != StatusCode::OK {
             // Not even 404 says that it is over: a token may lack the right to see it.
-            return Err(self.refused(status, what, &body));
+            return Err(self.refused(status, what, body));
         }
-        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let answer: Value = serde_json::from_slice(body).unwrap_or_default();
         let state = answer.get("state").and_then(Value::as_str).unwrap_or_default();
         if forge.open_states.contains(&state) {
             Ok(false)

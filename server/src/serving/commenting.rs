@@ -32,9 +32,11 @@ pub(super) enum Commented {
 /// Somebody asks to do something about a commit, who may do so as far as the forge says.
 pub(super) struct Asking {
     pub(super) delivery: DeliveryId,
+    /// Whether it may be acted upon later, if the heads are not known now.
+    pub(super) may_wait: bool,
     /// What tells it from others of the project, by what is signed of its delivery.
     wish: String,
-    commit: CommitId,
+    pub(super) commit: CommitId,
     by: Account,
     what: Asked,
 }
@@ -78,7 +80,8 @@ pub(super) async fn read(
         Ok(right) if right >= Right::Write => {
             let what = Asked::Approve { pull_request: Some(pull_request), way: Way::Comment };
             let wish = format!("comment {comment}: {commit}");
-            Commented::Asks(Asking { delivery, wish, commit, by: author, what })
+            let may_wait = true;
+            Commented::Asks(Asking { delivery, may_wait, wish, commit, by: author, what })
         }
         Ok(_) => ignored(format!("`{}` may not push to the repository", author.login)),
         Err(error) => failed(error),
@@ -120,6 +123,7 @@ pub(super) async fn pressed(
     let digest = digest(&delivery.body);
     Commented::Asks(Asking {
         delivery: delivery.id,
+        may_wait: true,
         wish: format!("button {digest}"),
         commit,
         by,
@@ -133,7 +137,7 @@ pub(super) async fn act(
     project: &Project,
     asking: Asking,
 ) -> Result<(DeliveryId, DeliveryState, String), DatabaseError> {
-    let Asking { delivery, wish, commit, by, what } = asking;
+    let Asking { delivery, may_wait: _, wish, commit, by, what } = asking;
     if let Some(first) = shared.database.note_wish(project.id, wish, delivery).await? {
         let why = format!(
             "delivery {} said so before: who wants it once more writes another comment, or presses the button again",

@@ -37,7 +37,7 @@ const LATEST_COMMENT: Duration = Duration::from_secs(15 * 60);
 /// How many deliveries one look takes.
 const MOST_DELIVERIES: usize = 1_000;
 
-/// Why a look came to nothing. Everything is as it was before.
+/// Why a look came to nothing, or to branches only. The rest is as it was before.
 #[derive(Debug, thiserror::Error)]
 enum LookError {
     #[error(transparent)]
@@ -54,6 +54,8 @@ enum LookError {
     Address(#[from] AddressError),
     #[error("the repository was renamed")]
     Renamed,
+    #[error("{0}")]
+    WithoutPullRequests(String),
 }
 
 impl LookError {
@@ -65,6 +67,7 @@ impl LookError {
             | Self::Broken(_)
             | Self::Database(_)
             | Self::Comment(_)
+            | Self::WithoutPullRequests(_)
             | Self::Address(_) => Look::Failed,
         }
     }
@@ -224,7 +227,7 @@ async fn look_at(
         // What could not be listed says more.
         Err(error) => return Err(listed.err().unwrap_or(error.into())),
     }
-    let Listed { mut heads, left_out, unknown, default_branch } = listed?;
+    let Listed { mut heads, left_out, unknown, without_pull_requests, default_branch } = listed?;
     // If another server noted others since, none of this counts.
     unknown.keep(&database.heads(id).await?, &mut heads);
     points.pass(Point::ListingDone);
@@ -251,10 +254,20 @@ async fn look_at(
     let mut settled: Vec<_> = settled.collect();
     // Now that the heads are those that the commenters could see.
     for asking in asking {
+        // It may be about a head that could not be listed.
+        if without_pull_requests.is_some()
+            && asking.may_wait
+            && database.heads_at(commented.id, asking.commit).await?.is_empty()
+        {
+            continue;
+        }
         settled.push(commenting::act(shared, &commented, asking).await?);
     }
     database.settle_deliveries(settled).await?;
     points.pass(Point::DeliveriesSettled);
+    if let Some(why) = without_pull_requests {
+        return Err(LookError::WithoutPullRequests(why));
+    }
     later.map_or(Ok(Look::Everything), |error| Err(error.into()))
 }
 
@@ -293,7 +306,10 @@ impl Calling {
         settled: &mut Vec<(DeliveryId, DeliveryState, String)>,
     ) {
         match read {
-            Commented::Asks(asking) => self.asking.push(asking),
+            Commented::Asks(mut asking) => {
+                asking.may_wait = !is_old(delivery);
+                self.asking.push(asking);
+            }
             Commented::Settled(state, why) => settled.push((delivery.id, state, why)),
             Commented::Later(error) if is_old(delivery) => {
                 settled.push((delivery.id, DeliveryState::Failed, error.to_string()));

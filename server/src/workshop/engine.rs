@@ -8,9 +8,6 @@ use std::time::{Duration, SystemTime};
 
 use levain_actions::forge::webhook::Sender;
 use levain_actions::forge::{CheckedOut, ForgeConfig, Masks, Questions, Reach};
-use levain_actions::pull_requests::{
-    ListError, OpenPullRequests, Origin, PullRequestReader, UnreadablePullRequest,
-};
 use levain_actions::status::SummaryText;
 use levain_engine::cancel::Cancel;
 use levain_engine::declaration::matches;
@@ -31,16 +28,16 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use super::pull_requests::{self, Found, admitted};
 use super::reporter::{self, Reporter};
 use super::{Carried, HeadsError, Listed, Order, Workshop};
-use crate::approve::{Admission, Trust, admission};
 use crate::database::Database;
 use crate::live::Live;
 use crate::logins::{GitLogin, LoginError, Logins, NotOwn};
 use crate::pages::comparison::compare;
 use crate::pages::kept_report::KeptReport;
-use crate::projects::{Merge, Project, PullRequests};
-use crate::reconcile::{Head, Heads, Unknown};
+use crate::projects::{Project, PullRequests};
+use crate::reconcile::{Head, Heads};
 use crate::records;
 use crate::roles::Role;
 use crate::runs::state::Verdict;
@@ -107,7 +104,7 @@ impl Workshop for EngineWorkshop {
         }
         // A forge may have no list of pull requests for a repository that nobody has pushed to yet.
         let pull_requests = match heads.is_empty() {
-            true => OpenPullRequests::default(),
+            true => Found::None,
             false => self.pull_requests(project, cancel)?,
         };
         let listed = admitted(heads, pull_requests, project.pull_requests, project.merge);
@@ -277,6 +274,26 @@ impl EngineWorkshop {
         Closed::new(questions, self.runtime.clone())
     }
 
+    /// Asks the forge for the open pull requests, if the project has them built and can log in.
+    fn pull_requests(&self, project: &Project, cancel: &Cancel) -> Result<Found, HeadsError> {
+        let Sender::Forge(kind) = project.sender else { return Ok(Found::None) };
+        if project.pull_requests == PullRequests::None || !project.has_login() {
+            return Ok(Found::None);
+        }
+        let config = ForgeConfig::from_remote(kind, &project.url).map_err(failed)?;
+        let config = self.logins.forge(project, config);
+        let stopped = Arc::new(Notify::new());
+        let stop = Arc::clone(&stopped);
+        cancel.on_cancel(move || stop.notify_one());
+        self.runtime.block_on(async {
+            let known = self.database.heads(project.id).await.map_err(failed)?;
+            tokio::select! {
+                found = pull_requests::find(&self.logins, project, &config, &known) => found,
+                () = stopped.notified() => Err(failed("stopped")),
+            }
+        })
+    }
+
     /// Makes what to work on a project with. Git may log in where the repository is on its forge, until the login goes.
     fn equipped(
         &self,
@@ -289,50 +306,6 @@ impl EngineWorkshop {
         let records = records::in_database(database, self.runtime.clone(), project.url.clone());
         let own = (self.equip)(whose).map_err(Unequipped::Own)?;
         Ok((Surroundings { git_login: login.login(), records, ..own }, login))
-    }
-
-    /// Asks the forge for the open pull requests, if the project has them built and can log in.
-    fn pull_requests(
-        &self,
-        project: &Project,
-        cancel: &Cancel,
-    ) -> Result<OpenPullRequests, HeadsError> {
-        let Sender::Forge(kind) = project.sender else { return Ok(OpenPullRequests::default()) };
-        if project.pull_requests == PullRequests::None || !project.has_login() {
-            return Ok(OpenPullRequests::default());
-        }
-        let config = ForgeConfig::from_remote(kind, &project.url).map_err(failed)?;
-        let config = self.logins.forge(project, config);
-        let stopped = Arc::new(Notify::new());
-        let stop = Arc::clone(&stopped);
-        cancel.on_cancel(move || stop.notify_one());
-        self.runtime.block_on(async {
-            tokio::select! {
-                list = self.open_pull_requests(project, &config) => list,
-                () = stopped.notified() => Err(failed("stopped")),
-            }
-        })
-    }
-
-    async fn open_pull_requests(
-        &self,
-        project: &Project,
-        config: &ForgeConfig,
-    ) -> Result<OpenPullRequests, HeadsError> {
-        let mut may_ask_anew = true;
-        loop {
-            let token = self.logins.token(project, Reach::Read).await.map_err(failed)?;
-            let Some(token) = token else { return Ok(OpenPullRequests::default()) };
-            let reader = PullRequestReader::new(config, &token).map_err(failed)?;
-            match reader.open().await {
-                Err(ListError::Refused { status: 401, .. })
-                    if may_ask_anew && self.logins.refused(project, &token) =>
-                {
-                    may_ask_anew = false;
-                }
-                list => return list.map_err(failed),
-            }
-        }
     }
 }
 
@@ -357,50 +330,7 @@ impl Unequipped {
     }
 }
 
-/// Adds the pull requests that are to be built to the heads of branches.
-fn admitted(
-    mut heads: Heads,
-    pull_requests: OpenPullRequests,
-    choice: PullRequests,
-    merge: Merge,
-) -> Listed {
-    let (mut left_out, mut unknown) = (Vec::new(), Unknown::default());
-    for UnreadablePullRequest { number, why } in pull_requests.unreadable {
-        let named = match number {
-            Some(number) => {
-                unknown.jobsets.insert(JobsetName::pull_request(number));
-                format!("pull request {number}")
-            }
-            None => {
-                unknown.some_pull_request = true;
-                "a pull request".to_owned()
-            }
-        };
-        left_out.push(format!("{named}, which the forge does not describe: {}", one_line(&why)));
-    }
-    for pull in pull_requests.described {
-        let trust = match pull.origin {
-            Origin::Own => Trust::Own,
-            Origin::Fork => Trust::Fork,
-        };
-        let base = match merge {
-            Merge::Base => pull.base,
-            Merge::Head => None,
-        };
-        match admission(trust, choice) {
-            Admission::AtOnce | Admission::OnApproval => {
-                let head = Head { commit: pull.head, trust, author: pull.author, base };
-                heads.insert(JobsetName::pull_request(pull.number), head);
-            }
-            Admission::Never => {
-                left_out.push(format!("pull request {}, which is a fork's", pull.number));
-            }
-        }
-    }
-    Listed { heads, left_out, unknown, default_branch: None }
-}
-
-fn failed(error: impl ToString) -> HeadsError {
+pub(super) fn failed(error: impl ToString) -> HeadsError {
     HeadsError { message: error.to_string() }
 }
 
@@ -525,7 +455,7 @@ fn summary(counters: Counters) -> String {
     if shown.is_empty() { "no jobs".to_owned() } else { shown.join(", ") }
 }
 
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
@@ -640,57 +570,9 @@ impl Warnings {
 #[cfg(test)]
 mod tests {
     use levain_actions::forge::Token;
-    use levain_actions::pull_requests::PullRequest;
     use levain_actions::status::SummaryPhase;
 
     use super::*;
-
-    #[test]
-    fn forks_are_listed_only_where_somebody_may_approve_them() {
-        let commit = |digit: char| String::from(digit).repeat(40).parse().unwrap();
-        let main = || Heads::from([("heads/main".parse().unwrap(), Head::branch(commit('a')))]);
-        let pull = |number, head, origin| PullRequest {
-            number,
-            head: commit(head),
-            base: Some("main".to_owned()),
-            origin,
-            author: Some(5),
-        };
-        // What a fork calls its branch is not even asked for.
-        let pulls = || OpenPullRequests {
-            described: vec![pull(1, 'b', Origin::Own), pull(2, 'c', Origin::Fork)],
-            unreadable: Vec::new(),
-        };
-        for (choice, built, left_out) in [
-            (PullRequests::None, vec!["heads/main"], 2),
-            (PullRequests::Own, vec!["heads/main", "pull/1"], 1),
-            (PullRequests::Approved, vec!["heads/main", "pull/1", "pull/2"], 0),
-            (PullRequests::All, vec!["heads/main", "pull/1", "pull/2"], 0),
-        ] {
-            let listed = admitted(main(), pulls(), choice, Merge::Base);
-            let names: Vec<&str> = listed.heads.keys().map(JobsetName::as_str).collect();
-            assert_eq!((names, listed.left_out.len()), (built, left_out), "{choice:?}");
-            let trusts: Vec<Trust> = listed.heads.values().map(|head| head.trust).collect();
-            let expected = [Trust::Branch, Trust::Own, Trust::Fork];
-            assert_eq!(trusts, expected[..trusts.len()], "{choice:?}");
-        }
-        let left_out = admitted(main(), pulls(), PullRequests::Own, Merge::Base).left_out;
-        assert_eq!(left_out, ["pull request 2, which is a fork's"]);
-        let unreadable = [None, Some(9)].map(|number| UnreadablePullRequest {
-            number,
-            why: "its head is no commit".to_owned(),
-        });
-        let with_others = OpenPullRequests { unreadable: unreadable.into(), ..pulls() };
-        let listed = admitted(main(), with_others, PullRequests::All, Merge::Base);
-        assert_eq!((listed.heads.len(), listed.left_out.len()), (3, 2), "{listed:?}");
-        assert!(listed.unknown.some_pull_request);
-        assert!(listed.unknown.jobsets.contains(&JobsetName::pull_request(9)));
-        for (merge, base) in [(Merge::Base, Some("main")), (Merge::Head, None)] {
-            let heads = admitted(main(), pulls(), PullRequests::All, merge).heads;
-            let bases: Vec<_> = heads.values().map(|head| head.base.as_deref()).collect();
-            assert_eq!(bases, [None, base, base], "{merge:?}");
-        }
-    }
 
     #[test]
     fn a_summary_has_what_there_is() {

@@ -7,10 +7,11 @@ use std::time::Duration;
 use levain_actions::forge::webhook::Sender;
 use levain_engine::cancel::Cancel;
 use levain_server::Database;
+use levain_server::approve::Trust;
 use levain_server::counters::Counted;
 use levain_server::deliveries::{Delivery, DeliveryState};
 use levain_server::projects::{NewProject, Project, ProjectId};
-use levain_server::reconcile::{Head, Heads};
+use levain_server::reconcile::{Head, Heads, Unknown};
 use levain_server::runs::state::{RunState, Verdict};
 use levain_server::runs::{Ended, Owner};
 use levain_server::serving::{Company, Running, Settings};
@@ -90,6 +91,12 @@ impl Workshop for Bench {
         let mut state = self.state.lock().unwrap();
         *state.looking.get_mut(&project.name).unwrap() -= 1;
         match state.heads.get(&project.name) {
+            Some(Some(heads)) if project.name.starts_with("half") => Ok(Listed {
+                heads: heads.clone(),
+                unknown: Unknown { some_pull_request: true, ..Unknown::default() },
+                without_pull_requests: Some("Gitea answered 500".to_owned()),
+                ..Listed::default()
+            }),
             Some(Some(heads)) => {
                 let left_out = vec!["pull request 9, of a fork".to_owned()];
                 Ok(Listed {
@@ -271,6 +278,34 @@ async fn what_was_never_delivered_is_found() {
         .await;
         running.stop().await;
         assert_eq!(states(&database, id).await.len(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn branches_are_built_though_pull_requests_cannot_be_listed() {
+    for test in databases().await {
+        let database = test.open().await;
+        let id = project(&database, "half", GITHUB).await.id;
+        let fork = Head::new(format!("{:040x}", 7).parse().unwrap(), Trust::Fork);
+        let pull = Heads::from([("pull/7".parse().unwrap(), fork)]);
+        let last = database.last_note(id).await.unwrap();
+        database.note_heads(id, last, pull.clone()).await.unwrap().unwrap();
+        let bench = Arc::new(Bench::default());
+        bench.set("half", Some(&[("heads/main", 1)]));
+        let running = serve(&database, &bench, patient()).await;
+        until("it runs", async || bench.begun() == ["heads/main 1"]).await;
+        let delivery = push(&database, id, "1", "refs/heads/main").await;
+        let delivery = settled(&database, delivery.id).await;
+        assert_eq!(delivery.state, DeliveryState::Acted);
+        let looks = bench.looks();
+        until("it is tried again soon", async || bench.looks() > looks).await;
+        let heads = database.heads(id).await.unwrap();
+        assert_eq!(heads.len(), 2, "{heads:?}");
+        let (name, head) = pull.first_key_value().unwrap();
+        assert_eq!(heads[name].commit, head.commit);
+        let shown = database.project(id).await.unwrap().unwrap();
+        assert_eq!(shown.look_failed.as_deref(), Some("Gitea answered 500"));
+        running.stop().await;
     }
 }
 
