@@ -205,11 +205,61 @@ pub enum Command {
 /// Reads what a comment asks for; nothing if it does not speak to levain.
 ///
 /// A line of its own says `/levain approve COMMIT`, with all 40 digits: somebody may have a commit whose name begins
-/// like that of another.
+/// like that of another. What is shown as code or as what somebody else said, and what is not shown, asks for nothing.
 pub fn command(text: &str) -> Option<Command> {
-    let mut asked = text.lines().filter_map(|line| line.trim_end().strip_prefix(COMMAND));
+    let mut asked = spoken(text).filter_map(|line| line.trim_end().strip_prefix(COMMAND));
     let asked = asked.find(|asked| asked.is_empty() || asked.starts_with(' '))?;
     Some(asked.trim().parse().map_or(Command::Unclear, Command::Approve))
+}
+
+/// Where in a comment a line is.
+enum Within {
+    /// Among what its author says.
+    Speech,
+    /// In a paragraph that begins as a quotation: Markdown goes on with it until an empty line.
+    Quotation,
+    /// In a block of code, which ends with at least so many of these.
+    Code(char, usize),
+    /// In what is not shown.
+    Remark,
+}
+
+/// Returns the lines of a comment, as Markdown, that its author says.
+fn spoken(text: &str) -> impl Iterator<Item = &str> {
+    let mut within = Within::Speech;
+    text.lines().filter(move |line| {
+        let found = fence(line);
+        let (now, is_spoken) = match (&within, found) {
+            (Within::Code(mark, count), Some((found, length, ""))) if found == *mark => {
+                (if length >= *count { Within::Speech } else { return false }, false)
+            }
+            (Within::Code(..), _) => return false,
+            (Within::Remark, _) => {
+                (if line.contains("-->") { Within::Speech } else { return false }, false)
+            }
+            // What stands after the marks is the language.
+            (_, Some((mark, count, _))) => (Within::Code(mark, count), false),
+            (_, None) if line.trim_start().starts_with('>') => (Within::Quotation, false),
+            (_, None) if line.trim().is_empty() => (Within::Speech, false),
+            (Within::Quotation, None) => return false,
+            (Within::Speech, None) => match line.rfind("<!--") {
+                Some(begin) if !line[begin..].contains("-->") => (Within::Remark, false),
+                Some(_) | None => (Within::Speech, true),
+            },
+        };
+        within = now;
+        is_spoken
+    })
+}
+
+/// Reads the line at which a block of code begins or ends: its mark, how many of those there are, and what follows.
+fn fence(line: &str) -> Option<(char, usize, &str)> {
+    let inner = line.trim_start_matches(' ');
+    let mark = inner.chars().next().filter(|mark| matches!(mark, '`' | '~'))?;
+    let after = inner.trim_start_matches(mark);
+    let (indent, count) = (line.len() - inner.len(), inner.len() - after.len());
+    let is_fence = indent < 4 && count >= 3 && !(mark == '`' && after.contains('`'));
+    is_fence.then(|| (mark, count, after.trim()))
 }
 
 #[cfg(test)]

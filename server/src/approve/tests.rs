@@ -51,6 +51,12 @@ fn a_comment_names_a_whole_commit_on_a_line_of_its_own() {
         format!("/levain approve {whole}"),
         format!("Looks good.\r\n\r\n/levain approve {whole} \r\nThanks!"),
         format!("/levain approve {}", whole.to_uppercase()),
+        format!("> Is that all?\n\n/levain approve {whole}"),
+        format!("```sh\nnix build\n```\n/levain approve {whole}"),
+        format!("~~~\n```\n~~~~\n/levain approve {whole}"),
+        format!("```x``` is code\n/levain approve {whole}"),
+        format!("<!-- from\na template -->\n/levain approve {whole}"),
+        format!("<!-- a --> b\n/levain approve {whole}"),
     ] {
         assert_eq!(command(&text), approve, "{text}");
     }
@@ -73,6 +79,12 @@ fn a_comment_names_a_whole_commit_on_a_line_of_its_own() {
         format!("/LEVAIN APPROVE {whole}"),
         format!("/levain approved {whole}"),
         format!("/levain  approve {whole}"),
+        format!("Say\n```\n/levain approve {whole}\n```"),
+        format!("  ~~~~ text\n~~~\n/levain approve {whole}"),
+        format!("```\n~~~\n``` x\n/levain approve {whole}"),
+        format!("> Ann wrote\n/levain approve {whole}"),
+        format!("<!--\n/levain approve {whole}\n-->"),
+        format!("a <!-- b --> c <!-- d\n/levain approve {whole}"),
     ] {
         assert_eq!(command(&text), None, "{text}");
     }
