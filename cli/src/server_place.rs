@@ -89,6 +89,7 @@ impl ServerPlace {
             DatabaseError::Open { .. } => Failure::unreached(&error),
             DatabaseError::Url { .. }
             | DatabaseError::Migrate { .. }
+            | DatabaseError::Newer { .. }
             | DatabaseError::Statement(_)
             | DatabaseError::Commit { .. }
             | DatabaseError::Away { .. }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use sqlx::{AnyConnection, Connection, Executor, Row};
 
+use crate::database::migrations::VERSION;
 use crate::database::{DatabaseError, DatabaseUrl};
 
 /// A copy was not made or brought back.
@@ -36,6 +37,20 @@ pub enum BackupError {
         path: PathBuf,
         /// What is wrong.
         why: String,
+    },
+    /// The file is a copy that this levain cannot work with.
+    #[error(
+        "`{}` is of a newer levain: its tables have version {found}, and levain {} knows up to {known}\nhint: install the levain that made it",
+        .path.display(),
+        env!("CARGO_PKG_VERSION")
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version of its tables.
+        found: i64,
+        /// The newest that is known.
+        known: i64,
     },
     /// A file cannot be read or written.
     #[error("cannot write `{}`: {source}", .path.display())]
@@ -161,14 +176,18 @@ async fn check(path: &Path) -> Result<(), BackupError> {
         let mut connection = AnyConnection::connect(&url).await?;
         let row = connection.fetch_one("PRAGMA integrity_check(1)").await?;
         let found: String = row.try_get(0)?;
-        connection.fetch_one("SELECT COUNT(*) FROM _sqlx_migrations").await?;
+        let row = connection.fetch_one("SELECT MAX(version) FROM _sqlx_migrations").await?;
+        let version: i64 = row.try_get(0)?;
         connection.fetch_one("SELECT COUNT(*) FROM deliveries").await?;
         connection.close().await?;
-        Ok::<String, BackupError>(found)
+        Ok::<_, BackupError>((found, version))
     };
     match checked.await {
-        Ok(found) if found == "ok" => Ok(()),
-        Ok(found) => Err(no_copy(found)),
+        Ok((found, version)) if found == "ok" && version > VERSION => {
+            Err(BackupError::Newer { path: path.to_owned(), found: version, known: VERSION })
+        }
+        Ok((found, _)) if found == "ok" => Ok(()),
+        Ok((found, _)) => Err(no_copy(found)),
         Err(error) => Err(no_copy(error.to_string())),
     }
 }

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::migrate::MigrateError;
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
 use tokio::sync::Notify;
 
-mod migrations;
+pub(crate) mod migrations;
 mod outage;
 mod writer;
 
@@ -52,7 +53,20 @@ pub enum DatabaseError {
         url: String,
         /// What happened.
         #[source]
-        source: sqlx::migrate::MigrateError,
+        source: MigrateError,
+    },
+    /// A newer levain has worked with it.
+    #[error(
+        "the database {url} is of a newer levain: its tables have version {found}, and levain {} knows up to {known}\nhint: install the levain that it is of, or bring a copy back that this one made, with `levain restore`",
+        env!("CARGO_PKG_VERSION")
+    )]
+    Newer {
+        /// Its address, without a password.
+        url: String,
+        /// The version of its tables.
+        found: i64,
+        /// The newest that is known.
+        known: i64,
     },
     /// A statement failed.
     #[error("the database refused: {0}")]
@@ -92,10 +106,22 @@ impl DatabaseError {
             Self::Away { .. } | Self::Closed => true,
             Self::Url { .. }
             | Self::Migrate { .. }
+            | Self::Newer { .. }
             | Self::Commit { .. }
             | Self::Content { .. } => false,
         }
     }
+}
+
+/// Describes why tables are not of this version of levain.
+fn not_migrated(url: &DatabaseUrl, source: MigrateError) -> DatabaseError {
+    let (url, known) = (url.shown(), migrations::VERSION);
+    if let MigrateError::VersionMissing(found) = source
+        && found > known
+    {
+        return DatabaseError::Newer { url, found, known };
+    }
+    DatabaseError::Migrate { url, source }
 }
 
 /// The kinds of databases.
@@ -243,10 +269,8 @@ impl Database {
         let connector = Connector { url: url.clone() };
         let mut writer = connector.connect().await?;
         points.pass(Point::DatabaseConnected);
-        migrations::all(url.kind)
-            .run(&mut writer)
-            .await
-            .map_err(|source| DatabaseError::Migrate { url: url.shown(), source })?;
+        let migrated = migrations::all(url.kind).run(&mut writer).await;
+        migrated.map_err(|source| not_migrated(url, source))?;
         points.pass(Point::DatabaseMigrated);
         let kind = url.kind;
         let readers = AnyPoolOptions::new()

@@ -122,6 +122,9 @@ const STEPS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// How many steps this levain knows, which is the version of its tables.
+pub(crate) const VERSION: i64 = STEPS.len() as i64;
+
 /// Returns all steps for a kind of database.
 pub(super) fn all(kind: Kind) -> Migrator {
     let steps = (1..).zip(STEPS).map(|(number, (name, sqlite, postgres))| {

@@ -47,6 +47,7 @@ impl Failure {
             DatabaseError::Open { .. }
             | DatabaseError::Url { .. }
             | DatabaseError::Migrate { .. }
+            | DatabaseError::Newer { .. }
             | DatabaseError::Commit { .. }
             | DatabaseError::Away { .. }
             | DatabaseError::Closed

@@ -9,7 +9,7 @@ use levain_server::projects::{MOST_SECRETS, ProjectError};
 use levain_server::reconcile::Head;
 use levain_server::{Database, backup};
 use reqwest::StatusCode;
-use sqlx::{Executor as _, Row as _};
+use sqlx::{AnyConnection, Connection as _, Executor as _, Row as _};
 
 use crate::support::{GITHUB, databases, note, now, project};
 
@@ -183,6 +183,21 @@ async fn a_copy_is_whole_private_and_brought_back() {
         assert!(error.is_err());
         assert_eq!(names(&test.url).await, ["before"]);
     }
+    // Nor does one that a newer levain made, which no server could work with; nor is that a riddle for one that finds it.
+    let newer = directory.path().join("newer");
+    std::fs::copy(&copy, &newer).unwrap();
+    let url = DatabaseUrl::file(&newer).unwrap();
+    let mut connection =
+        AnyConnection::connect(&format!("sqlite:{}?mode=rw", newer.display())).await.unwrap();
+    let step = "INSERT INTO _sqlx_migrations SELECT version + 1, description, installed_on, success, checksum,
+        execution_time FROM _sqlx_migrations ORDER BY version DESC LIMIT 1";
+    connection.execute(step).await.unwrap();
+    connection.close().await.unwrap();
+    let error = backup::restore(&test.url, &newer, backup::Existing::PutAside).await.unwrap_err();
+    assert!(error.to_string().contains("is of a newer levain: its tables have version"), "{error}");
+    assert_eq!(names(&test.url).await, ["before"]);
+    let error = Database::open(&url).await.err().unwrap().to_string();
+    assert!(error.contains("is of a newer levain") && error.contains("hint: install"), "{error}");
     let missing = directory.path().join("missing");
     let error = backup::restore(&test.url, &missing, backup::Existing::PutAside).await;
     assert!(error.is_err() && !missing.exists());
