@@ -71,6 +71,11 @@ fn a_server_is_looked_after_while_it_runs() {
     let restore = ["restore", copy, "--replace"];
     environment.levain(&home, &restore).code(1).says("another `levain serve`");
     server.end();
+    // A browser may have lost its cookie; the address is that of the server that ran.
+    let link = environment.levain(&home, &["sign-in", "operator", "--end-sessions"]).ok();
+    let link = link.says("ended 0 sessions of the operator").stdout;
+    assert!(link.starts_with("sign in as operator, once: http://127.0.0.1:"), "{link}");
+    assert!(link.contains("/admin?token="), "{link}");
     environment.levain(&home, &["restore", copy]).code(1).says("--replace");
     let restored = environment.levain(&home, &restore).ok().stdout;
     assert!(restored.contains("before-restore-1"), "{restored}");

@@ -355,6 +355,14 @@ pub(crate) enum SignInCommand {
         /// Address of the forge's web pages
         url: String,
     },
+    /// Print a link by which the operator signs in, once
+    ///
+    /// It counts for a day, and older links no longer do.
+    Operator {
+        /// End all sessions of the operator
+        #[arg(long)]
+        end_sessions: bool,
+    },
 }
 
 /// Show the last runs of the server

@@ -112,7 +112,7 @@ async fn operator_link(database: &Database, url: &str) -> Result<String, Failure
     let secret = Secret::new().map_err(|error| Failure::error(&error))?;
     let noted = database.note_operator_link(secret.hash(), Timestamp::now()).await;
     Ok(match noted.map_err(|error| Failure::error(&error))? {
-        true => format!("sign in as operator, once: {url}/admin?token={}\n", secret.expose()),
+        true => super::sign_in::operator_link(url, &secret),
         false => String::new(),
     })
 }

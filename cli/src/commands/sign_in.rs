@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use levain_actions::forge::{ForgeKind, SignIn, Token};
 use levain_server::Database;
+use levain_server::clock::Timestamp;
+use levain_server::http;
 use levain_server::people::NewSignInForge;
+use levain_server::secret::Secret;
 use levain_server::shown::ShownSignInForge;
 use tokio::runtime::Handle;
 
@@ -63,6 +66,27 @@ async fn with(
                 }
             }
         }
+        SignInCommand::Operator { end_sessions } => {
+            let public = database.public_url().await.map_err(|error| Failure::error(&error))?;
+            let url = public.unwrap_or_else(|| DEFAULT_URL.to_owned());
+            if !http::can_sign_in(&url) {
+                return Err(Failure::user(format!(
+                    "nobody can sign in at `{url}`\nhint: start the server with `--public-url` and an address with https"
+                )));
+            }
+            if *end_sessions {
+                let ended = database.end_operator_sessions().await;
+                let ended = ended.map_err(|error| Failure::error(&error))?;
+                terminal.note(&match ended {
+                    1 => "ended 1 session of the operator".to_owned(),
+                    many => format!("ended {many} sessions of the operator"),
+                });
+            }
+            let secret = Secret::new().map_err(|error| Failure::error(&error))?;
+            let noted = database.replace_operator_link(secret.hash(), Timestamp::now()).await;
+            noted.map_err(|error| Failure::error(&error))?;
+            terminal.print(&operator_link(&url, &secret))
+        }
         SignInCommand::Remove { url } => {
             let url = url.trim_end_matches('/').to_owned();
             let removed = database.remove_sign_in_forge(url.clone()).await;
@@ -74,6 +98,11 @@ async fn with(
             }
         }
     }
+}
+
+/// Returns a line with the link by which the operator signs in, once.
+pub(super) fn operator_link(url: &str, secret: &Secret) -> String {
+    format!("sign in as operator, once: {url}/admin?token={}\n", secret.expose())
 }
 
 fn of_host(url: &str) -> Result<ForgeKind, Failure> {

@@ -101,13 +101,37 @@ impl Database {
                 if signed_in.is_some() {
                     return Ok(false);
                 }
-                sqlx::query("DELETE FROM operator_links").execute(&mut *connection).await?;
-                sqlx::query("INSERT INTO operator_links (link, expires_at) VALUES ($1, $2)")
-                    .bind(link.into_text())
-                    .bind(now.after(LINK).millis())
-                    .execute(&mut *connection)
-                    .await?;
+                replace_link(connection, link, now).await?;
                 Ok(true)
+            })
+        })
+        .await
+    }
+
+    /// Notes a link by which the operator signs in, in place of any older one, though they may be signed in: a browser
+    /// may have lost its cookie.
+    pub async fn replace_operator_link(
+        &self,
+        link: Hash,
+        now: Timestamp,
+    ) -> Result<(), DatabaseError> {
+        self.write(move |connection| {
+            Box::pin(async move { replace_link(connection, link, now).await })
+        })
+        .await
+    }
+
+    /// Ends all sessions of the operator; returns how many there were.
+    pub async fn end_operator_sessions(&self) -> Result<u64, DatabaseError> {
+        self.write(move |connection| {
+            Box::pin(async move {
+                let done = sqlx::query(
+                    "DELETE FROM sessions
+                     WHERE person IN (SELECT id FROM people WHERE forge IS NULL)",
+                )
+                .execute(&mut *connection)
+                .await?;
+                Ok(done.rows_affected())
             })
         })
         .await
@@ -171,6 +195,20 @@ impl Database {
         })
         .await
     }
+}
+
+async fn replace_link(
+    connection: &mut AnyConnection,
+    link: Hash,
+    now: Timestamp,
+) -> Result<(), DatabaseError> {
+    sqlx::query("DELETE FROM operator_links").execute(&mut *connection).await?;
+    sqlx::query("INSERT INTO operator_links (link, expires_at) VALUES ($1, $2)")
+        .bind(link.into_text())
+        .bind(now.after(LINK).millis())
+        .execute(&mut *connection)
+        .await?;
+    Ok(())
 }
 
 async fn begin(

@@ -352,6 +352,14 @@ async fn the_operators_link_counts_once_and_is_used_by_a_click_only() {
         // No further one while the operator is signed in; else the newest only, for a day.
         let (second, third) = (Secret::new().unwrap(), Secret::new().unwrap());
         assert!(!database.note_operator_link(second.hash(), now()).await.unwrap());
+        // But where they ask for it, as with a lost cookie; and the cookie need not count any longer.
+        let lost = Secret::new().unwrap();
+        database.replace_operator_link(lost.hash(), now()).await.unwrap();
+        assert_eq!(database.end_operator_sessions().await.unwrap(), 1);
+        assert_ne!(whoever(&server, &cookie).await, r#"{"kind":"operator","name":null}"#);
+        let used = server.post("/admin", &[], &format!("token={}", lost.expose())).await;
+        let fresh = format!("levain={}", used.cookie("levain").unwrap());
+        assert_eq!(whoever(&server, &fresh).await, r#"{"kind":"operator","name":null}"#);
         let after = now().after(SESSION);
         assert!(database.note_operator_link(second.hash(), after).await.unwrap());
         assert!(database.note_operator_link(third.hash(), after).await.unwrap());
