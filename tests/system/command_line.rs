@@ -72,6 +72,22 @@ fn usage_errors_and_help() {
 }
 
 #[test]
+fn a_token_of_an_unknown_kind_of_forge_is_refused() {
+    let environment = Environment::new();
+    let here = environment.path("tmp");
+    std::fs::write(environment.path("tmp/token"), "s3cr3t-t0ken").unwrap();
+    let url = "http://git.example.org/o/r";
+    let add = ["project", "add", "bread", url, "--token-file", "token"];
+    environment.levain(&here, &add).code(1).says("with `--forge`: ");
+    let list = environment.levain(&here, &["project", "list"]).ok().stdout;
+    assert_eq!(list, "");
+    let named = [&add[..], &["--forge", "gitea"]].concat();
+    environment.levain(&here, &named).ok().says("warning: the token goes to");
+    let list = environment.levain(&here, &["project", "list"]).ok().stdout;
+    assert!(list.contains("  token  "), "{list}");
+}
+
+#[test]
 fn results_on_standard_output_and_the_rest_on_standard_error() {
     let environment = Environment::new();
     let repository = incremental(&environment, "");

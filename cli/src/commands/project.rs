@@ -2,13 +2,14 @@
 
 mod upkeep;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
 use levain_actions::forge::webhook::Sender;
 use levain_actions::forge::{ForgeConfig, ForgeKind, Token, is_at};
 use levain_server::Database;
-use levain_server::projects::{Added, Merge, NewProject, PullRequests};
+use levain_server::projects::{Added, Merge, NewProject, Project, PullRequests};
 use levain_server::shown::ShownProject;
 use tokio::runtime::Handle;
 
@@ -34,6 +35,12 @@ pub(crate) fn project(
         ProjectCommand::Add(add) => {
             let place = ServerPlace::find(&add.database)?;
             let new = described(add)?;
+            if new.token_file.is_some() && is_in_the_clear(&new.url) {
+                terminal.note(&format!(
+                    "warning: the token goes to `{}` unencrypted, and whoever is in between can read it\nhint: name the repository by an address with https",
+                    levain_actions::git::masked(&new.url)
+                ));
+            }
             runtime.block_on(async {
                 let database = place.open().await?;
                 let result = match with_app(add, new, &database).await {
@@ -56,21 +63,28 @@ pub(crate) fn project(
                 database.close().await;
                 projects.map_err(|error| Failure::error(&error))
             })?;
-            let shown: Vec<ShownProject> = projects.iter().map(ShownProject::new).collect();
             match format {
-                Format::Json => terminal.print_json(&shown)?,
-                Format::Text => terminal.print(&listed(shown))?,
+                Format::Json => {
+                    let shown: Vec<ShownProject> = projects.iter().map(ShownProject::new).collect();
+                    terminal.print_json(&shown)?;
+                }
+                Format::Text => terminal.print(&listed(&projects))?,
             }
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn listed(projects: Vec<ShownProject>) -> String {
+fn listed(projects: &[Project]) -> String {
     let rows: Vec<Vec<String>> = projects
-        .into_iter()
+        .iter()
         .map(|project| {
-            let token = if project.has_token { "token" } else { "no token" };
+            let login = match (project.app, &project.token_file) {
+                (Some(_), _) => "App",
+                (None, Some(_)) => "token",
+                (None, None) => "no token",
+            };
+            let project = ShownProject::new(project);
             let pull_requests = format!("pull requests: {}", project.pull_requests);
             let looked = match (project.looked_at, project.look_failed) {
                 (None, _) => "never looked at".to_owned(),
@@ -83,7 +97,7 @@ fn listed(projects: Vec<ShownProject>) -> String {
                 }
             };
             let forge = project.forge.to_owned();
-            vec![project.name, forge, project.url, token.into(), pull_requests, looked]
+            vec![project.name, forge, project.url, login.into(), pull_requests, looked]
         })
         .collect();
     columns(&rows)
@@ -105,7 +119,12 @@ fn described(args: &AddProject) -> Result<NewProject, Failure> {
         Some(kind) => kind.parse().map_err(|error| Failure::error(&error))?,
         // That of the App, which is looked up later.
         None if args.app.is_some() => Sender::Git,
-        None => ForgeKind::of_remote(&url).map_or(Sender::Git, Sender::Forge),
+        None => match (ForgeKind::of_remote(&url), &args.token_file) {
+            (Some(kind), _) => Sender::Forge(kind),
+            (None, None) => Sender::Git,
+            // Without a forge a token would be of no use, and pull requests would be missed in silence.
+            (None, Some(_)) => return Err(unknown_forge(&args.url)),
+        },
     };
     let token_file = args.token_file.as_deref().map(usable_token).transpose()?;
     let pull_requests = match args.pull_requests {
@@ -132,6 +151,32 @@ fn described(args: &AddProject) -> Result<NewProject, Failure> {
         schedule: args.schedule,
         ..NewProject::new(name, sender, url)
     })
+}
+
+fn unknown_forge(url: &str) -> Failure {
+    let kinds: Vec<String> =
+        ForgeKind::ALL.iter().map(|kind| format!("`{}`", kind.name())).collect();
+    Failure::user(format!(
+        "`{}` does not tell of which kind of forge the token is\nhint: name it with `--forge`: {}, or `git` for a repository without a forge",
+        levain_actions::git::masked(url),
+        kinds.join(", ")
+    ))
+}
+
+/// Returns whether a token for a repository can be read by those in between.
+fn is_in_the_clear(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    if !scheme.eq_ignore_ascii_case("http") {
+        return false;
+    }
+    let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    let host = match place.strip_prefix('[').and_then(|place| place.split_once(']')) {
+        Some((host, _)) => host,
+        None => place.split(':').next().unwrap_or_default(),
+    };
+    let is_own = host.parse().is_ok_and(|host: IpAddr| host.is_loopback());
+    !(is_own || host.eq_ignore_ascii_case("localhost"))
 }
 
 /// Returns what of pull requests is built.
@@ -240,6 +285,25 @@ exit 0
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_in_the_clear_unless_it_is_encrypted_or_stays_here() {
+        for url in
+            ["http://git.example.org/o/r", "HTTP://10.0.0.1:3000/o/r", "http://a@[fd00::1]/o/r"]
+        {
+            assert!(is_in_the_clear(url), "{url}");
+        }
+        for url in [
+            "https://git.example.org/o/r",
+            "http://localhost:3000/o/r",
+            "http://127.0.0.1/o/r",
+            "http://u:p@[::1]:80/o/r",
+            "ssh://git@git.example.org/o/r",
+            "/srv/git/bread.git",
+        ] {
+            assert!(!is_in_the_clear(url), "{url}");
+        }
+    }
 
     #[test]
     fn the_hook_never_shows_the_secret_as_an_argument() {
