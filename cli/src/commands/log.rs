@@ -26,6 +26,9 @@ use crate::terminal::Terminal;
 /// The most that is asked of the server at a time.
 const PART: usize = 32 << 20;
 
+/// How many jobs a message names.
+const NAMED: usize = 20;
+
 /// Runs the command.
 pub(crate) fn log(
     global: &Global,
@@ -51,6 +54,8 @@ struct Printed {
     bytes: u64,
     /// The job, once that is known.
     job: Option<String>,
+    /// The jobs of a run that is under way, if they are several and none is named.
+    others: Vec<String>,
     /// What has no end of line yet.
     rest: Vec<u8>,
 }
@@ -78,6 +83,14 @@ async fn followed(
                 None => choice.existing(database).await?,
             };
             return match printed.bytes {
+                0 if printed.job.is_none() && !printed.others.is_empty() => {
+                    Err(Failure::user(format!(
+                        "run {} is {}, and has several jobs\nhint: name one with `--job`: {}",
+                        run.id.number(),
+                        run.state.name(),
+                        printed.others.join(", ")
+                    )))
+                }
                 0 => Err(Failure::user(format!(
                     "run {} is {}, and nothing was printed yet\nhint: `-f` waits",
                     run.id.number(),
@@ -157,7 +170,7 @@ fn chosen<'a>(jobs: &'a [Value], name: Option<&str>, run: &Run) -> Result<&'a Va
             Some(name) => format!("run {number} has no job `{name}`"),
             None => format!("run {number} has several jobs, and none failed"),
         };
-        let names: Vec<String> = jobs.iter().take(20).map(attr_path).collect();
+        let names: Vec<String> = jobs.iter().take(NAMED).map(attr_path).collect();
         Failure::user(format!("{what}\nhint: name one with `--job`: {}", names.join(", ")))
     })
 }
@@ -176,17 +189,31 @@ async fn under_way(
         let shown: Value =
             answer.and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
         printed.job = only_job(&shown["live"]);
+        printed.others = several_jobs(&shown["live"]);
     }
     let Some(job) = &printed.job else { return Ok(Vec::new()) };
     let url = format!("{base}{}.txt?after={}", links::log(number, job), printed.bytes);
     Ok(asked(&url).await?.unwrap_or_default())
 }
 
+/// Returns the jobs of a run that is under way, as far as they are known.
+fn jobs_of(live: &Value) -> Vec<String> {
+    let names = |key: &str| live[key].as_object().into_iter().flat_map(|jobs| jobs.keys().cloned());
+    names("waiting").chain(names("ended")).collect()
+}
+
 /// Returns the job of a run that is under way, if it is known that there is only one.
 fn only_job(live: &Value) -> Option<String> {
-    let names = |key: &str| live[key].as_object().into_iter().flat_map(|jobs| jobs.keys().cloned());
-    let mut jobs: Vec<String> = names("waiting").chain(names("ended")).collect();
+    let mut jobs = jobs_of(live);
     (live["jobs"] == 1 && jobs.len() == 1).then(|| jobs.pop()).flatten()
+}
+
+/// Returns some jobs of a run that is under way, if it has several.
+fn several_jobs(live: &Value) -> Vec<String> {
+    match live["jobs"].as_u64() {
+        Some(2..) => jobs_of(live).into_iter().take(NAMED).collect(),
+        Some(0 | 1) | None => Vec::new(),
+    }
 }
 
 async fn asked(url: &str) -> Result<Option<Vec<u8>>, Failure> {
@@ -251,5 +278,10 @@ mod tests {
         // Others may not be known yet.
         assert_eq!(only_job(&json!({ "jobs": 2, "waiting": { "a": {} }, "ended": {} })), None);
         assert_eq!(only_job(&Value::Null), None);
+        let two = json!({ "jobs": 2, "waiting": { "a": {} }, "ended": { "b": {} } });
+        assert_eq!(several_jobs(&two), ["a", "b"]);
+        let one = json!({ "jobs": 1, "waiting": { "a": {} }, "ended": {} });
+        assert_eq!(several_jobs(&one), [""; 0]);
+        assert_eq!(several_jobs(&Value::Null), [""; 0]);
     }
 }
