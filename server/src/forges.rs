@@ -2,6 +2,8 @@
 //!
 //! What a forge does not say gives nobody a right.
 
+use std::collections::BTreeSet;
+
 use levain_actions::forge::webhook::Sender;
 use levain_actions::forge::{
     Account, Comment, ForgeConfig, ForgeError, QuestionError, Questions, Reach, Right, Token,
@@ -61,6 +63,22 @@ impl Forges {
         match asked.questions.comment(pull_request, comment).await {
             Err(error) if self.may_ask_anew(project, &asked, &error) => {
                 Ok(self.asked(project).await?.questions.comment(pull_request, comment).await?)
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    /// Returns the numbers of the comments under a pull request whose text is wanted.
+    pub async fn comments(
+        &self,
+        project: &Project,
+        pull_request: u64,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<BTreeSet<u64>, ForgesError> {
+        let asked = self.asked(project).await?;
+        match asked.questions.comments(pull_request, &is_wanted).await {
+            Err(error) if self.may_ask_anew(project, &asked, &error) => {
+                Ok(self.asked(project).await?.questions.comments(pull_request, is_wanted).await?)
             }
             answer => Ok(answer?),
         }

@@ -11,16 +11,44 @@ use crate::database::{Database, DatabaseError};
 use crate::deliveries::DeliveryId;
 use crate::projects::ProjectId;
 
+/// What stands in the place of a delivery's number where there was none.
+const FOUND: i64 = 0;
+
+/// What told first that somebody asks for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// A delivery.
+    Delivered(DeliveryId),
+    /// It was found at the forge. If a server is killed before it has acted upon that, that is lost: what is found again
+    /// and again must not count twice.
+    Found,
+}
+
 impl Database {
-    /// Takes note that somebody asks for something; returns the delivery that said so before, if another one did.
+    /// Returns whether somebody was heard to ask for something.
+    pub(crate) async fn knows_wish(
+        &self,
+        project: ProjectId,
+        wish: &str,
+    ) -> Result<bool, DatabaseError> {
+        let row = sqlx::query("SELECT 1 FROM wishes WHERE project = $1 AND wish = $2")
+            .bind(project.0)
+            .bind(wish.to_owned())
+            .fetch_optional(self.readers())
+            .await?;
+        Ok(row.is_some())
+    }
+
+    /// Takes note that somebody asks for something, as a delivery says, or as was found at the forge; returns what told
+    /// so before, if anything else did.
     ///
     /// The same delivery may say so again: it was not settled when a server was killed, or the operator replays it.
     pub(crate) async fn note_wish(
         &self,
         project: ProjectId,
         wish: String,
-        delivery: DeliveryId,
-    ) -> Result<Option<DeliveryId>, DatabaseError> {
+        delivery: Option<DeliveryId>,
+    ) -> Result<Option<Before>, DatabaseError> {
         self.write(move |connection| {
             Box::pin(async move {
                 let done = sqlx::query(
@@ -29,7 +57,7 @@ impl Database {
                 )
                 .bind(project.0)
                 .bind(wish.clone())
-                .bind(delivery.0)
+                .bind(delivery.map_or(FOUND, |delivery| delivery.0))
                 .bind(Timestamp::now().millis())
                 .execute(&mut *connection)
                 .await?;
@@ -42,8 +70,11 @@ impl Database {
                         .bind(wish)
                         .fetch_one(&mut *connection)
                         .await?;
-                let first = DeliveryId(row.try_get(0)?);
-                Ok((first != delivery).then_some(first))
+                Ok(match row.try_get(0)? {
+                    FOUND => Some(Before::Found),
+                    first if delivery == Some(DeliveryId(first)) => None,
+                    first => Some(Before::Delivered(DeliveryId(first))),
+                })
             })
         })
         .await

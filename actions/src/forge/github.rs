@@ -70,6 +70,12 @@ pub(super) const FORGE: Forge = Forge {
             let (owner, name) = endpoint.owner_and_name();
             endpoint.url(&["repos", owner, name, "issues", "comments", &comment.to_string()])
         },
+        comments: |endpoint, number, page| {
+            let (owner, name) = endpoint.owner_and_name();
+            let number = number.to_string();
+            let url = endpoint.url(&["repos", owner, name, "issues", &number, "comments"]);
+            asking(url, &[("per_page", "100"), ("page", &page.to_string())])
+        },
         read_comment,
         right: |endpoint, account| {
             let (owner, name) = endpoint.owner_and_name();

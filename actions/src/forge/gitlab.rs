@@ -68,6 +68,13 @@ pub(super) const FORGE: Forge = Forge {
             let request = ["merge_requests", number.as_str(), "notes", comment.as_str()];
             endpoint.url(&[&["projects", endpoint.repository.as_str()][..], &request].concat())
         },
+        comments: |endpoint, number, page| {
+            let number = number.to_string();
+            let request = ["merge_requests", number.as_str(), "notes"];
+            let url =
+                endpoint.url(&[&["projects", endpoint.repository.as_str()][..], &request].concat());
+            asking(url, &[("per_page", "100"), ("page", &page.to_string())])
+        },
         read_comment,
         // With what comes from the groups above.
         right: |endpoint, account| {

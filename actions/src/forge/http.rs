@@ -8,7 +8,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use super::{Endpoint, ForgeError, ForgeKind, Token, tls_config};
 
 /// How much of an answer is read. Forges answer a few kilobytes.
-const ANSWER_LIMIT: usize = 256 * 1024;
+pub(super) const ANSWER_LIMIT: usize = 256 * 1024;
 
 /// Makes a client that follows no redirect and waits for nothing for ever.
 pub(crate) fn client(endpoint: &Endpoint) -> Result<reqwest::Client, ForgeError> {

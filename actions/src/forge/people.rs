@@ -60,6 +60,8 @@ pub struct Comment {
 pub(super) struct People {
     /// Where a comment under a pull request is.
     pub(super) comment: fn(&Endpoint, u64, u64) -> Url,
+    /// Where a page of the comments under a pull request is.
+    pub(super) comments: fn(&Endpoint, u64, u32) -> Url,
     /// Reads it.
     pub(super) read_comment: fn(&[u8]) -> Option<Comment>,
     /// Where it says what somebody may do.
@@ -83,6 +85,16 @@ pub struct DescribedRepository {
     pub path: String,
     /// Whether everybody may see it.
     pub is_public: bool,
+}
+
+/// A comment in a list. Who wrote it is asked of the comment itself.
+#[derive(Deserialize)]
+pub(super) struct ListedComment {
+    /// Its number.
+    pub(super) id: u64,
+    /// What it says.
+    #[serde(default)]
+    pub(super) body: Option<String>,
 }
 
 /// Returns the number at the end of an address, such as that of the pull request that a comment is under.

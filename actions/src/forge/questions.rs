@@ -1,16 +1,21 @@
 //! Asks a forge about pull requests and people. Writes nothing.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
-use super::people::{Account, Comment, DescribedRepository, Right};
+use super::people::{Account, Comment, DescribedRepository, ListedComment, Right};
 use super::{Endpoint, ForgeConfig, ForgeError, Masks, Token, http};
 use crate::status::shorten;
 
 /// How much of a refusal is shown.
 const EXCERPT_LIMIT: usize = 200;
+/// How many pages of comments are read, how many comments one has, and how long it may be.
+const COMMENT_PAGES: u32 = 5;
+const COMMENT_PAGE: usize = 100;
+const COMMENTS_LIMIT: usize = 16 << 20;
 
 /// Asks the forge of one repository.
 #[derive(Debug)]
@@ -126,6 +131,40 @@ impl Questions {
         }
     }
 
+    /// Returns the numbers of the comments under a pull request whose text is wanted, in no order. Of very many not all are
+    /// read.
+    pub async fn comments(
+        &self,
+        pull_request: u64,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<BTreeSet<u64>, QuestionError> {
+        let people = &self.endpoint.kind.record().people;
+        let what = format!("the comments under pull request {pull_request}");
+        let (mut seen, mut wanted) = (BTreeSet::new(), BTreeSet::new());
+        for page in 1..=COMMENT_PAGES {
+            let url = (people.comments)(&self.endpoint, pull_request, page);
+            let (status, body) = self.ask_within(url, COMMENTS_LIMIT).await?;
+            if status != StatusCode::OK {
+                return Err(self.refused(status, what, &body));
+            }
+            let Ok(listed) = serde_json::from_slice::<Vec<ListedComment>>(&body) else {
+                return Err(self.garbage(what));
+            };
+            let before = seen.len();
+            for comment in listed {
+                seen.insert(comment.id);
+                if comment.body.as_deref().is_some_and(&is_wanted) {
+                    wanted.insert(comment.id);
+                }
+            }
+            // A forge may know no pages, and list the same once more.
+            if seen.len() - before < COMMENT_PAGE {
+                break;
+            }
+        }
+        Ok(wanted)
+    }
+
     /// Returns what somebody may do with the repository. What the forge gives to everybody need not be included.
     pub async fn right(&self, account: &Account) -> Result<Right, QuestionError> {
         let people = &self.endpoint.kind.record().people;
@@ -179,6 +218,14 @@ impl Questions {
     }
 
     async fn ask(&self, url: Url) -> Result<(StatusCode, Vec<u8>), QuestionError> {
+        self.ask_within(url, http::ANSWER_LIMIT).await
+    }
+
+    async fn ask_within(
+        &self,
+        url: Url,
+        limit: usize,
+    ) -> Result<(StatusCode, Vec<u8>), QuestionError> {
         let unreachable = |source: reqwest::Error| QuestionError::Unreachable {
             url: self.endpoint.base.to_string(),
             source: source.without_url(),
@@ -187,7 +234,7 @@ impl Questions {
         let request = self.http.get(url).headers(headers);
         let response = http::send(&self.endpoint, request).await.map_err(unreachable)?;
         let status = response.status();
-        Ok((status, http::read(response).await.map_err(unreachable)?))
+        Ok((status, http::read_within(response, limit).await.map_err(unreachable)?))
     }
 
     fn refused(&self, status: StatusCode, what: String, body: &[u8]) -> QuestionError {
@@ -211,7 +258,7 @@ impl Questions {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use wiremock::matchers::{header, method, path};
+    use wiremock::matchers::{header, method, path, query_param};
     use wiremock::{Mock, MockServer, ResponseTemplate};
 
     use super::*;
@@ -341,6 +388,28 @@ mod tests {
         let place = "/api/v4/projects/o%2Fr/merge_requests/7/notes/9";
         let server = answering(place, 200, note).await;
         assert!(questions(ForgeKind::GitLab, &server).comment(7, 9).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn comments_are_searched_page_by_page() {
+        for (kind, place) in [
+            (ForgeKind::GitHub, "/repos/o/r/issues/7/comments"),
+            (ForgeKind::GitLab, "/api/v4/projects/o%2Fr/merge_requests/7/notes"),
+            (ForgeKind::Gitea, "/api/v1/repos/o/r/issues/7/comments"),
+        ] {
+            let server = MockServer::start().await;
+            let first: Vec<_> =
+                (1..=100).map(|id| json!({ "id": id, "body": format!("n{id}") })).collect();
+            let second =
+                vec![json!({ "id": 101, "body": "n5" }), json!({ "id": 102, "body": null })];
+            for (page, body) in [("1", first), ("2", second)] {
+                let answer = ResponseTemplate::new(200).set_body_json(body);
+                let mock = Mock::given(path(place)).and(query_param("page", page));
+                mock.respond_with(answer).expect(1).mount(&server).await;
+            }
+            let found = questions(kind, &server).comments(7, |text| text == "n5").await.unwrap();
+            assert_eq!(found, BTreeSet::from([5, 101]), "{kind}");
+        }
     }
 
     #[tokio::test]

@@ -180,6 +180,24 @@ impl Database {
         rows.iter().map(run).collect()
     }
 
+    /// Returns the runs of a project that wait for an approval, the newest first, at most `limit`.
+    pub async fn unapproved_of(
+        &self,
+        project: ProjectId,
+        limit: u32,
+    ) -> Result<Vec<Run>, DatabaseError> {
+        let text = sqlx::AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM runs WHERE state = 'unapproved' AND project = $1
+             ORDER BY id DESC LIMIT $2"
+        ));
+        let rows = sqlx::query(text)
+            .bind(project.0)
+            .bind(i64::from(limit))
+            .fetch_all(self.readers())
+            .await?;
+        rows.iter().map(run).collect()
+    }
+
     /// Returns the newest run of a branch or pull request that has a report, with it.
     pub async fn newest_report(
         &self,

@@ -14,10 +14,15 @@ use crate::clock::Timestamp;
 use crate::database::DatabaseError;
 use crate::deliveries::{Delivery, DeliveryId, DeliveryState};
 use crate::forges::ForgesError;
-use crate::projects::Project;
+use crate::projects::{Project, PullRequests};
 use crate::secret::digest;
+use crate::wishes::Before;
 use levain_actions::git::CommitId;
 use levain_evaluator::names::Named;
+
+/// How many commits that wait for an approval are looked after in one look, and how many comments of each.
+const MOST_SEARCHED: u32 = 10;
+const MOST_COMMENTS: usize = 10;
 
 /// What a delivery about somebody's wish calls for.
 pub(super) enum Commented {
@@ -31,7 +36,8 @@ pub(super) enum Commented {
 
 /// Somebody asks to do something about a commit, who may do so as far as the forge says.
 pub(super) struct Asking {
-    pub(super) delivery: DeliveryId,
+    /// What said so; nothing if it was found at the forge.
+    pub(super) delivery: Option<DeliveryId>,
     /// Whether it may be acted upon later, if the heads are not known now.
     pub(super) may_wait: bool,
     /// What tells it from others of the project, by what is signed of its delivery.
@@ -53,7 +59,7 @@ enum Asked {
 pub(super) async fn read(
     shared: &Shared,
     project: &Project,
-    delivery: DeliveryId,
+    delivery: Option<DeliveryId>,
     pull_request: u64,
     comment: u64,
 ) -> Commented {
@@ -79,13 +85,53 @@ pub(super) async fn read(
     match forges.right(project, &author).await {
         Ok(right) if right >= Right::Write => {
             let what = Asked::Approve { pull_request: Some(pull_request), way: Way::Comment };
-            let wish = format!("comment {comment}: {commit}");
+            let wish = wish_of(comment, commit);
             let may_wait = true;
             Commented::Asks(Asking { delivery, may_wait, wish, commit, by: author, what })
         }
         Ok(_) => ignored(format!("`{}` may not push to the repository", author.login)),
         Err(error) => failed(error),
     }
+}
+
+/// Looks for comments that approve commits which wait for that, and acts upon them: their deliveries may be lost.
+///
+/// They are asked about like those that are delivered, and count once with them. A comment names the commit, so it approves
+/// no other, however old it is.
+pub(super) async fn find(shared: &Shared, project: &Project) -> Result<(), DatabaseError> {
+    if project.pull_requests != PullRequests::Approved || !project.has_login() {
+        return Ok(());
+    }
+    for run in shared.database.unapproved_of(project.id, MOST_SEARCHED).await? {
+        let Named::PullRequest(number) = run.jobset.named() else { continue };
+        let commit = run.commit;
+        let approves = |text: &str| command(text) == Some(Command::Approve(commit));
+        let found = match shared.settings.forges.comments(project, number, approves).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::info!(project = project.name, %error, "cannot look for comments");
+                return Ok(());
+            }
+        };
+        // Whoever may not approve can write many; the newest are asked about.
+        for comment in found.into_iter().rev().take(MOST_COMMENTS) {
+            if shared.database.knows_wish(project.id, &wish_of(comment, commit)).await? {
+                continue;
+            }
+            let outcome = match read(shared, project, None, number, comment).await {
+                Commented::Asks(asking) => act(shared, project, asking).await?.1,
+                Commented::Settled(_, why) => why,
+                Commented::Later(error) => error.to_string(),
+            };
+            tracing::info!(project = project.name, number, comment, "found a comment: {outcome}");
+        }
+    }
+    Ok(())
+}
+
+/// Returns what tells what a comment asks for from other wishes.
+fn wish_of(comment: u64, commit: CommitId) -> String {
+    format!("comment {comment}: {commit}")
 }
 
 /// Asks the forge whether somebody who pressed a button may do so.
@@ -122,7 +168,7 @@ pub(super) async fn pressed(
     // Two that are pressed one after the other differ: the check has another number, or the suite another time.
     let digest = digest(&delivery.body);
     Commented::Asks(Asking {
-        delivery: delivery.id,
+        delivery: Some(delivery.id),
         may_wait: true,
         wish: format!("button {digest}"),
         commit,
@@ -136,21 +182,22 @@ pub(super) async fn act(
     shared: &Shared,
     project: &Project,
     asking: Asking,
-) -> Result<(DeliveryId, DeliveryState, String), DatabaseError> {
+) -> Result<(DeliveryState, String), DatabaseError> {
     let Asking { delivery, may_wait: _, wish, commit, by, what } = asking;
-    if let Some(first) = shared.database.note_wish(project.id, wish, delivery).await? {
+    if let Some(before) = shared.database.note_wish(project.id, wish, delivery).await? {
+        let before = match before {
+            Before::Delivered(first) => format!("delivery {} said so before", first.number()),
+            Before::Found => "it was found at the forge before".to_owned(),
+        };
         let why = format!(
-            "delivery {} said so before: who wants it once more writes another comment, or presses the button again",
-            first.number()
+            "{before}: who wants it once more writes another comment, or presses the button again"
         );
-        return Ok((delivery, DeliveryState::Ignored, why));
+        return Ok((DeliveryState::Ignored, why));
     }
     let heads = shared.database.heads_at(project.id, commit).await?;
     match what {
         Asked::Approve { pull_request: Some(pull_request), way } => {
-            let (state, outcome) =
-                approve(shared, project, (pull_request, commit), &by, way).await?;
-            Ok((delivery, state, outcome))
+            approve(shared, project, (pull_request, commit), &by, way).await
         }
         Asked::Approve { pull_request: None, way } => {
             let mut settled = (DeliveryState::Ignored, Vec::new());
@@ -162,7 +209,7 @@ pub(super) async fn act(
                 }
                 settled.1.push(outcome);
             }
-            Ok((delivery, settled.0, outcome_of(settled.1, commit)))
+            Ok((settled.0, outcome_of(settled.1, commit)))
         }
         Asked::Rerun { right } => {
             let mut settled = (DeliveryState::Ignored, Vec::new());
@@ -180,7 +227,7 @@ pub(super) async fn act(
                 let by = named(&by);
                 settled.1.push(format!("{by} asked for run {} of {jobset}", run.number()));
             }
-            Ok((delivery, settled.0, outcome_of(settled.1, commit)))
+            Ok((settled.0, outcome_of(settled.1, commit)))
         }
     }
 }

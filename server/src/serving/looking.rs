@@ -261,10 +261,15 @@ async fn look_at(
         {
             continue;
         }
-        settled.push(commenting::act(shared, &commented, asking).await?);
+        let delivery = asking.delivery;
+        let (state, outcome) = commenting::act(shared, &commented, asking).await?;
+        settled.extend(delivery.map(|id| (id, state, outcome)));
     }
     database.settle_deliveries(settled).await?;
     points.pass(Point::DeliveriesSettled);
+    if everything {
+        commenting::find(shared, &commented).await?;
+    }
     if let Some(why) = without_pull_requests {
         return Err(LookError::WithoutPullRequests(why));
     }
@@ -280,7 +285,7 @@ async fn refuse(
 ) -> Result<(), DatabaseError> {
     let why = why.to_string();
     let why = why.lines().next().unwrap_or_default();
-    let waiting = waiting.iter().copied().chain(asking.iter().map(|asking| asking.delivery));
+    let waiting = waiting.iter().copied().chain(asking.iter().filter_map(|asking| asking.delivery));
     let settled = waiting.map(|id| (id, DeliveryState::Failed, why.to_owned())).collect();
     shared.database.settle_deliveries(settled).await?;
     Ok(())
@@ -348,7 +353,7 @@ async fn read_deliveries(shared: &Shared, project: &Project) -> Result<Calling, 
             Reading::Check { .. } if calling.later.is_some() => {}
             Reading::Comment { pull_request, comment } => {
                 let id = delivery.id;
-                let read = commenting::read(shared, project, id, pull_request, comment).await;
+                let read = commenting::read(shared, project, Some(id), pull_request, comment).await;
                 calling.take(&delivery, read, &mut settled);
             }
             Reading::Check { commit, wish, by } => {

@@ -221,6 +221,57 @@ async fn a_comment_that_is_delivered_again_under_another_key_approves_nothing() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_comment_whose_delivery_was_lost_is_found_by_the_next_look_and_counts_once() {
+    for test in databases().await {
+        let database = test.open().await;
+        let forge = Forge::new().await;
+        let id = forge.project(&database).await;
+        forge.person("maintainer", 1, "write").await;
+        forge.person("reader", 2, "read").await;
+        let approve = format!("/levain approve {:040x}", 1);
+        forge.comment(10, "reader", 2, &approve).await;
+        forge.comment(11, "maintainer", 1, &approve).await;
+        let listed = json!([
+            { "id": 9, "body": "Nice work." },
+            { "id": 11, "body": approve },
+            { "id": 10, "body": approve },
+            { "id": 12, "body": format!("/levain approve {:040x}", 2) },
+        ]);
+        let answer = ResponseTemplate::new(200).set_body_json(listed);
+        forge.answer("/issues/7/comments", answer).await;
+        // Written while no server listened.
+        let bench = Arc::new(Bench(Mutex::new(1)));
+        let running = serve(&database, &bench).await;
+        let newest = async || database.runs(id, 1).await.unwrap().first().map(|run| run.state);
+        work::until("it is built", async || newest().await == Some(RunState::Succeeded)).await;
+        let approvals = database.approvals(id, 7).await.unwrap();
+        assert_eq!(approvals.len(), 1);
+        assert_eq!(approvals[0].approver.name, "maintainer (1)");
+        // Delivered after all, and when the commit comes back after another one, it is no news.
+        let late = deliver(&database, id, 11, 7).await;
+        assert_eq!(late.state, DeliveryState::Ignored);
+        assert!(late.outcome.unwrap().starts_with("it was found at the forge before"));
+        running.stop().await;
+        for head in [3, 1] {
+            *bench.0.lock().unwrap() = head;
+            let running = serve(&database, &bench).await;
+            let name = format!("{head:040x}");
+            work::until("it waits", async || {
+                let newest = database.runs(id, 1).await.unwrap().remove(0);
+                newest.commit.to_string() == name && newest.state == RunState::Unapproved
+            })
+            .await;
+            running.stop().await;
+        }
+        let running = serve(&database, &bench).await;
+        forge.comment(90, "maintainer", 1, "Hello.").await;
+        deliver(&database, id, 90, 7).await;
+        assert_eq!(newest().await, Some(RunState::Unapproved));
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_forge_that_does_not_answer_is_asked_again_and_one_that_refuses_is_not() {
     for test in databases().await {
         let database = test.open().await;
