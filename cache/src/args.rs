@@ -25,6 +25,9 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Unpack, restore, start the build's own program, and persist if it succeeds
     Build(Build),
+    /// Run a build, and skip the commands that would do again exactly what they did before
+    #[command(hide = true)]
+    Replay(Replay),
     /// Say whether the build directory can be given a fixed place
     #[command(hide = true)]
     ProbePlace(ProbePlace),
@@ -164,6 +167,16 @@ pub(crate) struct Build {
     /// build, then start the program
     #[arg(long, conflicts_with_all = ["unpack", "directory_variable"])]
     pub(crate) place_only: bool,
+    /// Skip the commands that would do again exactly what they did before, and keep in this directory what the build's
+    /// commands did
+    #[arg(long, value_name = "DIR")]
+    pub(crate) replay_to: Option<PathBuf>,
+    /// Cache of an earlier build, for `--replay-to`; empty for none
+    #[arg(long, value_name = "CACHE_PATH", requires = "replay_to")]
+    pub(crate) replay_from: Vec<OsString>,
+    /// Output of this build [default: those that the variable `outputs` names]
+    #[arg(long, value_name = "PATH", requires = "replay_to")]
+    pub(crate) own_output: Vec<PathBuf>,
     /// `--restore NAME …` and `--persist NAME PATH …` as the commands of these names take them, any
     /// number of each, then `--` and the program with its arguments
     #[arg(
@@ -172,6 +185,22 @@ pub(crate) struct Build {
         required = true,
         value_name = "--restore …|--persist …|-- PROGRAM …"
     )]
+    pub(crate) words: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Replay {
+    /// Cache of an earlier build; several may be named, those named first are asked first
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: Vec<PathBuf>,
+    /// Directory for what this build does, which must not be there yet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+    /// Write what became of each command, and why, to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) explain: Option<PathBuf>,
+    /// The program, with its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) words: Vec<OsString>,
 }
 

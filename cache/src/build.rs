@@ -19,6 +19,7 @@ use self::place::Numbered;
 use self::unpack::UnpackError;
 use crate::Failure;
 use crate::args::{Arguments, Build, Command, Persist, Restore};
+use crate::replaying;
 
 /// Why the build's own program was not started, or nothing was kept.
 #[derive(Debug, thiserror::Error)]
@@ -70,15 +71,20 @@ pub(crate) fn build(command: Build) -> Result<ExitCode, Failure> {
     // Read before anything is done, so that a wrong option does not show after hours of building.
     if command.place_only {
         settle()?;
-        return Err(replace(&command.words).into());
+        return match &command.replay_to {
+            Some(_) => replaying::build(&command, words_after(&command.words)?, Vec::new()),
+            None => Err(replace(&command.words).into()),
+        };
     }
-    let Plan { restores, persists, program, arguments } = plan(command.words)?;
+    if command.replay_to.is_some() {
+        let words = words_after(&command.words)?;
+        settle()?;
+        unpack(&command)?;
+        return replaying::build(&command, words, variables(&command.directory_variable)?);
+    }
+    let Plan { restores, persists, program, arguments } = plan(command.words.clone())?;
     settle()?;
-    if let Some(source) = &command.unpack {
-        let top = env::var_os("NIX_BUILD_TOP").map(|top| Path::new(&top).join("source"));
-        let tree = command.directory.or(top).ok_or(BuildError::NoPlace)?;
-        enter(source, &tree)?;
-    }
+    unpack(&command)?;
     for restore in restores {
         let code = crate::restore(restore)?;
         if code != ExitCode::SUCCESS {
@@ -108,11 +114,25 @@ fn settle() -> Result<(), Failure> {
     }
 }
 
-/// Copies the sources and goes there.
+/// Copies the sources, if there are any to copy, and goes there.
+fn unpack(command: &Build) -> Result<(), BuildError> {
+    let Some(source) = &command.unpack else { return Ok(()) };
+    let top = env::var_os("NIX_BUILD_TOP").map(|top| Path::new(&top).join("source"));
+    let tree = command.directory.clone().or(top).ok_or(BuildError::NoPlace)?;
+    enter(source, &tree)
+}
+
+/// Copies sources and goes there.
 fn enter(source: &Path, tree: &Path) -> Result<(), BuildError> {
     unpack::unpack(source, tree)?;
     let failed = UnpackError::on("enter", tree);
     Ok(env::set_current_dir(tree).map_err(failed)?)
+}
+
+/// Returns the program with its arguments.
+fn words_after(words: &[OsString]) -> Result<&[OsString], BuildError> {
+    let words = words.strip_prefix(&[OsString::from("--")]).unwrap_or(words);
+    if words.is_empty() { Err(BuildError::NoProgram) } else { Ok(words) }
 }
 
 fn plan(words: Vec<OsString>) -> Result<Plan, BuildError> {
@@ -134,7 +154,10 @@ fn plan(words: Vec<OsString>) -> Result<Plan, BuildError> {
             Command::Restore(restore) => plan.restores.push(restore),
             Command::Persist(persist) => plan.persists.push(persist),
             // The section's first word chose, and it is one of two.
-            Command::Inspect(_) | Command::Build(_) | Command::ProbePlace(_) => {}
+            Command::Inspect(_)
+            | Command::Build(_)
+            | Command::ProbePlace(_)
+            | Command::Replay(_) => {}
         }
     }
     Ok(plan)
@@ -168,6 +191,15 @@ fn replace(words: &[OsString]) -> BuildError {
     BuildError::Start { program: program.clone(), source }
 }
 
+/// Returns the variables that are set beside this process's own.
+fn variables(directories: &[(OsString, PathBuf)]) -> Result<Vec<(OsString, OsString)>, BuildError> {
+    let here = env::current_dir().map_err(UnpackError::on("find", Path::new(".")))?;
+    let own = directories.iter().map(|(name, directory)| (name.clone(), here.join(directory)));
+    // What Nix left there names the directory above the sources.
+    let place = ("PWD".into(), here.clone());
+    Ok(own.chain([place]).map(|(name, value)| (name, value.into_os_string())).collect())
+}
+
 /// Runs the build's own program with this process's environment.
 #[expect(
     clippy::disallowed_methods,
@@ -179,12 +211,9 @@ fn start(
     directories: &[(OsString, PathBuf)],
 ) -> Result<ExitCode, BuildError> {
     let failed = |source| BuildError::Start { program: program.to_owned(), source };
-    let here = env::current_dir().map_err(UnpackError::on("find", Path::new(".")))?;
     let mut command = std::process::Command::new(program);
     command.args(arguments);
-    command.envs(directories.iter().map(|(name, directory)| (name, here.join(directory))));
-    // What Nix left there names the directory above the sources.
-    command.env("PWD", here);
+    command.envs(variables(directories)?);
     let status = command.status().map_err(failed)?;
     // As a shell tells of a signal.
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The hash of some content.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
@@ -15,6 +17,11 @@ impl Digest {
     /// Returns what a hasher has come to.
     pub fn from_hasher(hasher: &blake3::Hasher) -> Digest {
         Digest(*hasher.finalize().as_bytes())
+    }
+
+    /// Takes a hash's own bytes, as [`Digest::bytes`] returns them.
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Digest {
+        Digest(bytes)
     }
 
     /// Reads base 16 as [`Digest`] writes it, and nothing else.

@@ -21,6 +21,8 @@ mod place;
 mod references;
 mod refusal;
 mod relative;
+
+pub mod replay;
 mod restore;
 mod scan;
 mod segment;

@@ -4,6 +4,7 @@
 mod args;
 mod build;
 mod inspect;
+mod replaying;
 mod summary;
 
 use std::env;
@@ -36,6 +37,8 @@ enum Failure {
     #[error(transparent)]
     Build(#[from] build::BuildError),
     #[error(transparent)]
+    Replay(#[from] levain_cache::replay::ReplayError),
+    #[error(transparent)]
     Directory(#[from] ScanError),
     #[error(
         "`{0}` is not of the form `name=value`\nhint: write for instance `--origin commit=1234abcd`"
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Restore(command) => restore(command),
         Command::Persist(command) => persist(command),
         Command::Build(command) => build::build(command),
+        Command::Replay(command) => replaying::replay(command),
         Command::ProbePlace(command) => build::place::probe(&command.directory)
             .map(|()| ExitCode::SUCCESS)
             .map_err(Failure::Place),

@@ -4,7 +4,8 @@
 //! ([`edit`]), and builds every step twice ([`sequence`]): with `levain run`, and clean. A few steps by
 //! default; `scripts/edit-sequences` does more. Each prints a line with what it did, and its seed.
 //!
-//! `LEVAIN_TEST_STEPS` is the number of steps, `LEVAIN_TEST_SEED` repeats a sequence.
+//! `LEVAIN_TEST_STEPS` is the number of steps, `LEVAIN_TEST_SEED` repeats a sequence, and
+//! `LEVAIN_TEST_SETTINGS` stands in for the settings of all toolchains: with `{ }`, commands are skipped.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 

@@ -67,6 +67,11 @@ const FLAKE: &str = r#"{
 }
 "#;
 
+/// Returns the settings of a job: its toolchain's, or for all of them those of `LEVAIN_TEST_SETTINGS`.
+fn settings(toolchain: &Toolchain) -> String {
+    std::env::var("LEVAIN_TEST_SETTINGS").unwrap_or_else(|_| toolchain.settings.to_owned())
+}
+
 impl<'a> Sequence<'a> {
     /// Starts a project, and builds its first commit.
     pub(crate) fn new(toolchain: &'a Toolchain, seed: u64) -> Self {
@@ -166,7 +171,7 @@ impl<'a> Sequence<'a> {
             }
         };
         let flake = FLAKE
-            .replace("@settings@", self.toolchain.settings)
+            .replace("@settings@", &settings(self.toolchain))
             .replace("@tool@", self.environment.path("tool").to_str().unwrap())
             .replace("@compiler@", &compiler)
             .replace("@recipe@", &project.recipe.to_string())

@@ -1,6 +1,10 @@
 //! Names of processes and threads, and how they end.
 
 use std::fmt;
+use std::io;
+
+use crate::calls::Descriptor;
+use crate::sys;
 
 /// A process, all its threads together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,6 +18,11 @@ impl Pid {
     /// Returns the number that the kernel gave it.
     pub fn number(self) -> i32 {
         self.0
+    }
+
+    /// Returns whether two descriptors of the process share one open file, with its place in it.
+    pub fn is_same_open_file(self, a: Descriptor, b: Descriptor) -> io::Result<bool> {
+        sys::is_same_open_file(self.0, a.0, b.0)
     }
 }
 

@@ -153,6 +153,14 @@ pub(crate) fn kill(process: i32) {
     unsafe { libc::kill(process, libc::SIGKILL) };
 }
 
+/// Whether two descriptors of a process share one open file, with its place in it.
+pub(crate) fn is_same_open_file(process: i32, a: i32, b: i32) -> io::Result<bool> {
+    const KCMP_FILE: i32 = 0;
+    // SAFETY: no addresses.
+    let order = unsafe { libc::syscall(libc::SYS_kcmp, process, process, KCMP_FILE, a, b) };
+    checked(order).map(|order| order == 0)
+}
+
 /// Reads memory of a stopped thread into a buffer; returns how many bytes could be read from the beginning.
 pub(crate) fn read_memory(thread: Thread, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
     let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };

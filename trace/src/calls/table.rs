@@ -46,10 +46,13 @@ const PASSING: &[i64] = &[
     libc::SYS_sched_setattr, libc::SYS_sched_setparam, libc::SYS_sched_setscheduler, libc::SYS_sched_yield,
     libc::SYS_sysinfo, libc::SYS_uname, libc::SYS_getcwd, libc::SYS_pidfd_open, libc::SYS_ioprio_get,
     libc::SYS_ioprio_set,
+    // What they make differently is seen: whose it is.
+    libc::SYS_setuid, libc::SYS_setgid, libc::SYS_setreuid, libc::SYS_setregid, libc::SYS_setresuid,
+    libc::SYS_setresgid, libc::SYS_setfsuid, libc::SYS_setfsgid,
     // Descriptors that are open.
     libc::SYS_close, libc::SYS_close_range, libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_epoll_pwait,
-    libc::SYS_epoll_pwait2, libc::SYS_eventfd2, libc::SYS_fadvise64, libc::SYS_fallocate, libc::SYS_fdatasync,
-    libc::SYS_flock, libc::SYS_fstat, libc::SYS_fstatfs, libc::SYS_fsync, libc::SYS_ftruncate, libc::SYS_ioctl,
+    libc::SYS_epoll_pwait2, libc::SYS_eventfd2, libc::SYS_fadvise64, libc::SYS_fdatasync,
+    libc::SYS_flock, libc::SYS_fstat, libc::SYS_fstatfs, libc::SYS_fsync, libc::SYS_ioctl,
     libc::SYS_lseek, libc::SYS_ppoll, libc::SYS_pselect6, libc::SYS_readahead, libc::SYS_sync, libc::SYS_syncfs,
     libc::SYS_sync_file_range, libc::SYS_statfs,
     // Sockets, whose making and connecting stopped the program.
@@ -186,6 +189,7 @@ pub(super) fn read(number: i64, arguments: [u64; 6]) -> Call {
         // Without a path it is about the descriptor.
         libc::SYS_utimensat if b == 0 => change_open(a, Changed::Times),
         libc::SYS_utimensat => change(at(a, b), follows(d), Changed::Times),
+        libc::SYS_ftruncate | libc::SYS_fallocate => change_open(a, Changed::Length),
         libc::SYS_truncate => change(here(a), true, Changed::Length),
         libc::SYS_execve => execute(here(a), b, c, 0),
         libc::SYS_execveat => execute(at(a, b), c, d, int(e)),
