@@ -18,6 +18,9 @@
   `tool`
   : What has `bin/levain-cache`: a derivation, or a directory on every machine that builds.
 
+  Without `persist` and `settings` the build begins clean, and commands are skipped that would do again exactly
+  what they did before.
+
   `persist`
   : What to keep: a list of paths by the name of the set, below the sources' directory. An attribute
     set with `paths` also takes the settings below, for this set alone.
@@ -93,6 +96,12 @@ let
     inherit fail;
     outputs = outputs ++ [ output ];
     program = "${checked.tool}/bin/levain-cache";
+    # With nothing to keep by name, commands are skipped that would do what they did before.
+    replay =
+      if checked.sets != { } then [ ]
+      else
+        [ "--replay-to=${placeholder output}" "--replay-from=${toString path}" ]
+        ++ map (name: "--own-output=${placeholder name}") (outputs ++ [ output ]);
     sets = import ./internalSets.nix (checked // { inherit key path; });
   };
   # What is compared file by file, and needs no key.

@@ -1,7 +1,7 @@
 /*
   The derivation with `levain-cache build` as its builder, which starts the one it had.
 */
-{ directories, fail, outputs, program, sets, variables, ... }@details:
+{ directories, fail, outputs, program, replay, sets, variables, ... }@details:
 drv:
 let
   inherit (builtins) attrNames concatMap map;
@@ -20,6 +20,7 @@ let
       args =
         [ "build" "--unpack=${source}" ]
         ++ map (name: "--directory-variable=${name}=${directories.${name}}") (attrNames directories)
+        ++ replay
         ++ concatMap (set: [ "--restore" ] ++ set.restore) sets
         ++ concatMap (set: [ "--persist" ] ++ set.persist) sets
         ++ [ "--" given.builder ]

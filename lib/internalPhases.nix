@@ -2,7 +2,7 @@
   The derivation with two more phases, for builders like nixpkgs' `stdenv`: one before
   `configurePhase`, when the sources are unpacked and patched, and one after all others.
 */
-{ directories, fail, output, outputs, program, sets, variables, ... }:
+{ directories, fail, output, outputs, program, replay, sets, variables, ... }:
 drv:
 let
   inherit (builtins) attrNames concatStringsSep filter isList listToAttrs map replaceStrings;
@@ -48,15 +48,18 @@ drv.overrideAttrs (
     environment
     // {
       outputs = before ++ [ output ];
+    }
+    // (if sets == [ ] then { } else {
       preConfigurePhases = append (old.preConfigurePhases or [ ]) "levainRestorePhase";
       postPhases = append (old.postPhases or [ ]) "levainPersistPhase";
       levainRestorePhase = restore;
       levainPersistPhase = persist;
-    }
+    })
     // {
       # Where Nix numbers build directories, `levain-cache build` gives them one name.
       realBuilder = program;
-      args = [ "build" "--place-only" "--" drv.drvAttrs.builder ] ++ drv.drvAttrs.args or [ ];
+      args =
+        [ "build" "--place-only" ] ++ replay ++ [ "--" drv.drvAttrs.builder ] ++ drv.drvAttrs.args or [ ];
     }
     // (
       # With one output, `stdenv` tells `configure` of no directories; the cache must not change that.

@@ -168,6 +168,60 @@ fn only_what_an_edit_concerns_is_compiled() {
     assert_eq!(verdicts, ["same", "same"], "{audited:#}");
 }
 
+/// Builds the commit as [`step`] does, and returns how many commands each job skipped.
+#[track_caller]
+fn skipped(repository: &Repository<'_>, message: &str) -> Vec<usize> {
+    repository.commit(message);
+    let report = repository.report(&[]);
+    let jobs = report["jobs"].as_array().unwrap();
+    let count = |job: &Value| {
+        built(repository, job);
+        let said = job["cacheSets"].as_array().unwrap().iter().filter_map(Value::as_str);
+        let mut counts = said.filter_map(|line| line.strip_prefix("restored commands: "));
+        let count = counts.next().and_then(|line| line.split(' ').next());
+        count.map_or(0, |count| count.parse().unwrap())
+    };
+    jobs.iter().map(count).collect()
+}
+
+#[test]
+fn jobs_without_settings_skip_commands() {
+    let environment = Environment::new();
+    let repository = project(&environment);
+    let flake = fs::read_to_string(repository.path.join("flake.nix")).unwrap();
+    let settings = "        settings = levain.lib.settings.make { };\n";
+    assert!(flake.contains(settings));
+    repository.write("flake.nix", &flake.replace(settings, ""));
+    assert_eq!(skipped(&repository, "first"), [0, 0]);
+
+    // Two of three files are compiled to what they were.
+    repository.write("src/g.c", "int g(void) { return 3; }\n");
+    assert_eq!(skipped(&repository, "same size"), [2, 2]);
+
+    // The program does not use it.
+    repository.write("src/g.c", "int g(void) { return 3; }\n\n");
+    let counts = skipped(&repository, "same object");
+    assert!(counts.iter().all(|count| *count >= 2), "{counts:?}");
+
+    // With all that comes after it: nothing of the last build is there.
+    repository.git(&["rm", "--quiet", "src/g.c"]);
+    assert_eq!(skipped(&repository, "gone"), [2, 2]);
+
+    // What includes it is compiled.
+    repository.write("src/value.h", "#define VALUE 7\nint f(void);\n");
+    assert_eq!(skipped(&repository, "header"), [0, 0]);
+
+    // It hides the other.
+    repository.write("src/h/value.h", "#define VALUE 9\nint f(void);\n");
+    repository.write("src/Makefile", &MAKEFILE.replace("-O1", "-O1 -Ih"));
+    skipped(&repository, "hidden");
+
+    repository.write("src/main.c", "int main(void) { exit(\n");
+    repository.commit("broken");
+    let ran = repository.levain(&["run"]).code(1);
+    assert!(ran.stdout.contains("2 failed"), "{ran:?}");
+}
+
 #[test]
 fn a_job_that_restored_nothing_is_clean_and_says_why() {
     let environment = Environment::new();
