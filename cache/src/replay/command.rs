@@ -85,6 +85,8 @@ pub(crate) struct Command {
     pub(crate) touched: HashMap<PathId, u64>,
     /// Directories that are newer because of what a command did that was skipped, and in which turn.
     pub(crate) aged: HashMap<PathId, u64>,
+    /// The times of directories, from before it first changed something in them.
+    pub(crate) around: HashMap<PathId, Moment>,
     /// The times of what it changed, from before it did.
     pub(crate) before: HashMap<PathId, Moment>,
     /// Where what it renamed was when it began.
@@ -133,6 +135,7 @@ impl Commands {
             seen: HashMap::new(),
             touched: HashMap::new(),
             aged: HashMap::new(),
+            around: HashMap::new(),
             before: HashMap::new(),
             moved: HashMap::new(),
             said: Vec::new(),
@@ -282,6 +285,15 @@ impl Commands {
                 && (state.kind != Kind::Directory || state.modified < command.since)
             {
                 command.before.entry(path).or_insert(state.modified);
+            }
+        }
+    }
+
+    /// Notes the time of a directory in which a command is about to change something.
+    pub(crate) fn around(&mut self, id: CommandId, path: PathId, state: &State) {
+        for id in self.chain(id) {
+            if let Some(command) = self.live.get_mut(&id) {
+                command.around.entry(path).or_insert(state.modified);
             }
         }
     }

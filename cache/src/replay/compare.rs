@@ -31,7 +31,16 @@ pub(crate) fn holds(
             return Err(differs(seen, "it is older or newer than others were"));
         }
     }
-    for done in &transcript.done {
+    for (at, done) in transcript.done.iter().enumerate() {
+        if let Done::File { time: Time::With(path), .. } | Done::Time { time: Time::With(path), .. } =
+            done
+            && !transcript.done.iter().take(at).any(|before| {
+                before.path() == path
+                    && !matches!(before, Done::Remove { .. } | Done::Directory { .. })
+            })
+        {
+            return Err(Reason::Time(path.clone()));
+        }
         if let Done::File { time: Time::Like(path), .. } | Done::Time { time: Time::Like(path), .. } =
             done
             && world.state(path).kind == Kind::Absent

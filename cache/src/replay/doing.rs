@@ -74,7 +74,9 @@ pub(crate) fn leave(
             Done::Link { target, .. } => {
                 remove(one.path()).map_err(failed("remove"))?;
                 symlink(place(target), path).map_err(failed("make"))?;
-                set_time(path, clock.next()).map_err(failed("set the time of"))?;
+                let time = clock.next();
+                times.given.insert(one.path(), time);
+                set_time(path, time).map_err(failed("set the time of"))?;
             }
             Done::Time { time, .. } => {
                 let time = times.of(one.path(), time, clock).map_err(failed("find a time for"))?;

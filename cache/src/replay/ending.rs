@@ -191,6 +191,8 @@ impl Ending<'_> {
                 }
             }
         }
+        let mut around: Vec<(PathId, u64)> = around.into_iter().collect();
+        around.sort_unstable_by_key(|(_, turn)| *turn);
         for (id, turn) in around {
             let path = self.paths.bytes(id);
             let state = self.world.state(path);
@@ -199,6 +201,7 @@ impl Ending<'_> {
             }
             let time = match command.touched.contains_key(&id) {
                 true => self.time(id, &state, command, &mut times)?,
+                false if command.around.get(&id) == Some(&state.modified) => continue,
                 false if state.modified >= command.since => Time::Then,
                 false => continue,
             };
@@ -265,7 +268,7 @@ impl Ending<'_> {
             return Ok(Time::At(modified.0, modified.1));
         }
         if modified >= command.since {
-            times.made.insert(modified, id);
+            times.made.entry(modified).or_insert(id);
             return Ok(Time::Then);
         }
         Err(Reason::Time(path.to_vec()))

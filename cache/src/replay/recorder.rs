@@ -212,6 +212,10 @@ impl<'a> Recorder<'a> {
         if let Some(id) = self.command_of(pid) {
             let state = self.world.state(self.paths.bytes(path));
             self.commands.before(id, path, &state);
+            if let Some(parent) = self.paths.parent(path) {
+                let state = self.world.state(self.paths.bytes(parent));
+                self.commands.around(id, parent, &state);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Builds states of a tree twice, at the same place: as it is, and with commands skipped.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +10,12 @@ use super::snapshot::Snapshot;
 use super::sources::{self, Sources};
 
 /// After so many seconds a build is ended.
-const LONGEST: &str = "60";
+const LONGEST: &str = "20";
+
+/// How `timeout` ends if it had to end the build.
+const KILLED: i32 = 137;
+/// More than this no tree prints that ends by itself.
+const MOST_PRINTED: u64 = 4 << 20;
 
 /// Where trees are built.
 pub(crate) struct Site {
@@ -59,6 +65,13 @@ impl Site {
         let pack = |index: usize| self.place.join(format!("pack{}", index % 2));
         let explain = self.place.join("explained");
         let clean = self.clean(state);
+        if clean.code == Some(KILLED) {
+            // What has no end has no result.
+            return Outcome {
+                explained: "the clean build does not end".to_owned(),
+                ..Outcome::default()
+            };
+        }
         let (from, to) = (pack(index + 1), pack(index));
         remove(&to);
         let mut words = vec![env!("CARGO_BIN_EXE_levain-cache").into(), "replay".into()];
@@ -131,10 +144,21 @@ impl Site {
         if self.has_store {
             command.env("NIX_STORE", "/usr");
         }
-        let output = command.output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Snapshot::of(&top, output.status.code(), text(output.stdout), text(output.stderr))
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (output, errors) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let errors = std::thread::spawn(move || text(errors));
+        let output = text(output);
+        let errors = errors.join().unwrap();
+        let status = child.wait().unwrap();
+        Snapshot::of(&top, status.code(), output, errors)
     }
+}
+
+/// Reads what a build prints, but not without end.
+fn text(from: impl Read) -> String {
+    let mut bytes = Vec::new();
+    from.take(MOST_PRINTED).read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Compiles the programs that trees are made of.

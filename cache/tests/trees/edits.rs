@@ -13,7 +13,7 @@ pub(crate) struct Shape {
 
 const CONTENTS: &[&str] = &[
     "one\ntwo\nthree\n",
-    "yes\n",
+    "yep\n",
     "",
     "eleven\n",
     "no end",
@@ -97,7 +97,7 @@ fn first(random: &mut Random, shape: Shape, next: &mut u64) -> Sources {
     // What a build that fails did is not kept.
     let own = super::sources::Line { id: 0, text: "sh s0.sh; echo ended $?".to_owned() };
     sources.insert("build.sh".to_owned(), script(vec![own]));
-    let own = super::sources::Line { id: 0, text: "cat \"$1\"; echo $0".to_owned() };
+    let own = super::sources::Line { id: 0, text: "cat \"$1\"; echo \"run as $0\"".to_owned() };
     sources.insert("x.sh".to_owned(), script(vec![own]));
     let program = Source::File { text: Text::Program(0), mode: 0o755, age: Age::Old(0) };
     sources.insert("prog".to_owned(), program);

@@ -41,12 +41,17 @@ static int run(char **words) {
   return status_of(child);
 }
 
+/* What is copied to itself has no end. */
+static int is_same(int from, int to) {
+  struct stat one, other;
+  return !fstat(from, &one) && !fstat(to, &other) && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
 static int copy(int from, int to) {
   char buffer[4096];
   ssize_t length = 0;
-  /* What is copied to itself has no end. */
-  int parts = 16;
-  while (parts-- > 0 && (length = read(from, buffer, sizeof buffer)) > 0)
+  if (is_same(from, to)) return puts("the same"), 1;
+  while ((length = read(from, buffer, sizeof buffer)) > 0)
     if (write(to, buffer, length) != length) return failed("write");
   return length < 0 ? failed("read") : 0;
 }
@@ -74,11 +79,12 @@ int main(int count, char **words) {
   char *a = count > 2 ? words[2] : "", *b = count > 3 ? words[3] : "", *c = count > 4 ? words[4] : "";
   struct stat info, other;
   struct rlimit most = { 64 << 20, 64 << 20 };
+  struct rlimit memory = { 1 << 30, 1 << 30 };
   int fd, to;
 #define IS(name) (strcmp(what, name) == 0)
   setvbuf(stdout, NULL, _IOLBF, 0);
   if (IS("variant")) return printf("variant %d\n", VARIANT), VARIANT;
-  if (IS("alone")) { close_range(3, ~0U, 0); setrlimit(RLIMIT_FSIZE, &most); execvp(words[2], words + 2); return 127; }
+  if (IS("alone")) { close_range(3, ~0U, 0); setrlimit(RLIMIT_FSIZE, &most); setrlimit(RLIMIT_AS, &memory); execvp(words[2], words + 2); return 127; }
   if (IS("search")) {
     char path[PATH_MAX];
     for (int i = 3; i < count; i++) {
@@ -171,12 +177,12 @@ int main(int count, char **words) {
   if (IS("copyrange")) {
     if ((fd = open(a, O_RDONLY)) < 0) return failed(a);
     if ((to = open(b, O_WRONLY | O_CREAT | O_TRUNC, 0644)) < 0) return failed(b);
-    for (int parts = 0; parts < 16 && copy_file_range(fd, NULL, to, NULL, 4096, 0) > 0; parts++) {}
+    while (!is_same(fd, to) && copy_file_range(fd, NULL, to, NULL, 4096, 0) > 0) {}
     return copy(fd, to);
   }
   if (IS("sendfile")) {
     if ((fd = open(a, O_RDONLY)) < 0) return failed(a);
-    for (int parts = 0; parts < 16 && sendfile(1, fd, NULL, 4096) > 0; parts++) {}
+    while (!is_same(fd, 1) && sendfile(1, fd, NULL, 4096) > 0) {}
     return copy(fd, 1);
   }
   if (IS("temporary")) {
@@ -203,7 +209,7 @@ int main(int count, char **words) {
     int code = run(words + 4);
     return write(fd, b, strlen(b)) < 0 ? failed(a) : code;
   }
-  if (IS("access")) return puts(access(a, X_OK) ? "no" : "yes"), 0;
+  if (IS("access")) return puts(access(a, X_OK) ? "no" : "so"), 0;
   if (IS("limit")) {
     struct rlimit limit;
     getrlimit(RLIMIT_NOFILE, &limit);
