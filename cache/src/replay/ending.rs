@@ -82,6 +82,13 @@ impl Ending<'_> {
         }
         let mut contents = Vec::new();
         let done = self.done(command, &mut contents)?;
+        // What it wrote is written after all that it left, and would be newer.
+        let left = done.iter().map(|done| self.world.state(done.path()).modified).max();
+        if let (Some(wrote), Some(left)) = (command.given.wrote_first(&command.said), left)
+            && wrote < left
+        {
+            return Err(Reason::Time(b"what it wrote to".to_vec()));
+        }
         let said = said(&command.said);
         if command.given.hides_own && said.iter().any(|said| self.own.is_in(&said.bytes)) {
             return Err(Reason::NamesOwnOutput("what it wrote".to_owned()));

@@ -19,7 +19,7 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use super::own::Own;
 use super::reason::Reason;
 use super::transcript::{PathBytes, Read};
-use super::world;
+use super::world::{self, Moment};
 use crate::digest::Digest;
 
 /// Programs that are known to look neither at times of files that a build made nor at variables that are not among
@@ -361,6 +361,16 @@ impl Given {
             Stream::Nothing | Stream::Flow => false,
         });
         written.map(|slot| slot.target.as_slice())
+    }
+
+    /// Returns when one of the files that a command was given and wrote to was changed last: the one that was so first.
+    pub(crate) fn wrote_first(&self, said: &[(i32, Vec<u8>)]) -> Option<Moment> {
+        let is_said = |slot: &&Slot| said.iter().any(|(number, _)| *number == slot.number);
+        let held = self.slots.iter().filter(is_said).filter_map(|slot| slot.held.as_ref());
+        let times = held.filter_map(|held| fstat(held).ok()).map(|status| {
+            (status.st_mtime, u32::try_from(status.st_mtime_nsec).unwrap_or_default())
+        });
+        times.min()
     }
 }
 
