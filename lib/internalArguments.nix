@@ -104,6 +104,8 @@ in
 if overlapping != [ ] then
   let pair = builtins.head overlapping; in
   throw "${name}.persist: `${pair.inner}` of the set `${pair.of}` lies in `${pair.outer}` of the set `${pair.by}`, and would come back with that one when it must not\nhint: keep it in one set, or leave it out of the other with `persist.${pair.by}.exclude`"
+else if typed ? persist && attrNames sets == [ ] then
+  throw "${name}.persist: nothing to keep\nhint: name what the next build can use, as in `persist.objects = [ \"build\" ]`; without `persist` and `settings`, commands are skipped"
 else
   # What is looked at late must not be wrong until then. Derivations have no end.
   builtins.deepSeq (removeAttrs checked [ "source" "tool" ]) (builtins.seq checked.tool checked)

@@ -242,11 +242,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_jobset_of_skipped_jobs_is_no_success() {
+    fn a_jobset_without_jobs_or_of_skipped_ones_is_no_success() {
         let none = Counters::default();
         let skipped = Counters { skipped: 2, ..none };
         for (counters, authors_error, expected) in [
-            (none, false, SummaryPhase::Success),
+            (none, false, SummaryPhase::Skipped),
             (skipped, false, SummaryPhase::Skipped),
             (Counters { fresh: 1, ..skipped }, false, SummaryPhase::Success),
             (Counters { incremental: 1, ..skipped }, false, SummaryPhase::Success),
