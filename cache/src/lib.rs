@@ -21,7 +21,6 @@ mod place;
 mod references;
 mod refusal;
 mod relative;
-
 pub mod replay;
 mod restore;
 mod scan;

@@ -25,9 +25,7 @@ use std::path::{Path, PathBuf};
 use crate::digest::Digest;
 
 pub(crate) use index::Damage;
-#[allow(unused_imports, reason = "no command uses it yet")]
 pub(crate) use packer::Packer;
-#[allow(unused_imports, reason = "no command uses it yet")]
 pub(crate) use packs::{Found, Packs};
 pub(crate) use record::Fault;
 
