@@ -182,6 +182,7 @@ impl Running {
         });
         loops.spawn(scheduling::schedule_all(Arc::clone(&shared)));
         loops.spawn(tidying::tidy_all(Arc::clone(&shared)));
+        loops.spawn(take_lost_runs(Arc::clone(&shared)));
         loops.spawn(clean_up(Arc::clone(&shared)));
         points.pass(Point::ServingBegun);
         Ok(Self { shared, loops })
@@ -211,8 +212,21 @@ impl Running {
     }
 }
 
-/// Takes runs from servers that are not heard of any more, though the database would have answered them.
-async fn take_lost_runs(shared: &Shared, answering: &mut Answering, started: Instant) {
+/// Takes runs from servers that are not heard of any more, though the database would have answered them. By itself, because
+/// it judges by how often the database answers: what takes long must not keep it from asking.
+async fn take_lost_runs(shared: Arc<Shared>) {
+    let mut ending = std::pin::pin!(shared.ending());
+    let (mut answering, started) = (Answering::default(), Instant::now());
+    loop {
+        take_lost_runs_once(&shared, &mut answering, started).await;
+        tokio::select! {
+            () = tokio::time::sleep(Answering::PAUSE) => {}
+            () = &mut ending => return,
+        }
+    }
+}
+
+async fn take_lost_runs_once(shared: &Shared, answering: &mut Answering, started: Instant) {
     let (now, asked_at) = (Timestamp::now(), started.elapsed());
     let lost = match answering.tells(asked_at) {
         true => shared.database.take_lost_runs(now).await,
@@ -231,15 +245,11 @@ async fn take_lost_runs(shared: &Shared, answering: &mut Answering, started: Ins
     }
 }
 
-/// Takes runs from servers that are not heard of any more, has those wait whose approval ended, and forgets old
-/// deliveries.
+/// Has runs wait whose approval ended, takes statuses from servers that are not heard of any more, and forgets what is old.
 async fn clean_up(shared: Arc<Shared>) {
     let mut ending = std::pin::pin!(shared.ending());
-    let started = Instant::now();
-    let mut answering = Answering::default();
     loop {
         let now = Timestamp::now();
-        take_lost_runs(&shared, &mut answering, started).await;
         if let Err(error) = shared.database.forget_ended(now).await {
             tracing::error!(%error, "cannot forget sessions that ended");
         }

@@ -270,6 +270,8 @@ impl Database {
     }
 
     /// Takes runs away from those that have not been heard of: they wait again, or end if that happened too often.
+    ///
+    /// Whoever comes back undoes a loss, but not an end: so a loss that ends a run is one only after a second lease.
     pub async fn take_lost_runs(&self, now: Timestamp) -> Result<Vec<RunId>, DatabaseError> {
         let points = self.points().clone();
         let outbox = self.outbox();
@@ -303,6 +305,9 @@ impl Database {
                     }
                     let attempts = u32::try_from(row.try_get::<i64, _>(1)?).unwrap_or(u32::MAX);
                     let state = RunState::Running.after(RunEvent::Lost { attempts });
+                    if state.is_end() && leased_until >= now.before(LEASE).millis() {
+                        continue;
+                    }
                     let summary = state.is_end().then(|| {
                         format!(
                             "it was begun {MOST_ATTEMPTS} times and never ended: each time the server was not heard of again (its log may tell why)"

@@ -8,6 +8,10 @@ use crate::runs::state::Verdict;
 use crate::runs::{Ended, LEASE};
 use crate::workshop::Carried;
 
+/// How long to wait before the database is asked or told again that has not answered. A lease is not renewed while the
+/// database is told how its run ended, so this is often enough that it does not run out over short outages.
+pub const RETRY: Duration = Duration::from_secs(LEASE.as_secs() / 15);
+
 /// What the database says about a lease that is to be renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
@@ -46,7 +50,7 @@ impl Holding {
 
     /// Returns how long it is until the lease is to be renewed.
     pub fn pause(&self) -> Duration {
-        if self.is_answered { LEASE / 3 } else { LEASE / 15 }
+        if self.is_answered { LEASE / 3 } else { RETRY }
     }
 
     /// Takes note of what was said about a renewal that was asked for at a time, and said now.
@@ -70,28 +74,35 @@ impl Holding {
 /// have renewed it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answering {
-    /// From when a lease that is over says something; nothing while nobody answers, and before it was asked.
-    tells_from: Option<Duration>,
+    /// When the answers that came without a break began and when the last one was asked for; nothing while nobody answers, and
+    /// before it was asked.
+    since: Option<(Duration, Duration)>,
 }
 
 impl Answering {
+    /// How often the database is to be asked.
+    pub const PAUSE: Duration = Duration::from_secs(LEASE.as_secs() / 3);
+
+    /// Between two answers that are further apart the database may have been away for so long that no holder could renew its
+    /// lease: holders ask when a third of it is over, and then every [`RETRY`].
+    const LONGEST_GAP: Duration = Duration::from_secs(LEASE.as_secs() * 2 / 3 - RETRY.as_secs());
+
     /// Takes note of whether the database answered a question that was asked at a time.
     pub fn note(&mut self, is_answered: bool, asked_at: Duration) {
-        self.tells_from = match is_answered {
-            true => self.tells_from.or(Some(asked_at + LEASE)),
-            false => None,
-        };
+        let began = self.unbroken(asked_at).unwrap_or(asked_at);
+        self.since = is_answered.then_some((began, asked_at));
     }
 
     /// Returns whether a lease that is over says something about its holder.
     pub fn tells(&self, now: Duration) -> bool {
-        self.tells_from.is_some_and(|from| now >= from)
+        self.unbroken(now).is_some_and(|began| now >= began + LEASE)
     }
-}
 
-/// Returns how long to wait before the database is asked once more that has not answered so often.
-pub fn wait(failures: u32) -> Duration {
-    Duration::from_secs(u64::from(failures.clamp(1, 10)))
+    /// Returns since when the database has answered without a break.
+    fn unbroken(&self, now: Duration) -> Option<Duration> {
+        let (began, last) = self.since?;
+        (now <= last + Self::LONGEST_GAP).then_some(began)
+    }
 }
 
 /// What is told about a run that is not carried out any more.
@@ -157,15 +168,35 @@ mod tests {
         let seconds = Duration::from_secs;
         let mut answering = Answering::default();
         assert!(!answering.tells(seconds(1_000)), "it may have been away until now");
-        answering.note(true, seconds(1_000));
-        answering.note(true, seconds(1_015));
+        for asked_at in [1_000, 1_010, 1_020] {
+            answering.note(true, seconds(asked_at));
+        }
         assert!(!answering.tells(seconds(1_029)));
         assert!(answering.tells(seconds(1_030)));
         answering.note(false, seconds(1_030));
         assert!(!answering.tells(seconds(1_031)));
-        answering.note(true, seconds(1_045));
+        for asked_at in [1_045, 1_055, 1_065] {
+            answering.note(true, seconds(asked_at));
+        }
         assert!(!answering.tells(seconds(1_074)));
         assert!(answering.tells(seconds(1_075)));
+    }
+
+    #[test]
+    fn who_did_not_ask_does_not_know_whether_anybody_would_have_answered() {
+        let seconds = Duration::from_secs;
+        let mut answering = Answering::default();
+        for asked_at in (0..=60).step_by(10) {
+            answering.note(true, seconds(asked_at));
+        }
+        assert!(answering.tells(seconds(60)));
+        // A holder that renewed its lease at 61 asks again at 71, and then every 2 seconds: an outage from 70 to 88 costs the lease.
+        assert!(answering.tells(seconds(78)) && !answering.tells(seconds(79)));
+        for asked_at in [90, 100, 110] {
+            answering.note(true, seconds(asked_at));
+            assert!(!answering.tells(seconds(asked_at)), "{asked_at}");
+        }
+        assert!(answering.tells(seconds(120)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 
 use super::Shared;
-use super::holding::{Holding, Renewal, Told, told, wait};
+use super::holding::{Holding, RETRY, Renewal, Told, told};
 use super::looking::stop_soon;
 use super::thread::{Broken, on_thread, yield_to_others};
 use crate::clock::Timestamp;
@@ -244,7 +244,7 @@ async fn insist<T, F: Future<Output = Result<T, DatabaseError>>>(
     run: RunId,
     tell: impl Fn() -> F,
 ) -> Option<T> {
-    let (mut failures, mut refusals) = (0_u32, 0_u32);
+    let mut refusals = 0_u32;
     while refusals < TELLING {
         match tell().await {
             Ok(told) => return Some(told),
@@ -253,8 +253,7 @@ async fn insist<T, F: Future<Output = Result<T, DatabaseError>>>(
                 refusals += u32::from(!error.may_pass());
             }
         }
-        failures = failures.saturating_add(1);
-        tokio::time::sleep(wait(failures)).await;
+        tokio::time::sleep(RETRY).await;
     }
     None
 }

@@ -11,7 +11,7 @@ use levain_server::deliveries::DeliveryState;
 use levain_server::projects::ProjectId;
 use levain_server::reconcile::{Head, Heads, changes, left};
 use levain_server::runs::putting_off::wait;
-use levain_server::runs::state::{RunEvent, RunState, Verdict};
+use levain_server::runs::state::{MOST_ATTEMPTS, RunEvent, RunState, Verdict};
 use levain_server::runs::{LEASE, RunId};
 use levain_server::statuses::precedence::{At, Word, word};
 
@@ -439,8 +439,12 @@ impl Model {
             if run.held.is_none_or(|(_, until)| until >= now) {
                 continue;
             }
-            let owner = run.held.take().map(|(owner, _)| owner);
             let attempts = run.attempts;
+            let is_end = run.state == RunState::Running && attempts >= MOST_ATTEMPTS;
+            if is_end && run.held.is_some_and(|(_, until)| until >= now - lease()) {
+                continue;
+            }
+            let owner = run.held.take().map(|(owner, _)| owner);
             if run.state == RunState::Running {
                 run.lost_by.extend(owner);
             }

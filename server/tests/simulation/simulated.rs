@@ -16,7 +16,7 @@ use levain_server::reconcile::{Head, Heads};
 use levain_server::runs::state::{MOST_ATTEMPTS, RunState, Verdict};
 use levain_server::runs::{Ended, RunId};
 use levain_server::serving::Settings;
-use levain_server::serving::holding::{Holding, Renewal, Told, told};
+use levain_server::serving::holding::{Answering, Holding, RETRY, Renewal, Told, told};
 use levain_server::serving::standing::Look;
 use levain_server::workshop::Carried;
 
@@ -520,7 +520,7 @@ impl World {
             Own::Tell(claim, verdict) => self.tell(server, claim, verdict),
             // Until the database answers.
             Own::GiveBack(claim) if self.is_down() => {
-                self.own(server, 1_000..10_000, Own::GiveBack(claim));
+                self.own(server, retry(), Own::GiveBack(claim));
             }
             Own::GiveBack(claim) => {
                 let owner = self.owner(server);
@@ -528,7 +528,7 @@ impl World {
                 self.let_go(server, claim);
             }
             Own::PutOff(claim) if self.is_down() => {
-                self.own(server, 1_000..10_000, Own::PutOff(claim));
+                self.own(server, retry(), Own::PutOff(claim));
             }
             Own::PutOff(claim) => {
                 let (owner, now) = (self.owner(server), self.now + self.servers[server].skew);
@@ -537,7 +537,8 @@ impl World {
                 self.let_go(server, claim);
             }
             Own::CleanUp => {
-                self.own(server, lease() / 2..lease() / 2 + 50, Own::CleanUp);
+                let pause = millis(Answering::PAUSE);
+                self.own(server, pause..pause + 50, Own::CleanUp);
                 self.clean_up(server);
             }
             Own::End => {
@@ -734,9 +735,7 @@ impl World {
         if !is_wanted {
             self.stop(index, claim);
         } else if again {
-            let pause =
-                Millis::try_from(self.servers[index].held[&claim].holding.pause().as_millis());
-            let pause = pause.unwrap();
+            let pause = millis(self.servers[index].held[&claim].holding.pause());
             self.own(index, pause..pause + 20, Own::Renew(claim, again));
         }
     }
@@ -769,7 +768,7 @@ impl World {
 
     fn tell(&mut self, index: usize, claim: usize, verdict: Verdict) {
         if self.is_down() {
-            return self.own(index, 1_000..10_000, Own::Tell(claim, verdict));
+            return self.own(index, retry(), Own::Tell(claim, verdict));
         }
         let (run, owner) = (self.servers[index].held[&claim].run, self.owner(index));
         let known = &self.model.runs[run];
@@ -783,6 +782,15 @@ impl World {
         self.servers[index].held.remove(&claim);
         self.own(index, 0..5, Own::Work { again: false });
     }
+}
+
+fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap()
+}
+
+/// Returns when the database is told again that has not answered.
+fn retry() -> std::ops::Range<Millis> {
+    millis(RETRY)..millis(RETRY) + 20
 }
 
 /// Returns how the run of a commit ends that is carried out: into another branch, otherwise.
