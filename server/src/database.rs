@@ -275,6 +275,8 @@ impl Database {
         let kind = url.kind;
         let readers = AnyPoolOptions::new()
             .max_connections(READERS)
+            // A file does not go away between two statements; a server may.
+            .test_before_acquire(url.kind == Kind::Postgres)
             .after_connect(move |connection, _| Box::pin(prepare(connection, kind)))
             .connect_with(url.options()?)
             .await

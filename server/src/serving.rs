@@ -13,7 +13,7 @@ mod repository;
 mod scheduling;
 pub mod standing;
 mod telling;
-pub(crate) mod thread;
+pub mod thread;
 mod tidying;
 mod working;
 

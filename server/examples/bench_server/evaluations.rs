@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 
 use levain_server::serving::Settings;
+use levain_server::serving::thread::yield_to_others;
 
 use crate::Failure;
 
@@ -15,21 +16,27 @@ const ENDLESS: &str = "let
 /// The processes. Killed when this is dropped.
 pub(crate) struct Evaluations(Vec<Child>);
 
-/// Starts them.
-#[expect(clippy::disallowed_methods, reason = "it plays the engine")]
+/// Starts them, from threads that yield as those of the server do that carry out runs.
 pub(crate) fn start() -> Result<Evaluations, Failure> {
     let mut started = Evaluations(Vec::new());
     for _ in 0..Settings::default().workers {
-        // As the server's own are.
-        let child = Command::new("nice")
-            .arg("nix")
-            .args(["--extra-experimental-features", "nix-command", "eval"])
-            .args(["--store", "dummy://", "--expr", ENDLESS])
-            .stdout(Stdio::null())
-            .spawn()?;
-        started.0.push(child);
+        let child = std::thread::spawn(|| {
+            yield_to_others();
+            evaluate()
+        });
+        let child = child.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        started.0.push(child?);
     }
     Ok(started)
+}
+
+#[expect(clippy::disallowed_methods, reason = "it plays the engine")]
+fn evaluate() -> std::io::Result<Child> {
+    Command::new("nix")
+        .args(["--extra-experimental-features", "nix-command", "eval"])
+        .args(["--store", "dummy://", "--expr", ENDLESS])
+        .stdout(Stdio::null())
+        .spawn()
 }
 
 impl Evaluations {

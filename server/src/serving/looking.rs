@@ -34,6 +34,9 @@ const MOST_LOOKS: usize = 16;
 const MOST_AT_ONE_HOST: usize = 4;
 /// How long a forge is asked about a comment or a button that does not answer.
 const LATEST_COMMENT: Duration = Duration::from_secs(15 * 60);
+/// How long it is at least from one round to the next: what arrives meanwhile is read together, so that a flood of deliveries
+/// costs rounds by the time that it takes and not by its number.
+const ROUND: Duration = Duration::from_millis(50);
 /// How many deliveries one look takes.
 const MOST_DELIVERIES: usize = 1_000;
 
@@ -82,6 +85,7 @@ pub(super) async fn look_at_all(shared: Arc<Shared>) {
     let (mut follows, mut follow_at) = (JoinSet::new(), started);
     let mut looked_at: HashMap<Id, (ProjectId, Option<String>, Cancel)> = HashMap::new();
     loop {
+        let next_round = Instant::now() + ROUND;
         match handing::hand_on(&shared).await {
             Ok(is_elsewhere) => follow_at = if is_elsewhere { Instant::now() } else { follow_at },
             Err(error) => {
@@ -127,6 +131,10 @@ pub(super) async fn look_at_all(shared: Arc<Shared>) {
             }
             () = shared.arrived.notified() => {}
             () = tokio::time::sleep(shared.settings.glance_every) => {}
+            () = &mut ending => break,
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(next_round) => {}
             () = &mut ending => break,
         }
     }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -10,6 +11,9 @@ use tokio::sync::oneshot;
 const STACK: usize = 16 << 20;
 /// Gives a tenth of the time of those who do not yield, where there is not enough for all.
 const NICENESS: i32 = 10;
+/// Has those who yield run for long where nobody else wants to, and wait as soon as somebody does. A small share alone does
+/// not do that: whoever runs is let finish its slice.
+const SLICE: Duration = Duration::from_millis(100);
 
 /// Work that did not come to a result.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +29,11 @@ pub(crate) enum Broken {
 /// Lets everybody else on the processors first, from now on: the calling thread, and what it starts.
 ///
 /// Nix evaluates and builds for hours, and whoever delivers or looks at a page waits meanwhile.
-pub(crate) fn yield_to_others() {
-    if let Err(error) = rustix::process::nice(NICENESS) {
+pub fn yield_to_others() {
+    let result = rustix::process::nice(NICENESS)
+        .map_err(std::io::Error::from)
+        .and_then(|niceness| levain_trace::ask_for_slices(SLICE, niceness));
+    if let Err(error) = result {
         tracing::debug!(%error, "cannot let others go first");
     }
 }
