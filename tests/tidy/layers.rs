@@ -11,7 +11,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("actions", &["store"]),
     ("engine", &["actions", "evaluator", "store"]),
     ("statuses", &["actions", "engine", "evaluator"]),
-    ("server", &["actions", "engine", "evaluator", "statuses", "store"]),
+    ("server", &["actions", "engine", "evaluator", "statuses", "store", "trace"]),
     ("cli", &["actions", "engine", "evaluator", "server", "statuses", "store"]),
 ];
 

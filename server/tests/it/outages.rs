@@ -128,7 +128,8 @@ async fn whoever_lost_a_run_and_is_heard_of_after_all_did_not_go_down_with_it() 
         let database = test.open().await;
         let id = project(&database, "a", GITHUB).await.id;
         let run = note(&database, id, heads()).await.queued[0];
-        let late = LEASE + Duration::from_secs(1);
+        // So late that it is lost even where that ends it.
+        let late = LEASE * 2 + Duration::from_secs(1);
         let mut time = now();
         let mut lose = async |name: &str| {
             let claimed = claim(&database, name, time).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use levain_evaluator::JobsetName;
 use levain_server::projects::ProjectId;
 use levain_server::reconcile::Heads;
-use levain_server::serving::holding::{Answering, Holding};
+use levain_server::serving::holding::{Answering, Holding, RETRY};
 use levain_server::serving::standing::Standings;
 
 use crate::model::Millis;
@@ -90,4 +90,13 @@ impl Server {
     pub(crate) fn age(&self, now: Millis) -> Duration {
         Duration::from_millis(u64::try_from(now - self.started).unwrap_or_default())
     }
+}
+
+pub(crate) fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap()
+}
+
+/// Returns when the database is told again that has not answered.
+pub(crate) fn retry() -> std::ops::Range<Millis> {
+    millis(RETRY)..millis(RETRY) + 20
 }

@@ -16,13 +16,13 @@ use levain_server::reconcile::{Head, Heads};
 use levain_server::runs::state::{MOST_ATTEMPTS, RunState, Verdict};
 use levain_server::runs::{Ended, RunId};
 use levain_server::serving::Settings;
-use levain_server::serving::holding::{Answering, Holding, RETRY, Renewal, Told, told};
+use levain_server::serving::holding::{Answering, Holding, Renewal, Told, told};
 use levain_server::serving::standing::Look;
 use levain_server::workshop::Carried;
 
 use crate::forge::{Origin, Parcel, number_of};
 use crate::model::{DEFAULT_BRANCH, Kept, Millis, Model, QUEUE, lease};
-use crate::serving::{Held, Looking, Server, Step};
+use crate::serving::{Held, Looking, Server, Step, millis, retry};
 
 /// For how long things happen.
 const CHAOS: Millis = 240_000;
@@ -782,15 +782,6 @@ impl World {
         self.servers[index].held.remove(&claim);
         self.own(index, 0..5, Own::Work { again: false });
     }
-}
-
-fn millis(duration: Duration) -> Millis {
-    Millis::try_from(duration.as_millis()).unwrap()
-}
-
-/// Returns when the database is told again that has not answered.
-fn retry() -> std::ops::Range<Millis> {
-    millis(RETRY)..millis(RETRY) + 20
 }
 
 /// Returns how the run of a commit ends that is carried out: into another branch, otherwise.
