@@ -2,6 +2,7 @@
 
 use super::command::{Commands, names_without};
 use super::ending::{Era, places};
+use super::grounds::Grounds;
 use super::paths::{PathId, Paths, Place};
 use super::reason::Reason;
 use super::transcript::{Done, Kind, Seen, Time, Transcript, When};
@@ -14,6 +15,7 @@ type Placed = ((Moment, u64), u32);
 pub(crate) fn holds(
     transcript: &Transcript,
     era: Era,
+    grounds: &Grounds,
     commands: &Commands,
     paths: &mut Paths,
     world: &mut World,
@@ -21,6 +23,11 @@ pub(crate) fn holds(
     let mut times: Vec<Placed> = Vec::new();
     for seen in &transcript.seen {
         let id = paths.number(&seen.path);
+        match paths.place(id) {
+            Place::Build | Place::Store(_) => {}
+            // No command's transcript has these, and some files of the kernel's never end.
+            Place::Own | Place::Kernel => return Err(differs(seen, "it is not to be looked at")),
+        }
         if let Some((when, place)) = is_as_seen(seen, id, era, commands, paths, world)? {
             times.push((when, place));
         }
@@ -31,6 +38,7 @@ pub(crate) fn holds(
             return Err(differs(seen, "it is older or newer than others were"));
         }
     }
+    grounds.check(&transcript.done, world)?;
     for (at, done) in transcript.done.iter().enumerate() {
         if let Done::File { time: Time::With(path), .. } | Done::Time { time: Time::With(path), .. } =
             done

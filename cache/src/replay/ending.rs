@@ -5,6 +5,7 @@ use std::fs;
 
 use super::clock::now;
 use super::command::{Command, Commands, Facets, SET};
+use super::grounds::Grounds;
 use super::own::Own;
 use super::paths::{PathId, Paths};
 use super::reason::Reason;
@@ -50,6 +51,7 @@ pub(crate) struct Ending<'a> {
     pub(crate) commands: &'a Commands,
     pub(crate) own: &'a Own,
     pub(crate) era: Era,
+    pub(crate) grounds: &'a Grounds,
     /// Who carries it out.
     pub(crate) owner: (u32, u32),
 }
@@ -82,6 +84,9 @@ impl Ending<'_> {
         }
         let mut contents = Vec::new();
         let done = self.done(command, &mut contents)?;
+        if let Some(outside) = done.iter().find(|done| !self.grounds.have(done)) {
+            return Err(Reason::Outside(outside.path().clone()));
+        }
         // What it wrote is written after all that it left, and would be newer.
         let left = done.iter().map(|done| self.world.state(done.path()).modified).max();
         if let (Some(wrote), Some(left)) = (command.given.wrote_first(&command.said), left)

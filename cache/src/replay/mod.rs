@@ -11,6 +11,7 @@ mod compare;
 mod doing;
 mod ending;
 mod given;
+mod grounds;
 mod own;
 mod pack;
 mod paths;

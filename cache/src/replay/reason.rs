@@ -19,6 +19,8 @@ pub(crate) enum Reason {
     OwnOutput(PathBytes),
     /// An argument, a variable or what it made names an output of this build.
     NamesOwnOutput(String),
+    /// It leaves something where it is not the build's to leave anything.
+    Outside(PathBytes),
     /// It would change the store.
     Store(PathBytes),
     /// Somebody else changed what it saw while it ran.
@@ -65,6 +67,9 @@ impl fmt::Display for Reason {
             Self::Content(problem) => write!(f, "what it made cannot be had: {problem}"),
             Self::OwnOutput(path) => write!(f, "it looks at its own output: `{}`", text(path)),
             Self::NamesOwnOutput(where_) => write!(f, "{where_} names an output of this build"),
+            Self::Outside(path) => {
+                write!(f, "it leaves `{}`, outside the build's directories", text(path))
+            }
             Self::Store(path) => write!(f, "it changes the store: `{}`", text(path)),
             Self::Meanwhile(path) => {
                 write!(f, "`{}` was changed by another command meanwhile", text(path))

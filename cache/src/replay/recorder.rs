@@ -20,14 +20,16 @@ use super::clock::{Clock, tick};
 use super::command::{CommandId, Commands, Look};
 use super::compare::holds;
 use super::doing::{DoingError, leave};
-use super::ending::{Ending, Era, MOST_SAID};
+use super::ending::{Ending, Era, MOST_SAID, Made};
 use super::given::{Given, Identity, Limits, Stream, Words, identity_of, target_of};
+use super::grounds::Grounds;
 use super::own::Own;
 use super::pack::{Found, Packer, Packs};
 use super::paths::{PathId, Paths, Place};
 use super::reason::Reason;
 use super::transcript::{Done, Kind, Time, Transcript};
 use super::world::{World, place};
+use crate::digest::Digest;
 
 /// Descriptors on which transfers stop every program: what it is given as a rule, and where shells put these aside.
 pub(crate) const WATCHED: [i32; 8] = [0, 1, 2, 10, 11, 12, 13, 14];
@@ -130,8 +132,7 @@ pub(crate) struct Recorder<'a> {
     era: Era,
     owner: (u32, u32),
     limits: Limits,
-    /// Where the build is at work, with a slash at the end.
-    top: Vec<u8>,
+    grounds: Grounds,
     processes: HashMap<Pid, Process>,
     pending: HashMap<Thread, Pending>,
     /// Programs that are about to start.
@@ -155,7 +156,7 @@ impl<'a> Recorder<'a> {
         packer: Option<&'a mut Packer>,
         store: &[u8],
         own: Vec<Vec<u8>>,
-        top: &[u8],
+        grounds: Grounds,
     ) -> Result<Self, aho_corasick::BuildError> {
         let user = rustix::process::geteuid().as_raw();
         let group = rustix::process::getegid().as_raw();
@@ -170,7 +171,7 @@ impl<'a> Recorder<'a> {
             era: Era { began: tick() },
             owner: (user, group),
             limits: Limits::of_build(),
-            top: [top, b"/"].concat(),
+            grounds,
             processes: HashMap::new(),
             pending: HashMap::new(),
             starting: HashMap::new(),
@@ -280,6 +281,10 @@ impl<'a> Recorder<'a> {
             }
             let id = self.paths.number(link);
             self.see(pid, id, Look::TARGET);
+        }
+        for directory in &way.left {
+            let id = self.paths.number(directory);
+            self.see(pid, id, Look::KIND);
         }
         match way.end {
             Ok(path) => Ok(Some(self.paths.number(&path))),
@@ -417,6 +422,24 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// Keeps a transcript that was made, with the contents that it names; returns why not if those are not what they were.
+    fn pack(&mut self, given: &Given, made: &Made) -> io::Result<Option<Reason>> {
+        let Some(packer) = self.packer.as_deref_mut() else { return Ok(None) };
+        for (digest, id) in &made.contents {
+            if packer.has_content(digest) {
+                continue;
+            }
+            let path = self.paths.bytes(*id);
+            let bytes = std::fs::read(place(path))?;
+            if Digest::of(&bytes) != *digest {
+                return Ok(Some(Reason::Meanwhile(path.to_vec())));
+            }
+            packer.add_content(digest, &bytes).map_err(io::Error::other)?;
+        }
+        packer.add_transcript(given.key, &made.transcript).map_err(io::Error::other)?;
+        Ok(None)
+    }
+
     fn finish(&mut self, id: CommandId, how: Ended) {
         let outlived = self.processes.values().filter_map(|process| process.command);
         let outlived: Vec<CommandId> = outlived.collect();
@@ -436,6 +459,7 @@ impl<'a> Recorder<'a> {
         let made = code.and_then(|code| {
             let read = command.given.positions(&command.said)?;
             let mut ending = Ending {
+                grounds: &self.grounds,
                 paths: &self.paths,
                 world: &mut self.world,
                 commands: &self.commands,
@@ -448,25 +472,11 @@ impl<'a> Recorder<'a> {
         let micros = u64::try_from(command.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let spoilt = match made {
             Ok(made) => {
-                if let Some(packer) = self.packer.as_deref_mut() {
-                    let result = (|| {
-                        for (digest, path) in &made.contents {
-                            if !packer.has_content(digest) {
-                                let bytes = std::fs::read(place(self.paths.bytes(*path)))?;
-                                if crate::digest::Digest::of(&bytes) != *digest {
-                                    return Ok(());
-                                }
-                                packer.add_content(digest, &bytes).map_err(io::Error::other)?;
-                            }
-                        }
-                        let given = command.given.key;
-                        packer.add_transcript(given, &made.transcript).map_err(io::Error::other)
-                    })();
-                    if let Err(error) = result {
-                        self.account.not_kept(&error);
-                    }
-                }
-                None
+                let kept = self.pack(&command.given, &made);
+                kept.unwrap_or_else(|error| {
+                    self.account.not_kept(&error);
+                    None
+                })
             }
             Err(reason) => Some(reason),
         };

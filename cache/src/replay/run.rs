@@ -9,6 +9,7 @@ use levain_trace::calls::Descriptor;
 use levain_trace::{DescriptorSet, Ended, Program, TraceError, trace};
 
 use super::doing::DoingError;
+use super::grounds::Grounds;
 use super::pack::{PackError, Packer, Packs};
 use super::recorder::{Recorder, WATCHED};
 
@@ -86,8 +87,9 @@ pub fn replay(request: &Request) -> Result<Replayed, ReplayError> {
     let (packs, problems) = Packs::open(&request.from);
     let mut packer = request.to.as_deref().map(Path::new).map(Packer::create).transpose()?;
     let store = request.store.as_os_str().as_bytes();
-    let top = request.top.as_os_str().as_bytes();
-    let mut recorder = Recorder::new(&packs, packer.as_mut(), store, request.own.clone(), top)?;
+    let grounds = Grounds::new(&request.top, &request.environment);
+    let own = request.own.clone();
+    let mut recorder = Recorder::new(&packs, packer.as_mut(), store, own, grounds)?;
     let program = Program::new(&request.program, &request.arguments)?
         .environment(request.environment.iter().map(|(name, value)| (name, value)))?
         .watch(DescriptorSet::new(WATCHED.map(Descriptor)));

@@ -81,6 +81,8 @@ impl State {
 pub(crate) struct Way {
     /// The links that were followed.
     pub(crate) links: Vec<PathBytes>,
+    /// The directories that it went out of again by `..`: without them there is no way.
+    pub(crate) left: Vec<PathBytes>,
     /// What it leads to, which need not exist; or what is in the way, as it is no directory.
     pub(crate) end: Result<PathBytes, PathBytes>,
 }
@@ -199,7 +201,7 @@ impl World {
     /// Returns where a path leads that a process in the directory `base` names; `follow` says whether a link at its end
     /// is followed, and `pid` which process it is.
     pub(crate) fn way(&mut self, base: &[u8], text: &[u8], follow: bool, pid: i32) -> Way {
-        let mut links = Vec::new();
+        let (mut links, mut passed) = (Vec::new(), Vec::new());
         let mut at: PathBytes = if text.starts_with(b"/") { Vec::new() } else { base.to_vec() };
         if at == b"/" {
             at.clear();
@@ -208,6 +210,13 @@ impl World {
         let must_be_directory = text.ends_with(b"/") || text.ends_with(b"/.");
         while let Some(part) = left.pop() {
             if part == b".." {
+                // Where it begins, the process is already.
+                let is_above = base
+                    .strip_prefix(at.as_slice())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+                if !is_above {
+                    passed.push(at.clone());
+                }
                 let end = at.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
                 at.truncate(end);
                 continue;
@@ -237,7 +246,7 @@ impl World {
                     }
                     links.push(at.clone());
                     if links.len() > MOST_LINKS {
-                        return Way { links, end: Err(at) };
+                        return Way { links, left: passed, end: Err(at) };
                     }
                     if target.starts_with(b"/") {
                         at.clear();
@@ -247,13 +256,15 @@ impl World {
                     left.extend(parts(&target));
                 }
                 Kind::Absent | Kind::File | Kind::Other if is_last => {}
-                Kind::Absent | Kind::File | Kind::Other => return Way { links, end: Err(at) },
+                Kind::Absent | Kind::File | Kind::Other => {
+                    return Way { links, left: passed, end: Err(at) };
+                }
             }
         }
         if at.is_empty() {
             at.push(b'/');
         }
-        Way { links, end: Ok(at) }
+        Way { links, left: passed, end: Ok(at) }
     }
 }
 
@@ -287,22 +298,27 @@ mod tests {
         let base = top.as_os_str().as_bytes();
         let mut world = World::default();
         let at = |text: &str| [base, b"/", text.as_bytes()].concat();
-        for (text, follow, links, end) in [
-            ("a/b/file", true, vec![], Ok("a/b/file")),
-            ("./a//b/./file", true, vec![], Ok("a/b/file")),
-            ("a/link", true, vec!["a/link"], Ok("a/b/file")),
-            ("a/link", false, vec![], Ok("a/link")),
-            ("down/../link", true, vec!["down", "a/link"], Ok("a/b/file")),
-            ("down/", false, vec!["down"], Ok("a/b")),
-            ("a/none", true, vec![], Ok("a/none")),
-            ("a/none/x", true, vec![], Err("a/none")),
-            ("a/b/file/x", true, vec![], Err("a/b/file")),
-            ("dangling", true, vec!["dangling"], Err("gone")),
+        for (text, follow, links, left, end) in [
+            ("a/b/file", true, vec![], vec![], Ok("a/b/file")),
+            ("./a//b/./file", true, vec![], vec![], Ok("a/b/file")),
+            ("a/link", true, vec!["a/link"], vec![], Ok("a/b/file")),
+            ("a/link", false, vec![], vec![], Ok("a/link")),
+            ("a/b/../link", false, vec![], vec!["a/b"], Ok("a/link")),
+            ("down/../link", true, vec!["down", "a/link"], vec!["a/b"], Ok("a/b/file")),
+            ("down/", false, vec!["down"], vec![], Ok("a/b")),
+            ("a/none", true, vec![], vec![], Ok("a/none")),
+            ("a/none/x", true, vec![], vec![], Err("a/none")),
+            ("a/b/../none/../x", true, vec![], vec!["a/b"], Err("a/none")),
+            ("a/b/file/x", true, vec![], vec![], Err("a/b/file")),
+            ("dangling", true, vec!["dangling"], vec![], Err("gone")),
         ] {
             let way = world.way(base, text.as_bytes(), follow, 1);
-            let links: Vec<_> = links.into_iter().map(at).collect();
-            assert_eq!(way, Way { links, end: end.map(at).map_err(at) }, "{text}");
+            let all = |list: Vec<&str>| list.into_iter().map(at).collect();
+            let (links, left) = (all(links), all(left));
+            assert_eq!(way, Way { links, left, end: end.map(at).map_err(at) }, "{text}");
         }
+        let up = world.way(base, b"../..", true, 1);
+        assert_eq!(up.left, Vec::<PathBytes>::new(), "the process is there");
         assert!(world.way(base, b"loop", true, 1).end.is_err());
         assert_eq!(
             world.way(base, b"..", true, 1).end.unwrap(),

@@ -15,6 +15,7 @@ mod program;
 #[path = "../../../tests/sequences/random.rs"]
 #[allow(dead_code, reason = "the sequences of edits use the rest")]
 mod random;
+mod replay;
 mod round_trip;
 mod times;
 mod tools;

@@ -19,7 +19,8 @@ impl Recorder<'_> {
                 last = Reason::Stream(0);
                 continue;
             }
-            if let Err(reason) = holds(&transcript, self.era, commands, paths, world) {
+            let (era, grounds) = (self.era, &self.grounds);
+            if let Err(reason) = holds(&transcript, era, grounds, commands, paths, world) {
                 last = reason;
                 continue;
             }

@@ -84,7 +84,7 @@ impl Recorder<'_> {
         let path = self.paths.bytes(program);
         let is_older = match self.paths.place(program) {
             Place::Store(_) => true,
-            Place::Build => !path.starts_with(&self.top),
+            Place::Build => !self.grounds.are_around(path),
             Place::Own | Place::Kernel => false,
         };
         is_older && program::is_binary(place(path))

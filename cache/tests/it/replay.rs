@@ -1,0 +1,141 @@
+//! Commands that are skipped, and edits after which they must not be: each build beside the clean one, at the same place.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+/// Something at a path of the sources.
+#[derive(Clone, Copy)]
+enum Entry {
+    File(&'static str),
+    Link(&'static str),
+}
+
+use Entry::{File, Link};
+
+type Sources = Vec<(&'static str, Entry)>;
+
+/// What is left of a build: its code, and what it wrote to `out`.
+type Left = (Option<i32>, String);
+
+/// Builds one tree after another.
+struct Site {
+    directory: TempDir,
+    builds: usize,
+}
+
+impl Site {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), builds: 0 }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().canonicalize().unwrap().join(name)
+    }
+
+    fn build(&self, sources: &Sources, before: &[String]) -> (Left, String) {
+        let top = self.path("build");
+        drop(fs::remove_dir_all(&top));
+        drop(fs::remove_dir_all(self.path("elsewhere")));
+        fs::create_dir(&top).unwrap();
+        fs::create_dir(self.path("elsewhere")).unwrap();
+        for (path, entry) in sources {
+            let path = top.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            match entry {
+                File(text) => fs::write(path, text).unwrap(),
+                Link(target) => symlink(target, path).unwrap(),
+            }
+        }
+        // Descriptors that a test runner leaves open would be given to every command.
+        let close = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec \"$@\"";
+        let words = before.iter().map(String::as_str).chain(["sh", "-c", "sh step.sh > out 2>&1"]);
+        #[expect(clippy::disallowed_methods, reason = "the program itself is tested")]
+        let output = Command::new("bash")
+            .args(["-c", close, "bash"])
+            .args(words)
+            .current_dir(&top)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("ELSEWHERE", self.path("elsewhere"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let out = fs::read_to_string(top.join("out")).unwrap_or_default();
+        let said =
+            String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+        ((output.status.code(), out), said.into_owned())
+    }
+
+    /// Builds with what the build before left, and clean; returns both, and how many commands were skipped.
+    fn both(&mut self, sources: &Sources) -> (Left, Left, usize) {
+        let (clean, _) = self.build(sources, &[]);
+        let pack = |number: usize| self.path(&format!("pack{number}")).display().to_string();
+        let mut words = vec![env!("CARGO_BIN_EXE_levain-cache").to_owned(), "replay".to_owned()];
+        if self.builds > 0 {
+            words.extend(["--from".to_owned(), pack(self.builds - 1)]);
+        }
+        words.extend(["--to".to_owned(), pack(self.builds), "--".to_owned()]);
+        let (replayed, said) = self.build(sources, &words);
+        self.builds += 1;
+        let skipped = said.split_once(" commands skipped").and_then(|(before, _)| {
+            before.rsplit(|byte: char| !byte.is_ascii_digit()).next()?.parse().ok()
+        });
+        (clean, replayed, skipped.unwrap_or_else(|| panic!("no summary: {said}")))
+    }
+
+    /// Builds twice, which skips something, and then after an edit, which must show.
+    fn shows(&mut self, what: &str, before: &Sources, after: &Sources) {
+        let (clean, replayed, _) = self.both(before);
+        assert_eq!(clean, replayed, "{what}");
+        let (_, replayed, skipped) = self.both(before);
+        assert_eq!(clean, replayed, "{what}: the same again");
+        assert!(skipped > 0, "{what}: nothing is skipped");
+        let (edited, replayed, _) = self.both(after);
+        assert_ne!(clean, edited, "{what}: the edit changes nothing");
+        assert_eq!(edited, replayed, "{what}");
+    }
+}
+
+fn has(path: &Path, text: &str) -> bool {
+    fs::read_to_string(path).is_ok_and(|found| found == text)
+}
+
+#[test]
+fn a_way_back_out_of_a_directory_needs_the_directory() {
+    let step = ("step.sh", File("cat a/b/../x; head -c 9 a/../y"));
+    let before = vec![step, ("a/b/file", File("")), ("a/x", File("1")), ("y", File("2"))];
+    let gone = vec![step, ("a/x", File("1")), ("y", File("2"))];
+    let link = vec![
+        step,
+        ("a/b", Link("../c/d")),
+        ("c/d/file", File("")),
+        ("c/x", File("other")),
+        ("a/x", File("1")),
+        ("y", File("2")),
+    ];
+    let file = vec![step, ("a/b", File("")), ("a/x", File("1")), ("y", File("2"))];
+    for (what, after) in [("gone", gone), ("a link", link), ("a file", file)] {
+        Site::new().shows(what, &before, &after);
+    }
+}
+
+#[test]
+fn what_is_left_elsewhere_is_left_by_the_command_itself() {
+    let sources =
+        vec![("step.sh", File("cp step.sh \"$ELSEWHERE/copy\"; cp step.sh here; cat here"))];
+    let mut site = Site::new();
+    for round in 0..3 {
+        let (clean, replayed, skipped) = site.both(&sources);
+        assert_eq!(clean, replayed);
+        assert!(has(
+            &site.path("elsewhere/copy"),
+            "cp step.sh \"$ELSEWHERE/copy\"; cp step.sh here; cat here"
+        ));
+        // The second `cp` and `cat`, and never the whole.
+        assert_eq!(skipped, if round == 0 { 0 } else { 2 });
+    }
+}
