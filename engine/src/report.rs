@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use levain_actions::status::SummaryPhase;
 use levain_evaluator::evaluate::JobsOutput;
 use levain_evaluator::{JobName, JobsetName};
 use levain_store::StoreDir;
@@ -374,6 +375,22 @@ impl Counters {
     pub fn is_vacuous(self) -> bool {
         let Self { fresh, incremental, clean, failed, errors, cancelled, skipped: _ } = self;
         fresh + incremental + clean + failed + errors + cancelled == 0
+    }
+
+    /// Returns what is told of a jobset whose jobs ended so; `authors_error` says whether one of the errors is for the author
+    /// to mend.
+    pub fn phase(self, authors_error: bool) -> SummaryPhase {
+        if self.cancelled > 0 {
+            SummaryPhase::Cancelled
+        } else if self.failed > 0 || authors_error {
+            SummaryPhase::Failure
+        } else if self.errors > 0 {
+            SummaryPhase::Error
+        } else if self.is_vacuous() {
+            SummaryPhase::Skipped
+        } else {
+            SummaryPhase::Success
+        }
     }
 }
 

@@ -123,3 +123,22 @@ fn a_success_needs_a_job_that_is_fine() {
         assert!(!of(&[Skipped, status]), "{status:?}");
     }
 }
+
+#[test]
+fn a_jobset_without_jobs_or_of_skipped_ones_is_no_success() {
+    let none = Counters::default();
+    let skipped = Counters { skipped: 2, ..none };
+    for (counters, authors_error, expected) in [
+        (none, false, SummaryPhase::Skipped),
+        (skipped, false, SummaryPhase::Skipped),
+        (Counters { fresh: 1, ..skipped }, false, SummaryPhase::Success),
+        (Counters { incremental: 1, ..skipped }, false, SummaryPhase::Success),
+        (Counters { clean: 1, ..skipped }, false, SummaryPhase::Success),
+        (Counters { failed: 1, ..skipped }, false, SummaryPhase::Failure),
+        (Counters { errors: 1, ..skipped }, false, SummaryPhase::Error),
+        (Counters { errors: 1, ..skipped }, true, SummaryPhase::Failure),
+        (Counters { cancelled: 1, ..skipped }, false, SummaryPhase::Cancelled),
+    ] {
+        assert_eq!(counters.phase(authors_error), expected, "{counters:?}");
+    }
+}

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use levain_actions::git::{CommitId, GitError};
-use levain_actions::status::SummaryPhase;
 use levain_evaluator::JobsetName;
 use levain_store::counted;
 
@@ -39,21 +38,6 @@ enum ReleaseError {
 /// A job without a derivation could not be evaluated: that is for the author to mend.
 fn is_authors_error(job: &JobReport) -> bool {
     job.status == JobStatus::Error && job.base_drv_path.is_none()
-}
-
-/// Says what the jobset's own status is.
-fn phase_of(counters: Counters, authors_error: bool) -> SummaryPhase {
-    if counters.cancelled > 0 {
-        SummaryPhase::Cancelled
-    } else if counters.failed > 0 || authors_error {
-        SummaryPhase::Failure
-    } else if counters.errors > 0 {
-        SummaryPhase::Error
-    } else if counters.is_vacuous() {
-        SummaryPhase::Skipped
-    } else {
-        SummaryPhase::Success
-    }
 }
 
 impl Run<'_> {
@@ -228,35 +212,12 @@ impl Run<'_> {
     /// Tells how the run ended, and tidies up.
     fn finish(&mut self, report: Report) -> Report {
         let counters = report.counters;
-        let phase = phase_of(counters, report.jobs.iter().any(|job| is_authors_error(&job.job)));
+        let is_authors = report.jobs.iter().any(|job| is_authors_error(&job.job));
+        let phase = counters.phase(is_authors);
         self.tell.what(What::Ended { phase, jobs: report.jobs.len(), counters });
         if let Some(writer) = &self.project.writer {
             writer.tidy(KEEP, self.project.declaration.logs.total_bytes);
         }
         report
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_jobset_without_jobs_or_of_skipped_ones_is_no_success() {
-        let none = Counters::default();
-        let skipped = Counters { skipped: 2, ..none };
-        for (counters, authors_error, expected) in [
-            (none, false, SummaryPhase::Skipped),
-            (skipped, false, SummaryPhase::Skipped),
-            (Counters { fresh: 1, ..skipped }, false, SummaryPhase::Success),
-            (Counters { incremental: 1, ..skipped }, false, SummaryPhase::Success),
-            (Counters { clean: 1, ..skipped }, false, SummaryPhase::Success),
-            (Counters { failed: 1, ..skipped }, false, SummaryPhase::Failure),
-            (Counters { errors: 1, ..skipped }, false, SummaryPhase::Error),
-            (Counters { errors: 1, ..skipped }, true, SummaryPhase::Failure),
-            (Counters { cancelled: 1, ..skipped }, false, SummaryPhase::Cancelled),
-        ] {
-            assert_eq!(phase_of(counters, authors_error), expected, "{counters:?}");
-        }
     }
 }

@@ -3,7 +3,7 @@
 //! Its verdict and those of its jobs are read off its kept report. Who gets the word, and when, `handover.rs` tells.
 
 use levain_actions::forge::Masks;
-use levain_actions::status::{JobPhase, JobText, SummaryPhase, SummaryText, seconds};
+use levain_actions::status::{JobPhase, JobText, SummaryText, seconds};
 use levain_engine::report::Counters;
 use levain_statuses::summary_text;
 use sqlx::{AnyConnection, Row};
@@ -141,17 +141,7 @@ fn told(report: &KeptReport) -> Told {
     };
     // What could not be evaluated is for the author to mend.
     let is_authors = |job: &Job| job.status == JobStatus::Error && job.base_drv_path.is_none();
-    let phase = if counters.cancelled > 0 {
-        SummaryPhase::Cancelled
-    } else if counters.failed > 0 || report.jobs.iter().any(is_authors) {
-        SummaryPhase::Failure
-    } else if counters.errors > 0 {
-        SummaryPhase::Error
-    } else if counters.is_vacuous() {
-        SummaryPhase::Skipped
-    } else {
-        SummaryPhase::Success
-    };
+    let phase = counters.phase(report.jobs.iter().any(is_authors));
     let bad = report.jobs.iter().filter(|job| job.status.is_bad());
     let names: Vec<&str> = bad.map(|job| job.attr_path.as_str()).take(NAMED).collect();
     let failing = (!names.is_empty()).then(|| names.join(", "));
@@ -192,6 +182,8 @@ pub(super) fn job_text(job: &Job) -> JobText {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+
+    use levain_actions::status::SummaryPhase;
 
     use super::*;
 
