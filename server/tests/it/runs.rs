@@ -421,7 +421,8 @@ impl History<'_> {
         self.look().await;
         self.held.clear();
         loop {
-            self.clock = self.clock.after(LEASE + Duration::from_millis(1));
+            // One lease more than others have, for those whose loss ends them.
+            self.clock = self.clock.after(LEASE * 2 + Duration::from_millis(1));
             self.database.take_lost_runs(self.clock).await.unwrap();
             let owner = Owner::new("last");
             let Some(run) = self.database.claim_run(owner.clone(), self.clock, &[]).await.unwrap()
