@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Persist(Persist),
     /// Show what a cache holds
     Inspect(Inspect),
+    /// Show which commands of the build that made a cache were skipped, and why the others ran
+    Explain(Explain),
     /// Unpack, restore, start the build's own program, and persist if it succeeds
     Build(Build),
     /// Run a build, and skip the commands that would do again exactly what they did before
@@ -146,6 +148,16 @@ pub(crate) enum OverBudget {
 #[derive(Args, Debug)]
 pub(crate) struct Inspect {
     /// Cache to look at
+    pub(crate) cache: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Explain {
+    /// The cache's path in the store
+    #[arg(value_name = "CACHE_PATH")]
     pub(crate) cache: PathBuf,
     /// Print one JSON document
     #[arg(long)]

@@ -156,6 +156,7 @@ fn plan(words: Vec<OsString>) -> Result<Plan, BuildError> {
             // The section's first word chose, and it is one of two.
             Command::Inspect(_)
             | Command::Build(_)
+            | Command::Explain(_)
             | Command::ProbePlace(_)
             | Command::Replay(_) => {}
         }

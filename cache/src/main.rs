@@ -39,6 +39,10 @@ enum Failure {
     #[error(transparent)]
     Replay(#[from] levain_cache::replay::ReplayError),
     #[error(transparent)]
+    Explain(#[from] levain_cache::replay::ExplainError),
+    #[error("cannot write JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
     Directory(#[from] ScanError),
     #[error(
         "`{0}` is not of the form `name=value`\nhint: write for instance `--origin commit=1234abcd`"
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
         Command::Persist(command) => persist(command),
         Command::Build(command) => build::build(command),
         Command::Replay(command) => replaying::replay(command),
+        Command::Explain(command) => replaying::explain(&command),
         Command::ProbePlace(command) => build::place::probe(&command.directory)
             .map(|()| ExitCode::SUCCESS)
             .map_err(Failure::Place),

@@ -7,14 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use levain_cache::replay::{Replayed, Request};
+use levain_cache::replay::{Explanation, PACK, Replayed, Request};
 use levain_trace::Ended;
 
-use crate::args::{Build, Replay};
+use crate::args::{Build, Explain, Replay};
 use crate::{Failure, outputs, say, store};
-
-/// Where in a cache output the pack is.
-const PACK: &str = "replay";
 
 /// Runs the command `replay`; ends as the build ended.
 pub(crate) fn replay(command: Replay) -> Result<ExitCode, Failure> {
@@ -32,10 +29,21 @@ pub(crate) fn replay(command: Replay) -> Result<ExitCode, Failure> {
     };
     let replayed = levain_cache::replay::replay(&request)?;
     if let Some(file) = &command.explain {
-        std::fs::write(file, &replayed.explained)?;
+        std::fs::write(file, replayed.explanation.text())?;
     }
     say(&replayed.summary)?;
     replayed.ended.end_alike()
+}
+
+/// Shows what became of each command of the build that made a cache.
+pub(crate) fn explain(command: &Explain) -> Result<ExitCode, Failure> {
+    let explanation = Explanation::read(&command.cache)?;
+    let text = match command.json {
+        true => serde_json::to_string_pretty(&explanation)? + "\n",
+        false => explanation.text(),
+    };
+    say(&text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the program of a whole build, and says in a line what was skipped.

@@ -1,6 +1,5 @@
 //! What became of each command of a build: skipped or run, and why.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use super::reason::Reason;
@@ -76,33 +75,6 @@ impl Account {
         );
         if let Some(problem) = &self.not_kept {
             text.push_str(&format!("levain-cache: not all is kept for later: {problem}\n"));
-        }
-        text
-    }
-
-    /// Returns a line for each command, and how often each reason stood in the way of skipping one.
-    pub(crate) fn explained(&self) -> String {
-        let mut text = String::new();
-        let mut reasons: HashMap<String, usize> = HashMap::new();
-        for Row { depth, name, fate } in &self.rows {
-            let indent = "  ".repeat(*depth);
-            let line = match fate {
-                Fate::Skipped { source, micros } => {
-                    format!("{indent}skipped  {name}  (cache {source}, {micros} us)\n")
-                }
-                Fate::Ran { why, spoilt, micros } => {
-                    *reasons.entry(why.to_string()).or_default() += 1;
-                    let spoilt = spoilt.as_ref().map(|reason| format!("; not kept: {reason}"));
-                    let spoilt = spoilt.unwrap_or_default();
-                    format!("{indent}ran      {name}  ({why}{spoilt}; {micros} us)\n")
-                }
-            };
-            text.push_str(&line);
-        }
-        let mut reasons: Vec<_> = reasons.into_iter().collect();
-        reasons.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        for (reason, count) in reasons.into_iter().take(20) {
-            text.push_str(&format!("{count:>6} × {reason}\n"));
         }
         text
     }

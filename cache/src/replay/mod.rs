@@ -10,6 +10,7 @@ mod command;
 mod compare;
 mod doing;
 mod ending;
+mod explain;
 mod given;
 mod grounds;
 mod own;
@@ -22,4 +23,8 @@ mod run;
 mod transcript;
 mod world;
 
+pub use explain::{CommandFate, ExplainError, ExplainedCommand, Explanation};
 pub use run::{ReplayError, Replayed, Request, replay};
+
+/// Where in a cache the pack is.
+pub const PACK: &str = "replay";

@@ -9,6 +9,7 @@ use levain_trace::calls::Descriptor;
 use levain_trace::{DescriptorSet, Ended, Program, TraceError, trace};
 
 use super::doing::DoingError;
+use super::explain::Explanation;
 use super::grounds::Grounds;
 use super::pack::{PackError, Packer, Packs};
 use super::recorder::{Recorder, WATCHED};
@@ -50,7 +51,7 @@ pub struct Replayed {
     /// What of the caches could not be used, or was not kept.
     pub problems: Vec<String>,
     /// The same, command by command.
-    pub explained: String,
+    pub explanation: Explanation,
 }
 
 /// Why there is no result.
@@ -94,7 +95,7 @@ pub fn replay(request: &Request) -> Result<Replayed, ReplayError> {
         .environment(request.environment.iter().map(|(name, value)| (name, value)))?
         .watch(DescriptorSet::new(WATCHED.map(Descriptor)));
     let ended = trace(&program, &mut recorder)?;
-    let Recorder { account, broken, .. } = recorder;
+    let Recorder { mut account, broken, .. } = recorder;
     if let Some(error) = broken {
         return Err(error.into());
     }
@@ -102,6 +103,12 @@ pub fn replay(request: &Request) -> Result<Replayed, ReplayError> {
         && ended == Ended::Exited(0)
     {
         packer.finish()?;
+    }
+    let explanation = Explanation::of(&account.rows);
+    if let Some(to) = &request.to
+        && let Err(error) = explanation.write(to)
+    {
+        account.not_kept(&error);
     }
     let refused = packs.refused();
     let problems = problems.iter().chain(&refused).map(ToString::to_string);
@@ -113,6 +120,6 @@ pub fn replay(request: &Request) -> Result<Replayed, ReplayError> {
         ran: account.ran,
         saved_seconds: account.saved_micros as f64 / 1e6,
         problems: problems.collect(),
-        explained: account.explained(),
+        explanation,
     })
 }

@@ -139,3 +139,38 @@ fn what_is_left_elsewhere_is_left_by_the_command_itself() {
         assert_eq!(skipped, if round == 0 { 0 } else { 2 });
     }
 }
+
+#[test]
+fn it_can_be_seen_why_a_command_ran() {
+    let mut site = Site::new();
+    let step = ("step.sh", File("cat x; cat y"));
+    site.both(&vec![step, ("x", File("1")), ("y", File("2"))]);
+    site.both(&vec![step, ("x", File("1")), ("y", File("3"))]);
+    let explain = |arguments: &[&str]| {
+        #[expect(clippy::disallowed_methods, reason = "the program itself is tested")]
+        let output = Command::new(env!("CARGO_BIN_EXE_levain-cache"))
+            .arg("explain")
+            .args(arguments)
+            .output()
+            .unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        (String::from_utf8(output.stdout).unwrap(), errors)
+    };
+    let pack = site.path("pack1").display().to_string();
+    let (text, _) = explain(&[&pack]);
+    let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap().trim();
+    assert!(line("cat x").starts_with("skipped "), "{text}");
+    let y = site.path("build/y").display().to_string();
+    let ran = line("cat y");
+    assert!(
+        ran.starts_with("ran ") && ran.contains(&y) && ran.contains("contents differ"),
+        "{text}"
+    );
+    let (json, _) = explain(&[&pack, "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let fates: Vec<_> =
+        json["commands"].as_array().unwrap().iter().map(|one| &one["fate"]).collect();
+    assert!(fates.contains(&&"skipped".into()) && fates.contains(&&"ran".into()), "{json}");
+    let (_, errors) = explain(&[&site.path("build").display().to_string()]);
+    assert!(errors.contains("does not say") && errors.contains("hint:"), "{errors}");
+}
