@@ -8,26 +8,22 @@ mod streams;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
-use std::rc::Rc;
 
-use levain_trace::calls::{
-    Address, Bytes, Changed, Descriptor, Made as MadeCall, Place as CallPlace, Subject, Way,
-};
-use levain_trace::{Answer, Born, Call, DescriptorSet, Ended, Pid, Stopped, Thread, Watcher};
+use levain_trace::calls::{Bytes, Changed, Descriptor, Place as CallPlace, Subject};
+use levain_trace::{Answer, Born, Call, Ended, Pid, Stopped, Thread, Watcher};
 
 use super::account::{Account, Fate, Row};
 use super::clock::{Clock, tick};
 use super::command::{CommandId, Commands, Look};
-use super::compare::holds;
-use super::doing::{DoingError, leave};
-use super::ending::{Ending, Era, MOST_SAID, Made};
-use super::given::{Given, Identity, Limits, Stream, Words, identity_of, target_of};
+use super::doing::DoingError;
+use super::ending::{Ending, Era, Made};
+use super::given::{Given, Identity, Limits, target_of};
 use super::grounds::Grounds;
 use super::own::Own;
-use super::pack::{Found, Packer, Packs};
+use super::pack::{Packer, Packs};
 use super::paths::{PathId, Paths, Place};
 use super::reason::Reason;
-use super::transcript::{Done, Kind, Time, Transcript};
+use super::transcript::Kind;
 use super::world::{World, place};
 use crate::digest::Digest;
 

@@ -1,6 +1,16 @@
 //! Calls about files: what is opened, made, moved.
 
-use super::*;
+use std::io;
+
+use levain_trace::calls::{Made as MadeCall, Place as CallPlace};
+use levain_trace::{Answer, Pid, Stopped};
+
+use super::{Recorder, TimeOf, Touch, descriptor_of};
+use crate::replay::command::{CommandId, Look};
+use crate::replay::given::target_of;
+use crate::replay::paths::{PathId, Place};
+use crate::replay::reason::Reason;
+use crate::replay::transcript::Kind;
 
 impl Recorder<'_> {
     pub(super) fn open(

@@ -1,6 +1,19 @@
 //! Commands that are skipped: a transcript is looked for, compared and done in their place.
 
-use super::*;
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use levain_trace::{Answer, Pid, Stopped};
+
+use super::{Instead, Recorder, TICK, ending, link};
+use crate::replay::account::{Fate, Row};
+use crate::replay::command::Look;
+use crate::replay::compare::holds;
+use crate::replay::doing::leave;
+use crate::replay::given::{Given, target_of};
+use crate::replay::pack::Found;
+use crate::replay::reason::Reason;
+use crate::replay::transcript::{Done, Kind, Time, Transcript};
 
 impl Recorder<'_> {
     /// Looks for a transcript that holds, and does what it says.

@@ -1,7 +1,18 @@
 //! Programs that are about to start.
 
-use super::*;
+use std::io;
+
+use levain_trace::calls::{Address, Place as CallPlace};
+use levain_trace::{Answer, Pid, Stopped};
+
+use super::{LOWER, Pending, Recorder, Starting, ending};
+use crate::replay::command::{CommandId, Look};
+use crate::replay::given::{Given, Stream, Words};
+use crate::replay::paths::{PathId, Place};
 use crate::replay::program;
+use crate::replay::reason::Reason;
+use crate::replay::transcript::Kind;
+use crate::replay::world::place;
 
 impl Recorder<'_> {
     pub(super) fn execute(

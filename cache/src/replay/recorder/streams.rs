@@ -1,6 +1,14 @@
 //! Calls about descriptors, sockets and signals: what a command is given, and what it says.
 
-use super::*;
+use levain_trace::calls::{Address, Bytes, Descriptor, Way};
+use levain_trace::{Answer, DescriptorSet, Pid, Stopped};
+
+use super::{LOWER, Pending, Recorder, UPPER, WATCHED};
+use crate::replay::command::Look;
+use crate::replay::ending::MOST_SAID;
+use crate::replay::given::{Identity, Stream, identity_of};
+use crate::replay::reason::Reason;
+use crate::replay::transcript::Kind;
 
 impl Recorder<'_> {
     pub(super) fn connect(
