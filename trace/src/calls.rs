@@ -219,6 +219,21 @@ pub enum Call {
         /// To which.
         to: Descriptor,
     },
+    /// `flock`, and what `fcntl` and `ioctl` do to an open file or learn of what others did to it: flags, locks.
+    Share {
+        /// The descriptor.
+        descriptor: Descriptor,
+    },
+    /// `lseek`, on a descriptor that somebody asked about.
+    Seek {
+        /// The descriptor.
+        descriptor: Descriptor,
+    },
+    /// `prlimit`, `sched_setaffinity`, `setpriority`, `setpgid`, `tgkill` and their kin.
+    Alter {
+        /// Which process, or which thread; 0 for itself.
+        process: i32,
+    },
     /// `umask`.
     SetMask,
     /// `kill`.

@@ -52,6 +52,7 @@ enum Label {
     Stop,
     Foreign,
     OnDescriptor,
+    OnFirst,
     OnSecond,
     Refuse,
 }
@@ -118,6 +119,7 @@ pub(crate) fn filter(descriptors: &DescriptorSet) -> Option<Vec<libc::sock_filte
             Rule::Pass => Label::Pass,
             Rule::Stop => Label::Stop,
             Rule::StopOnDescriptor => Label::OnDescriptor,
+            Rule::StopOnFirst => Label::OnFirst,
             Rule::StopOnSecond(values) => {
                 second = values;
                 Label::OnSecond
@@ -132,6 +134,10 @@ pub(crate) fn filter(descriptors: &DescriptorSet) -> Option<Vec<libc::sock_filte
     program.end(Label::Stop, libc::SECCOMP_RET_TRACE | OWN);
     program.end(Label::Foreign, libc::SECCOMP_RET_TRACE | FOREIGN);
     program.end(Label::Refuse, libc::SECCOMP_RET_ERRNO | refused.cast_unsigned());
+    program.begin(Label::OnFirst);
+    program.load(argument(0));
+    program.jump(true, 0, Label::Pass);
+    program.push(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_TRACE | OWN);
     program.begin(Label::OnSecond);
     program.load(argument(1));
     choose(&mut program, second);
@@ -229,6 +235,9 @@ mod tests {
                 Rule::StopOnDescriptor => {
                     assert_eq!((on(0, 0), on(7, 0)), (STOP, STOP), "{number}");
                     assert_eq!((on(1, 0), on(8, 7)), (PASS, PASS), "{number}");
+                }
+                Rule::StopOnFirst => {
+                    assert_eq!((on(0, 9), on(9, 0)), (PASS, STOP), "{number}");
                 }
                 Rule::StopOnSecond(values) => {
                     for value in values {

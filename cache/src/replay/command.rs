@@ -40,7 +40,7 @@ impl Look {
     /// What the kernel reads to run it.
     pub(crate) const PROGRAM: Self = Self { mode: true, content: true, ..Self::KIND };
     /// What is there before it is replaced or changed.
-    pub(crate) const WHOLE: Self = Self { mode: true, content: true, target: true, ..Self::KIND };
+    pub(crate) const WHOLE: Self = Self { content: true, target: true, ..Self::STAT };
     /// Where a link leads.
     pub(crate) const TARGET: Self = Self { target: true, ..Self::KIND };
     /// What is in a directory.
@@ -66,6 +66,7 @@ impl Facets {
         let is_there = self.kind != Kind::Absent;
         (!look.mode || !is_there || self.kind == Kind::Link || self.mode.is_some())
             && (!look.size || !file || self.size.is_some())
+            && (!look.size || self.kind != Kind::Link || self.target.is_some())
             && (!look.when || !is_there || self.when.is_some())
             && (!look.content || !file || self.content.is_some())
             && (!look.names || self.kind != Kind::Directory || self.names.is_some())
@@ -222,20 +223,22 @@ impl Commands {
             }
             Place::Build => (path, look),
         };
-        // Programs of which it is known that they do not look at times are told of them all the same.
+        // Programs of which it is known that they do not look at times are told of them all the same. Of what is seen for the
+        // first time, it is found out whether that holds.
         let timeless = self.live.get(&id).is_some_and(|command| command.given.is_timeless);
-        let look = Look { when: look.when && !timeless, ..look };
+        let needed = Look { when: look.when && !timeless, ..look };
         let is_known = |command: &Command| {
             command.spoilt.is_some()
                 || command.touched.contains_key(&path)
-                || command.seen.get(&path).is_some_and(|seen| seen.covers(look))
+                || command.seen.get(&path).is_some_and(|seen| seen.covers(needed))
         };
         let chain = self.chain(id);
         if chain.iter().filter_map(|id| self.live.get(id)).all(is_known) {
             return;
         }
         let state = world.state(paths.bytes(path));
-        let mut looked = Looked { path, look, state, content: None, target: None, list: None };
+        let mut looked =
+            Looked { path, look, timeless, state, content: None, target: None, list: None };
         let turn = self.turn_of(path);
         for id in chain {
             let Some(command) = self.live.get_mut(&id) else { continue };
@@ -370,6 +373,8 @@ impl Commands {
 struct Looked {
     path: PathId,
     look: Look,
+    /// Whether times matter only of what has one from before the build, or names times itself.
+    timeless: bool,
     state: State,
     content: Option<Digest>,
     target: Option<Vec<u8>>,
@@ -385,8 +390,15 @@ impl Looked {
         paths: &Paths,
         world: &mut World,
     ) -> Result<(), Reason> {
-        let Self { path, look, state, .. } = *self;
+        let Self { path, look, timeless, state, .. } = *self;
         let bytes = paths.bytes(path);
+        let looks_closer = look != Look::KIND && look != Look::TARGET;
+        if looks_closer && state.is_odd {
+            return Err(Reason::Made(bytes.to_vec()));
+        }
+        if timeless && look.content && state.is_own && paths.name(path) == b"specs" {
+            return Err(Reason::Program("it reads `specs`".to_owned()));
+        }
         let meanwhile = || Reason::Meanwhile(bytes.to_vec());
         let unreadable =
             |error: std::io::Error| Reason::Unreadable(bytes.to_vec(), error.to_string());
@@ -423,10 +435,6 @@ impl Looked {
         if look.size && is_file {
             agree(&mut seen.size, state.size).map_err(|()| meanwhile())?;
         }
-        if look.when && is_there {
-            // A directory's changes with what is made in it.
-            seen.when.get_or_insert((state.modified, turn));
-        }
         if look.content && is_file {
             if self.content.is_none() {
                 self.content = Some(world.content(path, bytes, &state).map_err(unreadable)?);
@@ -435,7 +443,13 @@ impl Looked {
                 agree(&mut seen.content, content).map_err(|()| meanwhile())?;
             }
         }
-        if look.target && state.kind == Kind::Link {
+        let minds_times = || look.content && is_file && world.minds_times(path);
+        if look.when && is_there && (!timeless || state.is_old || minds_times()) {
+            // A directory's changes with what is made in it.
+            seen.when.get_or_insert((state.modified, turn));
+        }
+        // How long a link is says where it leads.
+        if (look.target || look.size) && state.kind == Kind::Link {
             if self.target.is_none() {
                 self.target = world.target(bytes);
             }

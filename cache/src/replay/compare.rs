@@ -111,6 +111,10 @@ fn is_as_seen(
         };
         return Err(differs(seen, what));
     }
+    let is_closer = seen.mode.is_some() || seen.size.is_some() || seen.when.is_some();
+    if (is_closer || seen.content.is_some()) && state.is_odd {
+        return Err(differs(seen, "it has several names, or another owner"));
+    }
     if seen.mode.is_some_and(|mode| mode != state.mode) {
         return Err(differs(seen, "it has other permissions"));
     }

@@ -25,6 +25,10 @@ pub(crate) struct Era {
 impl Era {
     /// Whether a time counts by its place among others: whoever prepares a build makes some files anew each time.
     pub(crate) fn places(self, kind: Kind, time: Moment) -> bool {
+        // What is to come somebody set.
+        if time.0 > now().0 {
+            return false;
+        }
         match kind {
             Kind::Directory => time >= self.began,
             Kind::Absent | Kind::File | Kind::Link | Kind::Other => !self.is_long_before(time),
@@ -36,9 +40,14 @@ impl Era {
         kind == Kind::Directory && time < self.began && !self.is_long_before(time)
     }
 
-    fn is_long_before(self, (seconds, _): Moment) -> bool {
-        seconds < self.began.0 - PREPARED
+    fn is_long_before(self, time: Moment) -> bool {
+        is_long_before(time, self.began)
     }
+}
+
+/// Whether a time is from before anybody prepared a build.
+pub(crate) fn is_long_before((seconds, _): Moment, began: Moment) -> bool {
+    seconds < began.0 - PREPARED
 }
 
 /// The most that a command may write to descriptors that it was given.

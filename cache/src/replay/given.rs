@@ -115,8 +115,23 @@ const READ_BY_COMPILERS_TOO: &[&str] = &[
     "_GNU_",
 ];
 /// Arguments with which a compiler does what somebody else says, who may read whatever there is.
-const TELL_COMPILERS: &[&str] =
-    &["-specs", "--specs", "-fplugin", "-load", "-wrapper", "-fpass-plugin", "-Xclang"];
+const TELL_COMPILERS: &[&str] = &[
+    "-specs",
+    "--specs",
+    "-fplugin",
+    "-plugin",
+    "--plugin",
+    "-Wl,-plugin",
+    "-Wl,--plugin",
+    "-load",
+    "-wrapper",
+    "-fpass-plugin",
+    "-Xclang",
+    // What these read has times in it.
+    "-include-pch",
+    "-fmodule",
+    "-fimplicit-module",
+];
 
 /// The most that is kept of a command's name.
 const LONGEST_NAME: usize = 120;
@@ -187,16 +202,19 @@ struct Status {
     blocked: Vec<u8>,
     ignored: Vec<u8>,
     limits: Vec<Vec<u8>>,
+    /// Whether it leads its group, its session, and whether these are one.
+    leads: [bool; 3],
+    has_children: bool,
 }
 
-/// What a process may use at most, as far as it is not what the build may.
+/// What a process may do and use at most, and who it is, as far as it is not what the build may.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Limits(Vec<Vec<u8>>);
 
 impl Limits {
     /// Returns those of this process, which the build has as well.
     pub(crate) fn of_build() -> Self {
-        Self(fs::read("/proc/self/limits").map(|text| lines(&text)).unwrap_or_default())
+        Self(status("self").map(|status| status.limits).unwrap_or_default())
     }
 }
 
@@ -215,11 +233,13 @@ impl Given {
         mut content: impl FnMut(&[u8]) -> Option<Digest>,
     ) -> Result<Self, Reason> {
         let unknown = |error: io::Error| Reason::Program(error.to_string());
-        let status = status(stopped.pid()).map_err(unknown)?;
+        let status = status(&stopped.pid().to_string()).map_err(unknown)?;
         let variables = Variables::of(words, own, directory);
-        let mut refusal = None;
+        let mut refusal = status.has_children.then_some(Reason::Children);
         let mut hash = Fields::default();
         hash.add(&words.program);
+        hash.add(&words.named);
+        hash.add(&status.leads.map(u8::from));
         hash.list(&words.arguments);
         hash.list(&variables.kept);
         hash.add(directory);
@@ -257,12 +277,14 @@ impl Given {
                         refusal = refusal.or(Some(Reason::Descriptor(slot.number)));
                     }
                 }
-                Stream::File { readable, writable, appends: _, position } => {
+                Stream::File { readable, writable, appends, position } => {
                     // What is changed in memory that is shared with a file stops nobody either.
                     if slot.held.is_none() || (*readable && *writable) {
                         refusal = refusal.or(Some(Reason::Descriptor(slot.number)));
                     }
-                    hash.add(&[b'f', u8::from(*readable), u8::from(*writable)]);
+                    // Whoever writes where others wrote before must not ask where that is: see `Recorder::seeks`.
+                    let kind = [*readable, *writable, *appends, *position == 0].map(u8::from);
+                    hash.add(&kind);
                     if *readable {
                         hash.add(&position.to_le_bytes());
                         let nameless = || slot.held.as_ref().and_then(|held| whole(held).ok());
@@ -411,7 +433,8 @@ impl Variables {
         let is_compiler = words.is_tool
             && is_compiler(&words.named)
             && is_compiler(&words.program)
-            && !words.arguments.iter().any(|argument| is_told(argument, directory));
+            && !words.arguments.iter().any(|argument| is_told(argument, directory))
+            && !looks_at_times(words);
         let mut found = Self { is_compiler, ..Self::default() };
         for variable in &words.environment {
             let at = variable.iter().position(|byte| *byte == b'=').unwrap_or(variable.len());
@@ -431,6 +454,20 @@ impl Variables {
         }
         found
     }
+}
+
+/// Whether a tool for archives and objects is told to look at times of files: `ar u`, `strip -p`.
+fn looks_at_times(words: &Words) -> bool {
+    let is = |name: &[u8]| words.program.ends_with(name) || words.named.ends_with(name);
+    let mut arguments = words.arguments.iter().skip(1);
+    if is(b"ar") {
+        // Its letters are the first argument, with or without a dash; options of a word come before.
+        return arguments.any(|word| !word.contains(&b'.') && word.contains(&b'u'));
+    }
+    (is(b"strip") || is(b"objcopy"))
+        && arguments.any(|word| {
+            word.starts_with(b"--p") || word.starts_with(b"-p") || word.starts_with(b"@")
+        })
 }
 
 /// Whether an argument tells a compiler to do what somebody else says. In a file of arguments, wherever it is written.
@@ -506,10 +543,35 @@ fn kind_of_flow(target: &[u8]) -> &[u8] {
     }
 }
 
-fn status(pid: Pid) -> io::Result<Status> {
-    let text = fs::read(format!("/proc/{pid}/status"))?;
-    let limits = lines(&fs::read(format!("/proc/{pid}/limits"))?);
-    let mut status = Status { limits, ..Status::default() };
+/// Lines of a process's status that say who it is, and what that lets it do.
+const RIGHTS: [&[u8]; 5] = [b"Uid:", b"Gid:", b"Groups:", b"CapEff:", b"Cpus_allowed:"];
+
+/// Reads what `/proc` says of a process.
+fn status(pid: &str) -> io::Result<Status> {
+    let read = |name: &str| fs::read(format!("/proc/{pid}/{name}"));
+    let (text, stat) = (read("status")?, read("stat")?);
+    let mut limits = lines(&read("limits")?);
+    let rights = |line: &&[u8]| RIGHTS.iter().any(|start| line.starts_with(start));
+    limits.extend(text.split(|byte| *byte == b'\n').filter(rights).map(<[u8]>::to_vec));
+    // After the name, which may have anything in it.
+    let end = stat.iter().rposition(|byte| *byte == b')').unwrap_or_default();
+    let number = str::from_utf8(stat.get(..end).unwrap_or_default())
+        .ok()
+        .and_then(|text| text.split(' ').next());
+    let rest = String::from_utf8_lossy(stat.get(end..).unwrap_or_default()).into_owned();
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    // By their numbers in proc(5), of which the one after the name is 3.
+    let field = |number: usize| fields.get(number - 2).copied().unwrap_or_default();
+    let (group, session) = (field(5), field(6));
+    let leads = [Some(group) == number, Some(session) == number, group == session];
+    let (nice, policy) = (field(19), field(41));
+    limits.push(format!("nice {nice} policy {policy}").into_bytes());
+    limits.push([b"oom ".as_slice(), &read("oom_score_adj").unwrap_or_default()].concat());
+    // Not every kernel says so.
+    let own = number.unwrap_or_default();
+    let children = read(&format!("task/{own}/children")).unwrap_or_default();
+    let has_children = !children.trim_ascii().is_empty();
+    let mut status = Status { limits, leads, has_children, ..Status::default() };
     for line in text.split(|byte| *byte == b'\n') {
         for (start, field) in [
             (b"Umask:".as_slice(), &mut status.mask),

@@ -14,7 +14,7 @@ use super::world::World;
 const TEMPORARY: [&str; 4] = ["TMPDIR", "TMP", "TEMP", "TEMPDIR"];
 
 /// Directories of the build's own.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Grounds {
     tops: Vec<PathBytes>,
 }

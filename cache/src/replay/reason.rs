@@ -33,8 +33,14 @@ pub(crate) enum Reason {
     Descriptor(i32),
     /// It talked to another program through a socket.
     Socket,
-    /// It sent a signal to a process outside itself.
+    /// It sent a signal to a process outside itself, or changed what that may do.
     Signal,
+    /// It looked at what the kernel says of another process, or told the kernel something.
+    Kernel(PathBytes),
+    /// It has children from before it began.
+    Children,
+    /// It changed what others have open as well: locked it, or set its flags.
+    Shared(i32),
     /// It made a call that is not understood.
     Call(i64),
     /// It was still doing something when it ended.
@@ -78,7 +84,12 @@ impl fmt::Display for Reason {
             Self::Stream(number) => write!(f, "it reads from descriptor {number}, a stream"),
             Self::Descriptor(number) => write!(f, "its descriptor {number} cannot be watched"),
             Self::Socket => f.write_str("it talks through a socket"),
-            Self::Signal => f.write_str("it sends signals to others"),
+            Self::Signal => f.write_str("it sends signals to others, or changes what they may do"),
+            Self::Kernel(path) => write!(f, "it uses `{}`, which is the kernel's", text(path)),
+            Self::Children => f.write_str("its process has children from before it began"),
+            Self::Shared(number) => {
+                write!(f, "it locks or changes descriptor {number}, which others have as well")
+            }
             Self::Call(number) => write!(f, "it makes call {number}, which is not understood"),
             Self::Outlived => f.write_str("something that it started outlives it"),
             Self::Killed(signal) => write!(f, "it was ended by signal {signal}"),

@@ -8,6 +8,7 @@ mod streams;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use levain_trace::calls::{Bytes, Changed, Descriptor, Place as CallPlace, Subject};
 use levain_trace::{Answer, Born, Call, Ended, Pid, Stopped, Thread, Watcher};
@@ -67,8 +68,13 @@ struct Process {
 enum Pending {
     Touch(Touch),
     Execute,
-    Write { target: Identity, bytes: Bytes },
+    Write {
+        target: Identity,
+        bytes: Bytes,
+    },
     Duplicate,
+    /// Something that was not understood.
+    Forget,
 }
 
 /// A change of paths.
@@ -102,8 +108,8 @@ struct Starting {
     given: Given,
     /// Why it is not skipped.
     ran: Reason,
-    /// What the kernel reads to run it: the program and its interpreters.
-    read: Vec<PathId>,
+    /// What the kernel reads and follows to run it: the program and its interpreters.
+    read: Vec<(PathId, Look)>,
 }
 
 /// What a thread does in place of the program that is skipped.
@@ -128,9 +134,11 @@ pub(crate) struct Recorder<'a> {
     era: Era,
     owner: (u32, u32),
     limits: Limits,
-    grounds: Grounds,
+    grounds: Rc<Grounds>,
     processes: HashMap<Pid, Process>,
     pending: HashMap<Thread, Pending>,
+    /// What was seen on the way to what was found last.
+    on_the_way: Vec<(PathId, Look)>,
     /// Programs that are about to start.
     starting: HashMap<Pid, Starting>,
     instead: HashMap<Thread, Instead>,
@@ -156,20 +164,22 @@ impl<'a> Recorder<'a> {
     ) -> Result<Self, aho_corasick::BuildError> {
         let user = rustix::process::geteuid().as_raw();
         let group = rustix::process::getegid().as_raw();
+        let (grounds, began) = (Rc::new(grounds), tick());
         Ok(Self {
             packs,
             packer,
             own: Own::new(own.iter().map(Vec::as_slice))?,
             paths: Paths::new(store, own),
-            world: World::default(),
+            world: World::new(Rc::clone(&grounds), (user, group), began),
             commands: Commands::default(),
             clock: Clock::default(),
-            era: Era { began: tick() },
+            era: Era { began },
             owner: (user, group),
             limits: Limits::of_build(),
             grounds,
             processes: HashMap::new(),
             pending: HashMap::new(),
+            on_the_way: Vec::new(),
             starting: HashMap::new(),
             instead: HashMap::new(),
             account: Account::default(),
@@ -222,6 +232,12 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// Has everything looked for anew that is kept of the file system.
+    fn forget(&mut self) {
+        self.world.forget();
+        self.forget_directories();
+    }
+
     /// Has the directory of every process looked for anew.
     fn forget_directories(&mut self) {
         for process in self.processes.values_mut() {
@@ -265,11 +281,15 @@ impl<'a> Recorder<'a> {
         };
         if text.is_empty() {
             // Of the descriptor itself, if the call's flags say so.
-            return Ok(base.starts_with(b"/").then(|| self.paths.number(&base)));
+            return Ok(match directory {
+                Some(number) => self.open_at(pid, number),
+                None => Some(self.paths.number(&base)),
+            });
         }
         if !text.starts_with(b"/") && !base.starts_with(b"/") {
             return Ok(None);
         }
+        self.on_the_way.clear();
         let way = self.world.way(&base, text, follow, pid.number());
         for link in &way.links {
             if is_another_process(link) {
@@ -277,12 +297,21 @@ impl<'a> Recorder<'a> {
             }
             let id = self.paths.number(link);
             self.see(pid, id, Look::TARGET);
+            self.on_the_way.push((id, Look::TARGET));
         }
         for directory in &way.left {
             let id = self.paths.number(directory);
             self.see(pid, id, Look::KIND);
+            self.on_the_way.push((id, Look::KIND));
         }
         match way.end {
+            Ok(path) if is_of_another(&path, pid) => Err(Reason::Kernel(path)),
+            Ok(path) if descriptor_of(pid, &path).is_some() => {
+                if let Some(number) = descriptor_of(pid, &path) {
+                    self.open_at(pid, number);
+                }
+                Ok(Some(self.paths.number(&path)))
+            }
             Ok(path) => Ok(Some(self.paths.number(&path))),
             Err(path) => {
                 let id = self.paths.number(&path);
@@ -292,13 +321,17 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// Returns where a descriptor leads, if that has a path; notes that it was looked at.
+    fn open_at(&mut self, pid: Pid, number: Descriptor) -> Option<PathId> {
+        let target = target_of(pid, number.0).unwrap_or_default();
+        self.looks_at_given(pid, number);
+        target.starts_with(b"/").then(|| self.paths.number(&target))
+    }
+
     fn subject(&mut self, stopped: &Stopped, subject: Subject) -> Result<Option<PathId>, Reason> {
         match subject {
             Subject::At { place, follow } => self.find(stopped, place, follow),
-            Subject::Open(number) => {
-                let target = target_of(stopped.pid(), number.0).unwrap_or_default();
-                Ok(target.starts_with(b"/").then(|| self.paths.number(&target)))
-            }
+            Subject::Open(number) => Ok(self.open_at(stopped.pid(), number)),
         }
     }
 
@@ -345,7 +378,8 @@ impl<'a> Recorder<'a> {
                 if let Some(id) = self.subject(stopped, subject)? {
                     self.see(pid, id, Look::KIND);
                 }
-                self.process(pid).directory = None;
+                // Processes may share theirs.
+                self.forget_directories();
                 Ok(Answer::Go)
             }
             Call::Make { place, made } => self.make(stopped, place, made),
@@ -405,6 +439,24 @@ impl<'a> Recorder<'a> {
             }
             Call::Signal { process } => {
                 self.signal(pid, process);
+                Ok(Answer::Go)
+            }
+            Call::Alter { process } => {
+                let is_own = process == 0
+                    || process == pid.number()
+                    || std::fs::exists(format!("/proc/{pid}/task/{process}")).is_ok_and(|is| is);
+                if !is_own {
+                    self.signal(pid, process);
+                }
+                Ok(Answer::Go)
+            }
+            Call::Share { descriptor } => match self.is_outside(pid, descriptor) {
+                true => Err(Reason::Shared(descriptor.0)),
+                false => Ok(Answer::Go),
+            },
+            Call::Seek { descriptor } => {
+                self.looks_at_given(pid, descriptor);
+                self.seeks(pid, descriptor);
                 Ok(Answer::Go)
             }
             // Nobody compares these, and inside Nix they are refused as well.
@@ -510,7 +562,10 @@ impl Watcher for Recorder<'_> {
             Ok(answer) => answer,
             Err(reason) => {
                 self.spoil(stopped.pid(), &reason);
-                Answer::Go
+                // What it does then is not known, so nothing is that was.
+                self.forget();
+                self.pending.insert(stopped.thread(), Pending::Forget);
+                Answer::GoAndTell
             }
         }
     }
@@ -543,6 +598,7 @@ impl Watcher for Recorder<'_> {
                 }
             }
             Some(Pending::Execute) => drop(self.starting.remove(&pid)),
+            Some(Pending::Forget) => self.forget(),
             Some(Pending::Write { target, bytes }) => {
                 let Ok(moved @ 1..) = usize::try_from(result) else { return };
                 match stopped.transferred(bytes, moved) {
@@ -579,8 +635,8 @@ impl Watcher for Recorder<'_> {
         process.command = Some(id);
         process.leads.push(id);
         // It is what it runs, whoever started it.
-        for path in read {
-            self.see(pid, path, Look::PROGRAM);
+        for (path, look) in read {
+            self.see(pid, path, look);
         }
     }
 
@@ -600,6 +656,15 @@ impl Watcher for Recorder<'_> {
 fn descriptor_of(pid: Pid, path: &[u8]) -> Option<Descriptor> {
     let number = path.strip_prefix(format!("/proc/{pid}/fd/").as_bytes())?;
     Some(Descriptor(str::from_utf8(number).ok()?.parse().ok()?))
+}
+
+/// Whether a path is what the kernel says of another process.
+fn is_of_another(path: &[u8], pid: Pid) -> bool {
+    let name =
+        path.strip_prefix(b"/proc/").and_then(|rest| rest.split(|byte| *byte == b'/').next());
+    name.is_some_and(|name| {
+        name.first().is_some_and(u8::is_ascii_digit) && name != pid.to_string().as_bytes()
+    })
 }
 
 /// Whether a link leads elsewhere for each process: `/proc/self/fd/0`, to which `/dev/stdin` leads, for one.

@@ -7,9 +7,12 @@ use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::rc::Rc;
 
+use super::ending::is_long_before;
+use super::grounds::Grounds;
 use super::paths::PathId;
 use super::transcript::{Kind, PathBytes};
 use crate::digest::Digest;
@@ -31,6 +34,12 @@ pub(crate) struct State {
     /// How many names it has.
     pub(crate) names: u64,
     pub(crate) owner: (u32, u32),
+    /// Whether it is in the build's own directories.
+    pub(crate) is_own: bool,
+    /// Whether it is there and has what is not compared: several names, or another owner than the build.
+    pub(crate) is_odd: bool,
+    /// Whether its time is from long before the build.
+    pub(crate) is_old: bool,
     /// Device, number and last change of anything.
     stamp: (u64, u64, Moment),
 }
@@ -43,6 +52,9 @@ impl State {
         modified: (0, 0),
         names: 0,
         owner: (0, 0),
+        is_own: false,
+        is_odd: false,
+        is_old: false,
         stamp: (0, 0, (0, 0)),
     };
 
@@ -67,6 +79,9 @@ impl State {
             modified: (metadata.mtime(), nanos(metadata.mtime_nsec())),
             names: metadata.nlink(),
             owner: (metadata.uid(), metadata.gid()),
+            is_own: false,
+            is_odd: false,
+            is_old: false,
             stamp: (
                 metadata.dev(),
                 metadata.ino(),
@@ -87,23 +102,58 @@ pub(crate) struct Way {
     pub(crate) end: Result<PathBytes, PathBytes>,
 }
 
+/// Words by which what a compiler makes of a file depends on when that was changed.
+const TIMES: [&[u8]; 4] = [b"#import", b"# import", b"__TIMESTAMP__", b"once"];
+
 /// What is known of the file system.
 #[derive(Debug, Default)]
 pub(crate) struct World {
+    grounds: Rc<Grounds>,
+    owner: Option<(u32, u32)>,
+    /// When the build began.
+    began: Moment,
     /// Directories, which are no links.
     directories: HashSet<PathBytes>,
     contents: HashMap<PathId, (State, Digest)>,
+    /// Files that have one of the [`TIMES`] in them.
+    minding: HashSet<PathId>,
     /// How many processes may still write to a file.
     writers: HashMap<PathId, usize>,
 }
 
 impl World {
+    /// Begins with nothing, for a build in its own directories, as somebody, from when it began.
+    pub(crate) fn new(grounds: Rc<Grounds>, owner: (u32, u32), began: Moment) -> Self {
+        Self { grounds, owner: Some(owner), began, ..Self::default() }
+    }
+
+    /// Forgets what may have changed without anybody being told.
+    pub(crate) fn forget(&mut self) {
+        self.directories.clear();
+        self.contents.clear();
+    }
+
+    /// Returns whether a compiler that reads a file may look at its time, as far as it was read.
+    pub(crate) fn minds_times(&self, id: PathId) -> bool {
+        self.minding.contains(&id)
+    }
+
     /// Returns what is at a path.
     pub(crate) fn state(&self, path: &[u8]) -> State {
-        match std::fs::symlink_metadata(place(path)) {
+        let mut state = match std::fs::symlink_metadata(place(path)) {
             Ok(metadata) => State::of(&metadata),
-            Err(_) => State::ABSENT,
-        }
+            // There may be anything.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                State { kind: Kind::Other, ..State::ABSENT }
+            }
+            Err(_) => return State::ABSENT,
+        };
+        state.is_own = self.grounds.are_around(path);
+        let is_others = self.owner.is_some_and(|owner| owner != state.owner);
+        let has_names = state.names > 1 && state.kind != Kind::Directory;
+        state.is_odd = state.is_own && (is_others || has_names);
+        state.is_old = is_long_before(state.modified, self.began);
+        state
     }
 
     /// Returns where a link leads.
@@ -129,14 +179,24 @@ impl World {
             return Ok(*digest);
         }
         let mut hasher = blake3::Hasher::new();
-        let mut file = File::open(place(path))?;
+        let mut file = open(path)?;
         let mut buffer = vec![0; 1 << 16];
+        self.minding.remove(&id);
+        // The end of what was read before, in which a word may begin.
+        let mut kept = 0;
         loop {
-            let read = file.read(&mut buffer)?;
+            let read = file.read(buffer.get_mut(kept..).unwrap_or_default())?;
             if read == 0 {
                 break;
             }
-            hasher.update(buffer.get(..read).unwrap_or_default());
+            let end = kept + read;
+            hasher.update(buffer.get(kept..end).unwrap_or_default());
+            let text = buffer.get(..end).unwrap_or_default();
+            if TIMES.iter().any(|word| memchr::memmem::find(text, word).is_some()) {
+                self.minding.insert(id);
+            }
+            kept = end.min(16);
+            buffer.copy_within(end - kept..end, 0);
         }
         let digest = Digest::from_hasher(&hasher);
         // Whoever has it open may change it without being seen.
@@ -265,6 +325,15 @@ impl World {
             at.push(b'/');
         }
         Way { links, left: passed, end: Ok(at) }
+    }
+}
+
+/// Opens a file to look into it; where that is allowed, so that nobody sees when that was.
+fn open(path: &[u8]) -> io::Result<File> {
+    let unseen = File::options().read(true).custom_flags(libc::O_NOATIME).open(place(path));
+    match unseen {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(place(path)),
+        other => other,
     }
 }
 

@@ -174,3 +174,87 @@ fn it_can_be_seen_why_a_command_ran() {
     let (_, errors) = explain(&[&site.path("build").display().to_string()]);
     assert!(errors.contains("does not say") && errors.contains("hint:"), "{errors}");
 }
+
+/// Kinds of what a command learns or does beside reading and writing files: a script, and what the file `n` says before and
+/// after. Whatever is skipped, what it does must show.
+const KINDS: &[(&str, &str, &str, &str)] = &[
+    (
+        "a lock on a descriptor that is given",
+        "echo 0 >c; j() { ( flock 9; x=$(cat c); sleep .2; echo $((x+1)) >c ) 9>lock; }\nj & j & wait; cat c n",
+        "1",
+        "2",
+    ),
+    (
+        "the parent's limits",
+        "sh -c 'prlimit --pid $PPID --nofile=100:100'; ulimit -n; cat n",
+        "1",
+        "2",
+    ),
+    ("processors", "taskset -c $(cat n) nproc", "0", "0-1"),
+    ("niceness", "nice -n $(cat n) nice", "5", "7"),
+    ("a time to come", "touch -d @$(cat n) f; stat -c %Y f", "2500000000", "2600000000"),
+    (
+        "the time of what is renamed",
+        "touch -d @$(cat n) f; sh -c 'mv f g; stat -c %Y g; true'",
+        "1000000",
+        "2000000",
+    ),
+    (
+        "the time of what has a mode set",
+        "touch -d @$(cat n) f; sh -c 'chmod 755 f; stat -c %Y f; true'",
+        "1000000",
+        "2000000",
+    ),
+    ("how many names there are", "cp n a; $(cat n) a b; sh -c 'stat -c %h a; true'", "cp", "ln"),
+    (
+        "whether two are one",
+        "cp n a; $(cat n) a b; sh -c 'test a -ef b && echo same; true'",
+        "cp",
+        "ln",
+    ),
+    ("the length of a link", "ln -s $(cat n) l; sh -c 'stat -c %s l; true'", "ab", "abcdef"),
+    (
+        "the interpreter's link",
+        "printf '#!%s/i\\necho ${BASH_VERSION+bash}\\n' \"$PWD\" >s; chmod +x s; ln -s $(cat n) i; sh -c './s; :'",
+        "/bin/dash",
+        "/bin/bash",
+    ),
+    (
+        "another process",
+        "sh -c 'tr \"\\\\0\" \" \" </proc/$PPID/comm; :'; sh -c 'echo $0 >/dev/null; read x </proc/$PPID/cmdline; echo ${#x}' $(cat n); : $(cat n)",
+        "a",
+        "bbbbbb",
+    ),
+    (
+        "the time of a compiled file",
+        "echo '__TIMESTAMP__' >a.c; touch -d @$(cat n) a.c; gcc -E -P a.c",
+        "1000000",
+        "2000000",
+    ),
+    (
+        "whether headers are one",
+        "mkdir a b; echo '#pragma once' >h; echo 'static int c;' >>h; cp h a/x.h; cp h b/x.h; touch -d @5 a/x.h\n\
+         touch -d @$(cat n) b/x.h; printf '#include \"a/x.h\"\\n#include \"b/x.h\"\\n' >m.c; gcc -E -P m.c",
+        "5",
+        "7",
+    ),
+    (
+        "whether there is input",
+        "$(cat n) | sh -c 'test -p /dev/stdin && echo pipe; true'; sh -c 'test -p /dev/stdin && echo pipe; true'",
+        "true",
+        "cat n",
+    ),
+];
+
+#[test]
+fn whatever_a_command_learns_is_compared() {
+    for (what, script, before, after) in KINDS {
+        let sources = |text| vec![("step.sh", File(script)), ("n", File(text))];
+        let mut site = Site::new();
+        for text in [before, before, after, before] {
+            let (clean, replayed, _) = site.both(&sources(text));
+            assert_eq!(clean.0, Some(0), "{what}: {}", clean.1);
+            assert_eq!(clean, replayed, "{what}: {text}");
+        }
+    }
+}

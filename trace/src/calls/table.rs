@@ -11,6 +11,8 @@ pub(crate) enum Rule {
     Stop,
     /// It stops the program if the first argument is a descriptor that somebody asked about.
     StopOnDescriptor,
+    /// It stops the program unless the first argument is 0: what it does to the process itself is nobody else's.
+    StopOnFirst,
     /// It stops the program if the second argument is one of these.
     StopOnSecond(&'static [i32]),
     /// It fails with an error, as if the kernel did not know it.
@@ -27,8 +29,8 @@ const PASSING: &[i64] = &[
     libc::SYS_set_mempolicy,
     // Signals to oneself, and time.
     libc::SYS_rt_sigaction, libc::SYS_rt_sigpending, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigreturn,
-    libc::SYS_rt_sigsuspend, libc::SYS_rt_sigtimedwait, libc::SYS_sigaltstack, libc::SYS_signalfd4, libc::SYS_tgkill,
-    libc::SYS_tkill, libc::SYS_restart_syscall, libc::SYS_clock_getres, libc::SYS_clock_gettime,
+    libc::SYS_rt_sigsuspend, libc::SYS_rt_sigtimedwait, libc::SYS_sigaltstack, libc::SYS_signalfd4,
+    libc::SYS_restart_syscall, libc::SYS_clock_getres, libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep, libc::SYS_getitimer, libc::SYS_gettimeofday, libc::SYS_nanosleep, libc::SYS_setitimer,
     libc::SYS_timer_create, libc::SYS_timer_delete, libc::SYS_timer_getoverrun, libc::SYS_timer_gettime,
     libc::SYS_timer_settime, libc::SYS_timerfd_create, libc::SYS_timerfd_gettime, libc::SYS_timerfd_settime,
@@ -37,23 +39,20 @@ const PASSING: &[i64] = &[
     libc::SYS_clone, libc::SYS_clone3, libc::SYS_exit, libc::SYS_exit_group, libc::SYS_wait4, libc::SYS_waitid,
     libc::SYS_futex, libc::SYS_get_robust_list, libc::SYS_set_robust_list, libc::SYS_set_tid_address, libc::SYS_rseq,
     libc::SYS_prctl, libc::SYS_seccomp, libc::SYS_getpid, libc::SYS_gettid, libc::SYS_getppid, libc::SYS_getpgid,
-    libc::SYS_getsid, libc::SYS_setpgid, libc::SYS_setsid, libc::SYS_getuid, libc::SYS_geteuid, libc::SYS_getgid,
+    libc::SYS_getsid, libc::SYS_setsid, libc::SYS_getuid, libc::SYS_geteuid, libc::SYS_getgid,
     libc::SYS_getegid, libc::SYS_getresuid, libc::SYS_getresgid, libc::SYS_getgroups, libc::SYS_capget,
-    libc::SYS_getcpu, libc::SYS_getpriority, libc::SYS_setpriority, libc::SYS_getrusage, libc::SYS_getrlimit,
-    libc::SYS_setrlimit, libc::SYS_prlimit64, libc::SYS_sched_getaffinity, libc::SYS_sched_getattr,
+    libc::SYS_getcpu, libc::SYS_getpriority, libc::SYS_getrusage, libc::SYS_getrlimit,
+    libc::SYS_setrlimit, libc::SYS_sched_getaffinity, libc::SYS_sched_getattr,
     libc::SYS_sched_getparam, libc::SYS_sched_getscheduler, libc::SYS_sched_get_priority_max,
-    libc::SYS_sched_get_priority_min, libc::SYS_sched_rr_get_interval, libc::SYS_sched_setaffinity,
-    libc::SYS_sched_setattr, libc::SYS_sched_setparam, libc::SYS_sched_setscheduler, libc::SYS_sched_yield,
+    libc::SYS_sched_get_priority_min, libc::SYS_sched_rr_get_interval, libc::SYS_sched_yield,
     libc::SYS_sysinfo, libc::SYS_uname, libc::SYS_getcwd, libc::SYS_pidfd_open, libc::SYS_ioprio_get,
-    libc::SYS_ioprio_set,
     // What they make differently is seen: whose it is.
     libc::SYS_setuid, libc::SYS_setgid, libc::SYS_setreuid, libc::SYS_setregid, libc::SYS_setresuid,
     libc::SYS_setresgid, libc::SYS_setfsuid, libc::SYS_setfsgid,
     // Descriptors that are open.
     libc::SYS_close, libc::SYS_close_range, libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_epoll_pwait,
     libc::SYS_epoll_pwait2, libc::SYS_eventfd2, libc::SYS_fadvise64, libc::SYS_fdatasync,
-    libc::SYS_flock, libc::SYS_fstat, libc::SYS_fstatfs, libc::SYS_fsync, libc::SYS_ioctl,
-    libc::SYS_lseek, libc::SYS_ppoll, libc::SYS_pselect6, libc::SYS_readahead, libc::SYS_sync, libc::SYS_syncfs,
+    libc::SYS_fstatfs, libc::SYS_fsync, libc::SYS_ppoll, libc::SYS_pselect6, libc::SYS_readahead, libc::SYS_sync, libc::SYS_syncfs,
     libc::SYS_sync_file_range, libc::SYS_statfs,
     // Sockets, whose making and connecting stopped the program.
     libc::SYS_getpeername, libc::SYS_getsockname, libc::SYS_getsockopt, libc::SYS_recvfrom, libc::SYS_recvmmsg,
@@ -79,6 +78,36 @@ const TRANSFERS: &[i64] = &[
     libc::SYS_preadv, libc::SYS_pwritev, libc::SYS_preadv2, libc::SYS_pwritev2, libc::SYS_vmsplice,
 ];
 
+/// Calls that ask what a descriptor leads to, and where it is.
+const ASKING: &[i64] = &[libc::SYS_fstat, libc::SYS_lseek];
+
+/// Calls that change a process that the first argument names.
+#[rustfmt::skip]
+const ALTERING: &[i64] = &[
+    libc::SYS_prlimit64, libc::SYS_sched_setaffinity, libc::SYS_sched_setattr, libc::SYS_sched_setparam,
+    libc::SYS_sched_setscheduler, libc::SYS_setpgid,
+];
+
+/// What `fcntl` and `ioctl` do to an open file, which others may have as well, or ask about what they do to it: another number,
+/// flags, locks, a lease; not to wait, signals, how much there is to read.
+const ON_OPEN_FILES: &[i32] = &[
+    libc::F_DUPFD,
+    libc::F_DUPFD_CLOEXEC,
+    libc::F_SETFL,
+    libc::F_SETLK,
+    libc::F_SETLKW,
+    libc::F_OFD_SETLK,
+    libc::F_OFD_SETLKW,
+    libc::F_SETLEASE,
+    FIONBIO,
+    FIOASYNC,
+    FIONREAD,
+];
+/// The kernel's numbers, of which C libraries differ in the type.
+const FIONBIO: i32 = 0x5421;
+const FIOASYNC: i32 = 0x5452;
+const FIONREAD: i32 = 0x541b;
+
 /// `fchmodat2`, which has this number everywhere and not every C library names.
 const FCHMODAT2: i64 = 452;
 
@@ -87,11 +116,14 @@ pub(crate) fn rule(number: i64) -> Rule {
     if PASSING.contains(&number) || OLDER_PASSING.contains(&number) {
         return Rule::Pass;
     }
-    if TRANSFERS.contains(&number) {
+    if TRANSFERS.contains(&number) || ASKING.contains(&number) {
         return Rule::StopOnDescriptor;
     }
+    if ALTERING.contains(&number) {
+        return Rule::StopOnFirst;
+    }
     match number {
-        libc::SYS_fcntl => Rule::StopOnSecond(&[libc::F_DUPFD, libc::F_DUPFD_CLOEXEC]),
+        libc::SYS_fcntl | libc::SYS_ioctl => Rule::StopOnSecond(ON_OPEN_FILES),
         // What goes through a ring stops nobody; programs that find none use the calls above.
         libc::SYS_io_uring_setup => Rule::Refuse(libc::ENOSYS),
         _ => Rule::Stop,
@@ -100,8 +132,15 @@ pub(crate) fn rule(number: i64) -> Rule {
 
 /// Returns all numbers whose rule is not to stop the program in any case.
 pub(crate) fn numbers() -> impl Iterator<Item = i64> {
-    let own = [libc::SYS_fcntl, libc::SYS_io_uring_setup];
-    TRANSFERS.iter().chain(PASSING).chain(OLDER_PASSING).copied().chain(own)
+    let own = [libc::SYS_fcntl, libc::SYS_ioctl, libc::SYS_io_uring_setup];
+    TRANSFERS
+        .iter()
+        .chain(ASKING)
+        .chain(ALTERING)
+        .chain(PASSING)
+        .chain(OLDER_PASSING)
+        .copied()
+        .chain(own)
 }
 
 /// Whether a link at the end of a place is followed, as the flags of the `…at` calls say.
@@ -193,9 +232,15 @@ pub(super) fn read(number: i64, arguments: [u64; 6]) -> Call {
         libc::SYS_truncate => change(here(a), true, Changed::Length),
         libc::SYS_execve => execute(here(a), b, c, 0),
         libc::SYS_execveat => execute(at(a, b), c, d, int(e)),
+        libc::SYS_fcntl if ![libc::F_DUPFD, libc::F_DUPFD_CLOEXEC].contains(&int(b)) => {
+            Call::Share { descriptor: descriptor(a) }
+        }
         libc::SYS_dup | libc::SYS_dup3 | libc::SYS_fcntl => {
             Call::Duplicate { descriptor: descriptor(a) }
         }
+        libc::SYS_ioctl | libc::SYS_flock => Call::Share { descriptor: descriptor(a) },
+        libc::SYS_lseek => Call::Seek { descriptor: descriptor(a) },
+        libc::SYS_fstat => Call::Look { subject: Subject::Open(descriptor(a)) },
         libc::SYS_pipe2 => Call::Pipe { numbers: Address(a) },
         libc::SYS_socketpair => Call::SocketPair { numbers: Address(d) },
         libc::SYS_socket => Call::Socket { family: int(a) },
@@ -215,6 +260,12 @@ pub(super) fn read(number: i64, arguments: [u64; 6]) -> Call {
         libc::SYS_tee => Call::Move { from: descriptor(a), to: descriptor(b) },
         libc::SYS_umask => Call::SetMask,
         libc::SYS_kill => Call::Signal { process: int(a) },
+        number if ALTERING.contains(&number) => Call::Alter { process: int(a) },
+        libc::SYS_tgkill | libc::SYS_tkill => Call::Alter { process: int(a) },
+        // Of a process, and not of many.
+        libc::SYS_setpriority if int(a) == 0 => Call::Alter { process: int(b) },
+        libc::SYS_ioprio_set if int(a) == 1 => Call::Alter { process: int(b) },
+        libc::SYS_setpriority | libc::SYS_ioprio_set => Call::Signal { process: -1 },
         libc::SYS_getrandom => Call::Random { address: Address(a), length: b },
         _ => Call::Unknown { number },
     }
@@ -281,9 +332,16 @@ mod tests {
                     assert_eq!(call, Call::Unknown { number }, "it never stops a program");
                 }
                 Rule::StopOnDescriptor => {
-                    assert!(matches!(call, Call::Transfer { .. }), "{number}");
+                    let is_known = matches!(
+                        call,
+                        Call::Transfer { .. } | Call::Seek { .. } | Call::Look { .. }
+                    );
+                    assert!(is_known, "{number}");
                 }
-                Rule::StopOnSecond(_) => assert!(matches!(call, Call::Duplicate { .. })),
+                Rule::StopOnFirst => assert!(matches!(call, Call::Alter { .. }), "{number}"),
+                Rule::StopOnSecond(_) => {
+                    assert!(matches!(call, Call::Duplicate { .. } | Call::Share { .. }));
+                }
                 Rule::Stop => {}
             }
         }

@@ -27,6 +27,16 @@ impl Recorder<'_> {
         match self.paths.place(id) {
             // A pipe that is open already, under another number: `/dev/stderr`.
             Place::Kernel => {
+                let path = self.paths.bytes(id);
+                let tells = flags & libc::O_ACCMODE != libc::O_RDONLY && !path.starts_with(b"/dev");
+                let is_file = || match self.world.state(path).kind {
+                    Kind::Absent => has(libc::O_CREAT),
+                    Kind::File => path.starts_with(b"/dev"),
+                    Kind::Directory | Kind::Link | Kind::Other => false,
+                };
+                if tells || is_file() {
+                    return Err(Reason::Kernel(path.to_vec()));
+                }
                 return match descriptor_of(pid, self.paths.bytes(id)) {
                     Some(number) => self.duplicate(stopped, number),
                     None => Ok(Answer::Go),
@@ -53,7 +63,7 @@ impl Recorder<'_> {
             return Ok(Answer::Go);
         }
         if has(libc::O_TMPFILE) {
-            return Ok(Answer::Instead(-i64::from(libc::EOPNOTSUPP)));
+            return Err(Reason::Made(self.paths.bytes(id).to_vec()));
         }
         let state = self.world.state(self.paths.bytes(id));
         if state.kind == Kind::File && state.names > 1 {

@@ -41,7 +41,8 @@ impl Recorder<'_> {
         if state.kind != Kind::File || state.mode & 0o111 == 0 {
             return Ok(Answer::Go);
         }
-        let mut read = vec![program];
+        let mut read = std::mem::take(&mut self.on_the_way);
+        read.push((program, Look::PROGRAM));
         self.interpreters(pid, &path, &mut read)?;
         let words = Words {
             named,
@@ -106,7 +107,7 @@ impl Recorder<'_> {
         &mut self,
         pid: Pid,
         path: &[u8],
-        read: &mut Vec<PathId>,
+        read: &mut Vec<(PathId, Look)>,
     ) -> Result<(), Reason> {
         let mut at = path.to_vec();
         // As many as the kernel follows.
@@ -114,7 +115,8 @@ impl Recorder<'_> {
             let Some(interpreter) = program::interpreter(place(&at)) else { return Ok(()) };
             let Some(id) = self.find_text(pid, None, &interpreter, true)? else { return Ok(()) };
             self.see(pid, id, Look::PROGRAM);
-            read.push(id);
+            read.append(&mut self.on_the_way);
+            read.push((id, Look::PROGRAM));
             at = self.paths.bytes(id).to_vec();
         }
         Ok(())

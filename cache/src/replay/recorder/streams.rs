@@ -54,6 +54,39 @@ impl Recorder<'_> {
         }
     }
 
+    /// Notes that somebody asks what a descriptor leads to. A pipe as standard input and nothing are the same as long as nobody
+    /// looks: of several commands at a time, make gives its own input to one.
+    pub(super) fn looks_at_given(&mut self, pid: Pid, number: Descriptor) {
+        let Some(id) = self.command_of(pid) else { return };
+        let Some(target) = identity_of(pid, number.0) else { return };
+        for id in self.commands.chain(id) {
+            let Some(command) = self.commands.get_mut(id) else { break };
+            let slot = command.given.slot(target);
+            let Some(slot) = slot.filter(|slot| slot.number == 0) else { break };
+            match slot.stream {
+                Stream::Nothing => command.reads_nothing = true,
+                Stream::Flow => self.commands.spoil_alone(id, &Reason::Stream(0)),
+                // It is told by its path.
+                Stream::File { .. } => {}
+            }
+        }
+    }
+
+    /// Notes that somebody asks where it is in an open file, or moves there. In one that a command was given to write to, that
+    /// depends on what others wrote, unless nobody had.
+    pub(super) fn seeks(&mut self, pid: Pid, number: Descriptor) {
+        let Some(id) = self.command_of(pid) else { return };
+        let Some(target) = identity_of(pid, number.0) else { return };
+        for id in self.commands.chain(id) {
+            let slot = self.commands.get(id).and_then(|command| command.given.slot(target));
+            let Some(slot) = slot else { break };
+            if let Stream::File { writable: true, position: 1.., .. } = slot.stream {
+                let reason = Reason::Position(slot.number);
+                self.commands.spoil_alone(id, &reason);
+            }
+        }
+    }
+
     /// Whether a descriptor is one that a command was given that is under way.
     pub(super) fn is_outside(&self, pid: Pid, number: Descriptor) -> bool {
         let Some(id) = self.command_of(pid) else { return false };
