@@ -219,7 +219,14 @@ pub enum Call {
         /// To which.
         to: Descriptor,
     },
-    /// `flock`, and what `fcntl` and `ioctl` do to an open file or learn of what others did to it: flags, locks.
+    /// `fcntl` with `F_SETFL`.
+    SetFlags {
+        /// The descriptor.
+        descriptor: Descriptor,
+        /// As of `open`.
+        flags: i32,
+    },
+    /// `flock`, and what `fcntl` and `ioctl` do to an open file or learn of what others did to it: locks, signals.
     Share {
         /// The descriptor.
         descriptor: Descriptor,

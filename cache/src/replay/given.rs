@@ -119,10 +119,6 @@ const TELL_COMPILERS: &[&str] = &[
     "-specs",
     "--specs",
     "-fplugin",
-    "-plugin",
-    "--plugin",
-    "-Wl,-plugin",
-    "-Wl,--plugin",
     "-load",
     "-wrapper",
     "-fpass-plugin",
@@ -613,8 +609,7 @@ fn descriptors(pid: Pid) -> io::Result<Vec<Slot>> {
         };
         let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}"))?;
         let field = |start: &str| info.lines().find_map(|line| line.strip_prefix(start));
-        let flags = field("flags:").and_then(|text| i32::from_str_radix(text.trim(), 8).ok());
-        let flags = flags.unwrap_or_default();
+        let flags = field("flags:").and_then(flags_of).unwrap_or_default();
         if flags & libc::O_CLOEXEC != 0 {
             continue;
         }
@@ -631,6 +626,26 @@ fn descriptors(pid: Pid) -> io::Result<Vec<Slot>> {
     }
     slots.sort_by_key(|slot| slot.number);
     Ok(slots)
+}
+
+/// Reads the flags of an open file, as the kernel writes them.
+fn flags_of(text: &str) -> Option<i32> {
+    i32::from_str_radix(text.trim(), 8).ok()
+}
+
+/// Whether it matters that somebody sets the flags of an open file: anything but to append where there is no end, which make
+/// does to pipes.
+pub(crate) fn flags_matter(pid: Pid, number: i32, flags: i32) -> bool {
+    const CHANGED: i32 = libc::O_APPEND | libc::O_NONBLOCK | libc::O_ASYNC | libc::O_DIRECT;
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
+    let now = info.lines().find_map(|line| line.strip_prefix("flags:")).and_then(flags_of);
+    let Some(now) = now else { return true };
+    let is_file = target_of(pid, number).is_none_or(|target| match stream(&target, now, 0) {
+        Stream::File { .. } => true,
+        Stream::Nothing | Stream::Flow => false,
+    });
+    let changed = (now ^ flags) & CHANGED;
+    changed & !libc::O_APPEND != 0 || is_file && changed != 0
 }
 
 /// The most that is read of a file that has no name any more: what a shell is given between its lines.

@@ -18,7 +18,7 @@ use super::clock::{Clock, tick};
 use super::command::{CommandId, Commands, Look};
 use super::doing::DoingError;
 use super::ending::{Ending, Era, Made};
-use super::given::{Given, Identity, Limits, target_of};
+use super::given::{Given, Identity, Limits, flags_matter, target_of};
 use super::grounds::Grounds;
 use super::own::Own;
 use super::pack::{Packer, Packs};
@@ -454,6 +454,12 @@ impl<'a> Recorder<'a> {
                 true => Err(Reason::Shared(descriptor.0)),
                 false => Ok(Answer::Go),
             },
+            Call::SetFlags { descriptor, flags } => {
+                match self.is_outside(pid, descriptor) && flags_matter(pid, descriptor.0, flags) {
+                    true => Err(Reason::Shared(descriptor.0)),
+                    false => Ok(Answer::Go),
+                }
+            }
             Call::Seek { descriptor } => {
                 self.looks_at_given(pid, descriptor);
                 self.seeks(pid, descriptor);

@@ -232,6 +232,9 @@ pub(super) fn read(number: i64, arguments: [u64; 6]) -> Call {
         libc::SYS_truncate => change(here(a), true, Changed::Length),
         libc::SYS_execve => execute(here(a), b, c, 0),
         libc::SYS_execveat => execute(at(a, b), c, d, int(e)),
+        libc::SYS_fcntl if int(b) == libc::F_SETFL => {
+            Call::SetFlags { descriptor: descriptor(a), flags: int(c) }
+        }
         libc::SYS_fcntl if ![libc::F_DUPFD, libc::F_DUPFD_CLOEXEC].contains(&int(b)) => {
             Call::Share { descriptor: descriptor(a) }
         }
@@ -340,7 +343,10 @@ mod tests {
                 }
                 Rule::StopOnFirst => assert!(matches!(call, Call::Alter { .. }), "{number}"),
                 Rule::StopOnSecond(_) => {
-                    assert!(matches!(call, Call::Duplicate { .. } | Call::Share { .. }));
+                    assert!(
+                        matches!(call, Call::Duplicate { .. } | Call::Share { .. }),
+                        "{number}"
+                    );
                 }
                 Rule::Stop => {}
             }
