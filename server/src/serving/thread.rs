@@ -30,11 +30,15 @@ pub(crate) enum Broken {
 ///
 /// Nix evaluates and builds for hours, and whoever delivers or looks at a page waits meanwhile.
 pub fn yield_to_others() {
-    let result = rustix::process::nice(NICENESS)
-        .map_err(std::io::Error::from)
-        .and_then(|niceness| levain_trace::ask_for_slices(SLICE, niceness));
-    if let Err(error) = result {
-        tracing::debug!(%error, "cannot let others go first");
+    let nicer = rustix::process::nice(NICENESS).map_err(std::io::Error::from);
+    // Each is of use without the other.
+    let niceness = rustix::process::getpriority_process(None).map_err(std::io::Error::from);
+    let slices = niceness.and_then(|niceness| levain_trace::ask_for_slices(SLICE, niceness));
+    for result in [nicer.map(drop), slices] {
+        if let Err(error) = result {
+            // As in the unit, which refuses both.
+            tracing::debug!(%error, "cannot let others go first");
+        }
     }
 }
 
