@@ -81,11 +81,27 @@ pub(super) async fn look_at_all(shared: Arc<Shared>) {
     let mut ending = std::pin::pin!(shared.ending());
     let started = Instant::now();
     let mut standings = Standings::default();
-    let mut looks = JoinSet::new();
+    let mut looks: JoinSet<Result<Look, LookError>> = JoinSet::new();
     let (mut follows, mut follow_at) = (JoinSet::new(), started);
     let mut looked_at: HashMap<Id, (ProjectId, Option<String>, Cancel)> = HashMap::new();
+    let mut ended = Vec::new();
     loop {
         let next_round = Instant::now() + ROUND;
+        // All that ended since the last round.
+        while let Some(one) = looks.try_join_next_with_id() {
+            ended.push(one);
+        }
+        for one in ended.drain(..) {
+            let (id, look) = match one {
+                Ok((id, Ok(look))) => (id, look),
+                Ok((id, Err(error))) => (id, error.look()),
+                // It panicked.
+                Err(error) => (error.id(), Look::Failed),
+            };
+            if let Some((id, ..)) = looked_at.remove(&id) {
+                standings.end(id, look, &shared.settings, started.elapsed());
+            }
+        }
         match handing::hand_on(&shared).await {
             Ok(is_elsewhere) => follow_at = if is_elsewhere { Instant::now() } else { follow_at },
             Err(error) => {
@@ -118,17 +134,7 @@ pub(super) async fn look_at_all(shared: Arc<Shared>) {
             Err(error) => tracing::error!(%error, "cannot find out which projects to look at"),
         }
         tokio::select! {
-            Some(ended) = looks.join_next_with_id() => {
-                let (id, look) = match ended {
-                    Ok((id, Ok(look))) => (id, look),
-                    Ok((id, Err(error))) => (id, error.look()),
-                    // It panicked.
-                    Err(error) => (error.id(), Look::Failed),
-                };
-                if let Some((id, ..)) = looked_at.remove(&id) {
-                    standings.end(id, look, &shared.settings, started.elapsed());
-                }
-            }
+            Some(one) = looks.join_next_with_id() => ended.push(one),
             () = shared.arrived.notified() => {}
             () = tokio::time::sleep(shared.settings.glance_every) => {}
             () = &mut ending => break,
